@@ -1,0 +1,1 @@
+"""The guide's story on a real MongoDB: broken ingest, its data at full size, and the repair."""

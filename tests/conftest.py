@@ -1,0 +1,41 @@
+"""What the tests share: one real mongod for the run, a database for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from demo.server import EmbeddedMongod
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[EmbeddedMongod]:
+    """The server of the whole run. Where it cannot start, the tests fail."""
+    with EmbeddedMongod(cache_gb=1, parameters={"enableTestCommands": True}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(mongod: EmbeddedMongod) -> str:
+    """The connection string of the run's server."""
+    return mongod.uri
+
+
+@pytest.fixture(scope="session")
+def mongo_client(mongod: EmbeddedMongod) -> Iterator[MongoClient[dict[str, Any]]]:
+    """One connection for the run; dates come back aware, in UTC."""
+    with mongod.client() as client:
+        yield client
+
+
+@pytest.fixture
+def db(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+    """A database of its own for this test, dropped afterwards."""
+    database = mongo_client[f"test_{uuid.uuid4().hex[:12]}"]
+    yield database
+    mongo_client.drop_database(database.name)
