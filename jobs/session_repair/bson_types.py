@@ -1,0 +1,73 @@
+"""Which BSON types a field may have, and how to ask the server for them.
+
+The connector coerces what it is told to read (2.9 becomes 2, the number 5 a date in 1970), so
+only the server can say what a field really holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TYPES = "session_repair_types"  # where a pipeline keeps the type names beside a document
+ABSENT = ("missing", "null")
+INTEGERS = ("int", "long")
+USERS = ("objectId", "string", "int", "long", "binData")
+
+SESSION_TYPES: Mapping[str, tuple[str, ...]] = {
+    "session_id": ("string",),
+    "user_id": (*USERS, *ABSENT),
+    "event_count": (*INTEGERS, *ABSENT),
+    "first_event_at": ("date", *ABSENT),
+    "last_event_at": ("date", *ABSENT),
+    "pages": ("array", *ABSENT),
+}
+EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
+    "session_id": ("string", *ABSENT),
+    "user_id": (*USERS, *ABSENT),
+    "timestamp": ("date", *ABSENT),
+    "page": ("string", *ABSENT),
+}
+# Events of only these types are read without a check per event, at half the server's cost.
+PLAIN_EVENT_TYPES = {**EVENT_TYPES, "user_id": ("objectId", *ABSENT)}
+
+# Years 1 to 9999: what Spark, Python and parquet readers can all represent.
+LEAST_DATE_MS, GREATEST_DATE_MS = -62_135_596_800_000, 253_402_300_799_999
+
+
+def type_expression(field: str, path: str) -> dict[str, Any]:
+    """The server's name for the type of ``path``, finer than ``$type`` for pages and dates.
+
+    An array with an element that is no string is ``array of <type>``, a date outside the years
+    1 to 9999 is ``date out of range``.
+    """
+    plain = {"$type": f"${path}"}
+    if field == "pages":
+        others = {
+            "$filter": {"input": f"${path}", "cond": {"$ne": [{"$type": "$$this"}, "string"]}}
+        }
+        first = {"$type": {"$arrayElemAt": [others, 0]}}
+        mixed = {"$cond": [{"$eq": [first, "missing"]}, "array", {"$concat": ["array of ", first]}]}
+        return {"$cond": [{"$eq": [plain, "array"]}, mixed, plain]}
+    if field in ("first_event_at", "last_event_at", "timestamp"):
+        milliseconds = {"$toLong": f"${path}"}
+        in_range = {
+            "$and": [
+                {"$gte": [milliseconds, LEAST_DATE_MS]},
+                {"$lte": [milliseconds, GREATEST_DATE_MS]},
+            ]
+        }
+        checked = {"$cond": [in_range, "date", "date out of range"]}
+        return {"$cond": [{"$eq": [plain, "date"]}, checked, plain]}
+    return plain
+
+
+def type_expressions(paths: Mapping[str, str]) -> dict[str, Any]:
+    return {field: type_expression(field, path) for field, path in paths.items()}
+
+
+def value_where_typed(
+    field: str, path: str, allowed: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """The value of ``path`` where its type, found under TYPES, is allowed, else null."""
+    return {"$cond": [{"$in": [f"${TYPES}.{field}", list(allowed[field])]}, f"${path}", None]}

@@ -1,0 +1,143 @@
+"""Census: what the server says of a collection before Spark reads it, in few bounded queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
+from pymongo.database import Database
+
+from session_repair.bson_types import GREATEST_DATE_MS, LEAST_DATE_MS, type_expressions
+from session_repair.errors import IncompleteRead, Refused
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Census:
+    """What is known of one collection, or of the part of it that ``scope`` names."""
+
+    collection: str
+    scope: Document  # the filter of --session-id, empty for the whole collection
+    mark: datetime  # documents created before it no longer appear, so they can be counted
+    documents: int
+    checked: int  # documents older than the mark or of unknown age
+    id_types: frozenset[str]  # types at both ends of the _id index
+    odd: tuple[Document, ...]  # unexpected combinations of types, each with its count
+
+    @property
+    def needs_one_cursor(self) -> bool:
+        """Partitions lose rows where _id types are mixed, and cannot be made of nothing."""
+        return len(self.id_types) != 1 or bool(self.scope)
+
+
+def take_census(
+    database: Database[Document],
+    collection: str,
+    paths: Mapping[str, str],
+    expected: Mapping[str, tuple[str, ...]] | None,
+    session_ids: tuple[str, ...],
+    mark: datetime,
+) -> Census:
+    """The census of one collection. Raises Refused when there is no such collection.
+
+    With ``expected`` None its types are not looked at, because each document is checked anyway.
+    """
+    refuse_unreadable(database, collection)
+    scope = {paths["session_id"]: {"$in": list(session_ids)}} if session_ids else {}
+    id_types = id_types_at_both_ends(database, collection)
+    return Census(
+        collection=collection,
+        scope=scope,
+        mark=mark,
+        documents=database[collection].count_documents(scope),
+        checked=count_checked(database, collection, scope, mark, id_types),
+        id_types=id_types,
+        odd=tuple(odd_types(database, collection, paths, expected, scope) if expected else ()),
+    )
+
+
+def refuse_unreadable(database: Database[Document], collection: str) -> None:
+    found = list(database.list_collections(filter={"name": collection}))
+    if not found:
+        raise Refused(
+            f"there is no collection {collection!r} in database {database.name!r}. "
+            "Name the right ones with --database or in the config file."
+        )
+
+
+def id_types_at_both_ends(database: Database[Document], collection: str) -> frozenset[str]:
+    """The types of the least and the greatest _id: one type if and only if all are of one type.
+
+    MongoDB sorts by type first, so both ends are read off the index.
+    """
+    project = {"$project": {"_id": 0, "type": {"$type": "$_id"}}}
+    ends = [
+        database[collection].aggregate([{"$sort": {"_id": way}}, {"$limit": 1}, project])
+        for way in (1, -1)
+    ]
+    return frozenset(document["type"] for end in ends for document in end)
+
+
+def count_checked(
+    database: Database[Document],
+    collection: str,
+    scope: Document,
+    mark: datetime,
+    id_types: frozenset[str],
+) -> int:
+    """How many documents were created before the mark, by their ObjectId, or at an unknown time."""
+    older = {"_id": {"$lt": ObjectId.from_datetime(mark)}}
+    count = database[collection].count_documents({**scope, **older})
+    if id_types <= {"objectId"}:
+        return count
+    ageless = {"_id": {"$not": {"$type": "objectId"}}}
+    return count + database[collection].count_documents({**scope, **ageless})
+
+
+def odd_types(
+    database: Database[Document],
+    collection: str,
+    paths: Mapping[str, str],
+    expected: Mapping[str, tuple[str, ...]],
+    scope: Document,
+) -> list[Document]:
+    """Combinations of field types with at least one that is not expected: {types, count}."""
+    odd = {"$or": [is_odd(paths[field], types) for field, types in expected.items()]}
+    pipeline: list[Document] = [
+        {"$match": {"$and": [scope, odd]}},
+        {"$group": {"_id": type_expressions(paths), "count": {"$sum": 1}}},
+        {"$project": {"_id": 0, "types": "$_id", "count": 1}},
+    ]
+    return list(database[collection].aggregate(pipeline, allowDiskUse=True))
+
+
+def is_odd(path: str, types: tuple[str, ...]) -> Document:
+    """The filter for documents whose field has another type, or is a date out of range."""
+    present = [name for name in types if name != "missing"]
+    odd: list[Document] = [{path: {"$not": {"$type": present}}}]
+    if "missing" in types:
+        odd = [{path: {"$exists": True, "$not": {"$type": present}}}]
+    if "date" in types:
+        odd.append({path: {"$lt": DatetimeMS(LEAST_DATE_MS)}})
+        odd.append({path: {"$gt": DatetimeMS(GREATEST_DATE_MS)}})
+    return {"$or": odd}
+
+
+def require_all_rows(database: Database[Document], census: Census, rows: int) -> None:
+    """Raise IncompleteRead unless Spark saw as many old documents as the server counts.
+
+    Documents created before the mark can only disappear, so the rows must lie between the counts
+    before and after the read, which are equal where nothing was deleted.
+    """
+    after = count_checked(database, census.collection, census.scope, census.mark, census.id_types)
+    least, most = sorted((census.checked, after))
+    if not least <= rows <= most:
+        raise IncompleteRead(
+            f"Spark read {rows} documents of {census.collection!r} where the server counts "
+            f"{census.checked} before and {after} after. Nothing was written; run it again."
+        )

@@ -1,0 +1,123 @@
+"""Command line: the options that all verbs share, and one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+
+from session_repair.errors import Exit, Refused, RepairError
+from session_repair.report import Report
+from session_repair.settings import SCOPES, Settings, load_settings, parse_duration, read_uri
+
+Command = Callable[..., Exit]
+
+
+class Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Instant(click.ParamType):
+    name = "instant"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        try:
+            instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            self.fail(f"{value!r} is not a date; write 2025-10-20 or 2025-10-20T15:00", param, ctx)
+        return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
+
+
+CONNECTION = (
+    click.option("--uri-file", metavar="FILE", help="File with the connection string."),
+    click.option("--config", metavar="FILE", help="TOML file; see conf/session_repair.toml."),
+    click.option("--database", metavar="NAME", help="Database of the two collections."),
+)
+SELECTION = (
+    click.option(
+        "--session-id", "session_ids", multiple=True, metavar="ID", help="Only this session."
+    ),
+    click.option("--since", type=Instant(), help="Correct sessions that began then or later."),
+    click.option("--until", type=Instant(), help="Correct sessions that began before (UTC)."),
+    click.option("--scope", type=click.Choice(SCOPES), help="Empty sessions, or all mismatches."),
+    click.option(
+        "--allow-shrink", is_flag=True, default=None, help="Also lower counts and drop pages."
+    ),
+    click.option("--settle", type=Duration(), help="Leave sessions active that recently (15m)."),
+)
+OUTPUT = (
+    click.option("--report", metavar="DIR", help="Write findings as parquet (any Hadoop path)."),
+    click.option("--json", metavar="FILE", help="Write the report as JSON."),
+)
+
+
+def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """A decorator that adds groups of options, in their order."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
+    """Settings of the options that were given; an empty tuple was not given."""
+    given = {name: value for name, value in options.items() if value != ()}
+    return load_settings(read_uri(uri_file), config, given)
+
+
+def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
+    """Run a click command whose result is an Exit; errors a user can cause take one line."""
+    name = command.name or ""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        verdict = command.main(args=argv, prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Exit.REFUSED
+    except click.ClickException as error:
+        return complain(name, error.format_message(), Exit.REFUSED)
+    except click.Abort:
+        return complain(name, "interrupted", Exit.INTERRUPTED)
+    except RepairError as error:
+        return complain(name, str(error), error.exit_code)
+    return int(verdict or 0)
+
+
+def complain(name: str, message: str, verdict: Exit) -> int:
+    click.echo(f"{name}: {message}", err=True)
+    return int(verdict)
+
+
+def write_json(report: Report, path: str) -> None:
+    """The whole report as one JSON document; a reader sees the old file or the new one."""
+    document = {**asdict(report), "verdict": int(report.verdict)}
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise Refused(f"--json {path}: {error.strerror}. Name a writable file.") from None
+
+
+def show(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)

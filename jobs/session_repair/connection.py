@@ -1,0 +1,131 @@
+"""Connection: one pymongo client for the driver, one URI for the connector, errors in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    InvalidURI,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.settings import Settings
+
+Document = dict[str, Any]
+
+UNAUTHORIZED, AUTHENTICATION_FAILED = 13, 18
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Database[Document]]:
+    """The database, majority for reads and writes; MongoDB's errors become RepairErrors."""
+    with clear_errors():
+        timeout_ms = settings.server_selection_timeout.total_seconds() * 1000
+        client: MongoClient[Document] = MongoClient(
+            settings.uri,
+            appname="session-repair",
+            serverSelectionTimeoutMS=timeout_ms,
+            connectTimeoutMS=timeout_ms,
+            tz_aware=True,
+        )
+        with client:
+            client.admin.command("ping")
+            yield client.get_database(
+                settings.database,
+                read_concern=ReadConcern("majority"),
+                write_concern=WriteConcern("majority"),
+            )
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what a user can cause or a server can do into one line with an exit code."""
+    try:
+        yield
+    except (InvalidURI, ConfigurationError) as error:
+        raise Refused(f"the connection string is not usable: {error}") from None
+    except ServerSelectionTimeoutError as error:
+        raise Unreachable(f"MongoDB cannot be reached: {first_line(error)}") from None
+    except AutoReconnect as error:
+        raise Unreachable(f"the connection to MongoDB broke: {first_line(error)}") from None
+    except OperationFailure as error:
+        if error.code == AUTHENTICATION_FAILED:
+            raise Refused("MongoDB refused the user or the password. Check MONGODB_URI.") from None
+        if error.code == UNAUTHORIZED:
+            raise Refused(f"MongoDB denies a right: {first_line(error)}") from None
+        raise RepairError(f"MongoDB answered with an error: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(", full error:")[0].partition(", Timeout:")[0]
+
+
+def server_time(database: Database[Document]) -> datetime:
+    """The server's clock, the only one that decides what is in flight."""
+    now: datetime = database.client.admin.command("hello")["localTime"]
+    return now
+
+
+def spark_uri(settings: Settings) -> str:
+    """The URI for the connector, where concerns and timeouts have no other place."""
+    base, _, query = settings.uri.partition("?")
+    hosts_at = base.index("://") + len("://")
+    if "/" not in base[hosts_at:]:
+        base += "/"
+    given = {pair.partition("=")[0].lower() for pair in query.split("&")}
+    timeout_ms = int(settings.server_selection_timeout.total_seconds() * 1000)
+    wanted = {
+        "w": "majority",
+        "readConcernLevel": "majority",
+        "serverSelectionTimeoutMS": str(timeout_ms),
+        "appName": "session-repair",
+    }
+    added = [f"{name}={value}" for name, value in wanted.items() if name.lower() not in given]
+    return base + "?" + "&".join([*filter(None, [query]), *added])
+
+
+RIGHTS_TO_APPLY = {
+    "sessions": {"find", "insert", "update"},
+    "journal": {"find", "insert", "update", "createIndex"},
+    "runs": {"find", "insert", "update"},
+}
+
+
+def require_rights(database: Database[Document], settings: Settings) -> None:
+    """Raise Refused when the user lacks a right that a write needs; ``$merge`` needs insert too."""
+    status = database.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
+    if not status["authenticatedUsers"]:
+        return  # the server runs without access control
+    for setting, needed in RIGHTS_TO_APPLY.items():
+        collection = getattr(settings, setting)
+        held: set[str] = set()
+        for privilege in status["authenticatedUserPrivileges"]:
+            if covers(privilege["resource"], database.name, collection):
+                held.update(privilege["actions"])
+        lacking = sorted(needed - held)
+        if lacking and "anyAction" not in held:
+            user = status["authenticatedUsers"][0]["user"]
+            raise Refused(
+                f"user {user!r} lacks the right to {', '.join(lacking)} on "
+                f"{database.name}.{collection}. Grant it, or leave out --apply."
+            )
+
+
+def covers(resource: Document, database: str, collection: str) -> bool:
+    """Whether a privilege's resource includes the collection."""
+    if resource.get("anyResource"):
+        return True
+    if "db" not in resource:
+        return False
+    return resource["db"] in ("", database) and resource["collection"] in ("", collection)

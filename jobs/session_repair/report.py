@@ -1,0 +1,121 @@
+"""Report: what a run found and did, as data; text, JSON and the exit code are read from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from session_repair.errors import Exit
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One finding of one session, its values as text."""
+
+    session_id: str | None
+    session_key: str | None
+    stored: str | None
+    rebuilt: str | None
+    evidence: str | None
+
+
+@dataclass(frozen=True)
+class Symptoms:
+    """All findings of one code: how many, how many to be corrected or deferred, a few of them."""
+
+    code: str
+    found: int
+    to_correct: int
+    deferred: int
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What was read and diagnosed. ``potentially_empty`` names no page or counts nothing."""
+
+    sessions: int
+    events: int
+    names_no_page: int
+    counts_nothing: int
+    potentially_empty: int
+    events_without_session: int
+    planned: int
+    deferred: int
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    field: str
+    stored: str | None
+    rebuilt: str | None
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One planned correction, its values as text, for the eyes of a reader."""
+
+    session_id: str
+    changes: tuple[FieldChange, ...]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of every planned correction; they add up to the plan."""
+
+    planned: int
+    applied: int
+    skipped_changed: int
+    skipped_gone: int
+    failed: int
+
+    def __post_init__(self) -> None:
+        done = self.applied + self.skipped_changed + self.skipped_gone + self.failed
+        if done != self.planned:
+            raise ValueError(f"{done} outcomes for {self.planned} planned corrections")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the database says after the write.
+
+    Of the corrected sessions: still as planned, put back to what they were, moved on by live
+    ingest, gone since.
+    """
+
+    sessions: int
+    with_events: int
+    empty_remaining: int
+    as_planned: int
+    put_back: int
+    moved_on: int
+    gone: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run in full. ``outcomes`` and ``verification`` are None where nothing was written."""
+
+    verb: str
+    run_id: str
+    server_time: datetime
+    settings: dict[str, Any]
+    totals: Totals
+    symptoms: tuple[Symptoms, ...]
+    corrections: tuple[Correction, ...]
+    outcomes: Outcomes | None = None
+    verification: Verification | None = None
+
+    def symptom(self, code: str) -> Symptoms:
+        return next(symptom for symptom in self.symptoms if symptom.code == code)
+
+    @property
+    def verdict(self) -> Exit:
+        """The exit code of the run: read from what was found and written, not counted again."""
+        if self.outcomes is None:
+            return Exit.FIXABLE_REMAINS if self.totals.planned else Exit.CLEAN
+        put_back = self.verification.put_back if self.verification else 0
+        if self.outcomes.applied < self.outcomes.planned or put_back:
+            return Exit.PARTIAL
+        return Exit.CLEAN

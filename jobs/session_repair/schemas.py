@@ -1,0 +1,187 @@
+"""The shape of every frame, one literal each: the contract, the data dictionary and the proof.
+
+Instants are UTC. ``*_key`` and ``user`` hold a BSON value of any type as the extended JSON
+document ``{"v": value}``: exact, comparable as text, and safe to embed in another document.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+
+def column(name: str, kind: DataType, meaning: str) -> StructField:
+    return StructField(name, kind, nullable=True, metadata={"comment": meaning})
+
+
+PAGES = ArrayType(StringType())
+
+TYPES = StructType(
+    [
+        column("session_id", StringType(), "BSON type of session_id, 'missing' when absent"),
+        column("user_id", StringType(), "BSON type of user_id"),
+        column("event_count", StringType(), "BSON type of event_count"),
+        column("first_event_at", StringType(), "BSON type of first_event_at"),
+        column("last_event_at", StringType(), "BSON type of last_event_at"),
+        column("pages", StringType(), "BSON type of pages"),
+    ]
+)
+
+SESSIONS = StructType(
+    [
+        column("session_key", StringType(), "_id of the document"),
+        column("session_id", StringType(), "null when absent or malformed"),
+        column("user", StringType(), "user_id as stored; null when absent or null"),
+        column("event_count", LongType(), "stored number of events; null when absent or malformed"),
+        column("first_event_at", TimestampType(), "stored; null when absent or malformed"),
+        column("last_event_at", TimestampType(), "stored; null when absent or malformed"),
+        column("pages", PAGES, "stored pages in stored order; null when absent or malformed"),
+        column("created_at", TimestampType(), "second of the ObjectId in _id; null for other _ids"),
+        column("types", TYPES, "BSON type names, which tell null from missing from malformed"),
+        column(
+            "malformed", StringType(), "'field: type' of each field of a wrong type; null for none"
+        ),
+    ]
+)
+
+EVENTS = StructType(
+    [
+        column("event_key", StringType(), "_id of the event"),
+        column("session_id", StringType(), "null when absent or malformed"),
+        column("user", StringType(), "user_id of the event; null when absent or null"),
+        column("timestamp", TimestampType(), "when it happened; null when absent or malformed"),
+        column("page", StringType(), "the page it names; null when it names none"),
+        column(
+            "malformed", StringType(), "'field: type' of each field of a wrong type; null for none"
+        ),
+    ]
+)
+
+STORED = StructType(
+    [SESSIONS[name] for name in ("event_count", "pages", "first_event_at", "last_event_at")]
+    + [SESSIONS["user"], SESSIONS["types"]]
+)
+
+REBUILT = StructType(
+    [
+        column("event_count", LongType(), "number of its events"),
+        column("pages", PAGES, "distinct pages by first visit: timestamp, then event _id"),
+        column("first_event_at", TimestampType(), "least timestamp"),
+        column("last_event_at", TimestampType(), "greatest timestamp"),
+        column("user", StringType(), "the one user of its events; null if none or several"),
+        column("user_conflict", BooleanType(), "its events name several users"),
+        column("last_created_at", TimestampType(), "latest ObjectId time among its events"),
+        column("malformed_events", LongType(), "events with a field of a wrong type, not counted"),
+        column("malformed", ArrayType(StringType()), "distinct 'field: type' among those"),
+        column("checked_events", LongType(), "events old enough to be compared with a count"),
+    ]
+)
+
+FINDING = StructType(
+    [
+        column("code", StringType(), "the symptom"),
+        column("field", StringType(), "the field of the session it concerns; null for none"),
+        column("stored", StringType(), "the stored value as text; null when there is none"),
+        column("rebuilt", StringType(), "the rebuilt value as text; null when there is none"),
+        column("evidence", StringType(), "what else a reader needs to judge; null for none"),
+    ]
+)
+
+DIAGNOSED = StructType(
+    [
+        column("session_key", StringType(), "_id of the session; null for events without one"),
+        column("session_id", StringType(), "null when absent or malformed"),
+        column("created_at", TimestampType(), "second of the ObjectId in _id; null for other _ids"),
+        column("stored", STORED, "what the session says; null where nothing was found"),
+        column("rebuilt", REBUILT, "what its events say; null without events or findings"),
+        column("canonical_key", StringType(), "_id of the document to keep among duplicates"),
+        column("started_at", TimestampType(), "first event, else stored first, else creation"),
+        column("in_flight", BooleanType(), "active within the settle window; never null"),
+        column("names_no_page", BooleanType(), "a session whose pages are absent or empty"),
+        column("counts_nothing", BooleanType(), "a session whose count is absent or 0"),
+        column("events", LongType(), "number of its events; null for a session without events"),
+        column("checked_events", LongType(), "those the server's count covers"),
+        column("findings", ArrayType(FINDING), "its symptoms; empty for a sound session"),
+    ]
+)
+
+CHANGES = StructType(
+    [
+        column("event_count", LongType(), "the count to write; null to leave it"),
+        column("pages", PAGES, "the pages to write; null to leave them"),
+        column("first_event_at", TimestampType(), "the date to write; null to leave it"),
+        column("last_event_at", TimestampType(), "the date to write; null to leave it"),
+        column("user", StringType(), "the user to write; null to leave it"),
+    ]
+)
+
+ACTED_FINDING = StructType(
+    [*FINDING.fields, column("action", StringType(), "correct, defer (in flight) or report")]
+)
+
+CORRECTED = StructType(
+    [
+        *(f for f in DIAGNOSED.fields if f.name != "findings"),
+        column("changes", CHANGES, "what to write; null when nothing is to be written"),
+        column("findings", ArrayType(ACTED_FINDING), "its symptoms, each with what is done"),
+    ]
+)
+
+JOURNAL_ROWS = StructType(
+    [
+        column("_id", StringType(), "run id, a colon, the session's _id"),
+        column("run_id", StringType(), "the run that planned it"),
+        column("plan", StringType(), "extended JSON: session, observed, new, findings"),
+        column("expires_at", TimestampType(), "when MongoDB drops the row"),
+    ]
+)
+
+SCHEMA_VERSION = 1  # rises when a column is added; columns are only ever added
+
+SESSION_IDENTITY = [
+    column("session", StringType(), "_id of the session: hex digits of an ObjectId, else JSON"),
+    column("session_type", StringType(), "BSON type of that _id"),
+    column("session_id", StringType(), "null when absent or malformed"),
+    column("started_at", TimestampType(), "first event, else stored first, else creation"),
+]
+
+FINDING_ROWS = StructType(
+    [
+        *SESSION_IDENTITY,
+        *ACTED_FINDING.fields,
+        column("outcome", StringType(), "what became of its correction; null for none"),
+    ]
+)
+
+CORRECTION_ROWS = StructType(
+    [
+        *SESSION_IDENTITY,
+        column("old", StructType([f for f in STORED.fields if f.name != "types"]), "as planned on"),
+        column("new", CHANGES, "the fields written; null for those left alone"),
+        column("outcome", StringType(), "applied, skipped_changed, skipped_gone, failed or null"),
+    ]
+)
+
+SUMMARY_ROWS = StructType(
+    [
+        column("verb", StringType(), "the command that ran"),
+        column("server_time", TimestampType(), "the server's clock when the run began"),
+        column("metric", StringType(), "the figure's name"),
+        column("value", LongType(), "its value"),
+    ]
+)
+
+JOURNAL_OUTCOMES = StructType(
+    [
+        column("session_key", StringType(), "_id of the document"),
+        column("outcome", StringType(), "what became of the correction; null before it is known"),
+    ]
+)

@@ -1,0 +1,176 @@
+"""What one run was asked to do: defaults, then the config file, then the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from session_repair.errors import Refused
+
+DEFAULT_CONFIG = Path(__file__).parents[2] / "conf" / "session_repair.toml"
+
+SCOPES = ("empty", "all")
+DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+SESSION_FIELDS = (
+    "session_id",
+    "user_id",
+    "event_count",
+    "first_event_at",
+    "last_event_at",
+    "pages",
+)
+EVENT_FIELDS = ("session_id", "user_id", "timestamp", "page")
+
+
+def same_names(names: tuple[str, ...]) -> Mapping[str, str]:
+    return {name: name for name in names}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a run does. ``uri`` is a secret and stays out of every repr."""
+
+    uri: str = field(repr=False)
+    database: str = "browsing"
+    sessions: str = "sessions"
+    events: str = "events"
+    journal: str = "session_repair_journal"
+    runs: str = "session_repair_runs"
+    session_fields: Mapping[str, str] = field(default_factory=lambda: same_names(SESSION_FIELDS))
+    event_fields: Mapping[str, str] = field(default_factory=lambda: same_names(EVENT_FIELDS))
+    scope: str = "empty"
+    allow_shrink: bool = False
+    session_ids: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    settle: timedelta = timedelta(minutes=15)  # a live ingest may still be counting an event
+    batch_size: int = 1_000
+    journal_ttl: timedelta = timedelta(days=30)
+    server_selection_timeout: timedelta = timedelta(seconds=5)
+    report: str | None = None
+    json: str | None = None
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values, without the secret: for the run document and the report."""
+    described: dict[str, Any] = {}
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if item.name == "uri":
+            continue
+        if isinstance(value, timedelta):
+            value = format_duration(value)
+        elif isinstance(value, datetime):
+            value = value.isoformat()
+        elif isinstance(value, tuple):
+            value = list(value)
+        described[item.name] = value
+    return described
+
+
+def parse_duration(text: str) -> timedelta:
+    """A duration such as ``90s``, ``15m``, ``24h`` or ``30d``. Raises ValueError on others."""
+    match = DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write 90s, 15m, 24h or 30d")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def format_duration(duration: timedelta) -> str:
+    """The shortest text that ``parse_duration`` reads back as the same duration."""
+    milliseconds = duration // timedelta(milliseconds=1)
+    for unit, name in reversed(UNITS.items()):
+        size = timedelta(**{name: 1}) // timedelta(milliseconds=1)
+        if milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    raise AssertionError("a duration is a whole number of milliseconds")
+
+
+def read_uri(uri_file: str | None) -> str:
+    """The connection string, from ``--uri-file`` or MONGODB_URI; never from the command line."""
+    if uri_file is None:
+        uri = os.environ.get("MONGODB_URI", "")
+        if not uri.strip():
+            raise Refused(
+                "MONGODB_URI is not set. Export it, write it to a file and pass --uri-file, "
+                "or try ./spark-submit.sh demo."
+            )
+        return uri.strip()
+    try:
+        uri = Path(uri_file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Refused(f"--uri-file {uri_file}: {error.strerror}. Name a readable file.") from None
+    if not uri:
+        raise Refused(f"--uri-file {uri_file} is empty. Write the connection string into it.")
+    return uri
+
+
+def load_settings(uri: str, config: str | None, options: Mapping[str, Any]) -> Settings:
+    """Settings from the config file (``--config``, else conf/session_repair.toml), then options.
+
+    An option of None was not given. Raises Refused on a file, key or value that is not understood.
+    """
+    from_file = read_config(Path(config)) if config else {}
+    if config is None and DEFAULT_CONFIG.exists():
+        from_file = read_config(DEFAULT_CONFIG)
+    given = {name: value for name, value in options.items() if value is not None}
+    return replace(Settings(uri=uri), **{**from_file, **given})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings that a TOML file names, as keyword arguments of Settings."""
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise Refused(f"--config {path}: {error.strerror}. Name a readable TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"--config {path} is not TOML: {error}.") from None
+    collections = document.pop("collections", {})
+    field_names = document.pop("fields", {})
+    settings: dict[str, Any] = {}
+    for key, value in [*document.items(), *collections.items()]:
+        settings[key] = config_value(path, key, value)
+    for owner, known in (("sessions", SESSION_FIELDS), ("events", EVENT_FIELDS)):
+        names = field_names.pop(owner, {})
+        refuse_unknown(path, f"fields.{owner}", names, known)
+        settings[f"{owner.removesuffix('s')}_fields"] = {**same_names(known), **names}
+    refuse_unknown(path, "fields", field_names, ("sessions", "events"))
+    return settings
+
+
+def config_value(path: Path, key: str, value: Any) -> Any:
+    """One value of the file, with the type that Settings wants."""
+    defaults = {f.name: f.default for f in fields(Settings)}
+    refuse_unknown(path, "it", [key], [name for name in defaults if name != "uri"])
+    default = defaults[key]
+    try:
+        if isinstance(default, timedelta):
+            return parse_duration(value)
+    except (ValueError, AttributeError) as error:
+        raise Refused(f"--config {path}: {key}: {error}.") from None
+    if default is not None and type(value) is not type(default):
+        wanted = type(default).__name__
+        raise Refused(f"--config {path}: {key} = {value!r} is not of type {wanted}.")
+    return value
+
+
+def refuse_unknown(path: Path, where: str, names: Any, known: Any) -> None:
+    for name in names:
+        if name not in known:
+            raise Refused(
+                f"--config {path}: unknown key {name!r} in {where}; known are {', '.join(known)}."
+            )

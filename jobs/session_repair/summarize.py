@@ -1,0 +1,86 @@
+"""Summarize: collect from the corrected frame what the report shows; a few small actions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from session_repair.rebuild import is_checked
+from session_repair.report import Correction, FieldChange, Sample, Symptoms, Totals
+from session_repair.symptoms import CODES
+
+SAMPLES = 5  # of each symptom, and of the corrections
+
+
+def summarize_totals(corrected: DataFrame, mark: datetime) -> tuple[Totals, dict[str, int]]:
+    """The totals, and the number of old rows read of each collection, to compare with counts."""
+    is_session = F.col("session_key").isNotNull()
+    is_potentially_empty = F.col("names_no_page") | F.col("counts_nothing")
+    has_deferred = F.exists("findings", lambda finding: finding["action"] == "defer")
+    first_of_session = F.coalesce(F.col("session_key") == F.col("canonical_key"), ~is_session)
+    # Duplicates are all joined with the same events, which are counted once.
+    row = corrected.agg(
+        F.count(F.when(is_session, 1)).alias("sessions"),
+        F.sum(F.when(first_of_session, F.col("events"))).alias("events"),
+        F.count(F.when(F.col("names_no_page"), 1)).alias("names_no_page"),
+        F.count(F.when(F.col("counts_nothing"), 1)).alias("counts_nothing"),
+        F.count(F.when(is_potentially_empty, 1)).alias("potentially_empty"),
+        F.sum(F.when(~is_session, F.col("events"))).alias("events_without_session"),
+        F.count("changes").alias("planned"),
+        F.count(F.when(has_deferred, 1)).alias("deferred"),
+        F.count(F.when(is_session & is_checked(F.col("session_key"), mark), 1)).alias("old"),
+        F.sum(F.when(first_of_session, F.col("checked_events"))).alias("old_events"),
+    ).first()
+    assert row is not None
+    figures = {name: value or 0 for name, value in row.asDict().items()}
+    checked = {"sessions": figures.pop("old"), "events": figures.pop("old_events")}
+    return Totals(**figures), checked
+
+
+def summarize_symptoms(corrected: DataFrame) -> tuple[Symptoms, ...]:
+    """Every symptom of the table, in its order, those not found included."""
+    found = corrected.select("session_id", "session_key", F.inline("findings"))
+    counts = {
+        row["code"]: row
+        for row in found.groupBy("code")
+        .agg(
+            F.count("*").alias("found"),
+            F.count(F.when(F.col("action") == "correct", 1)).alias("to_correct"),
+            F.count(F.when(F.col("action") == "defer", 1)).alias("deferred"),
+        )
+        .collect()
+    }
+    rank = F.row_number().over(Window.partitionBy("code").orderBy("session_key", "session_id"))
+    samples = defaultdict(list)
+    for row in found.withColumn("rank", rank).where(F.col("rank") <= SAMPLES).collect():
+        sample = Sample(**{name: row[name] for name in Sample.__dataclass_fields__})
+        samples[row["code"]].append((row["rank"], sample))
+    return tuple(
+        Symptoms(
+            code=code,
+            found=counts[code]["found"] if code in counts else 0,
+            to_correct=counts[code]["to_correct"] if code in counts else 0,
+            deferred=counts[code]["deferred"] if code in counts else 0,
+            samples=tuple(sample for _, sample in sorted(samples[code], key=lambda it: it[0])),
+        )
+        for code in CODES
+    )
+
+
+def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:
+    """The first planned corrections by _id, each with its fields old and new."""
+    planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
+    return tuple(
+        Correction(
+            session_id=row["session_id"],
+            changes=tuple(
+                FieldChange(finding["field"], finding["stored"], finding["rebuilt"])
+                for finding in row["findings"]
+                if finding["action"] == "correct"
+            ),
+        )
+        for row in planned.select("session_id", "findings").collect()
+    )

@@ -1,0 +1,92 @@
+"""Survey: the part of the flow that verify and fix share, from the census to what is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pymongo.database import Database
+from pyspark.sql import DataFrame, SparkSession
+
+from session_repair.bson_types import PLAIN_EVENT_TYPES
+from session_repair.census import Census, require_all_rows, take_census
+from session_repair.connection import server_time
+from session_repair.correct import correct
+from session_repair.diagnose import diagnose
+from session_repair.read import read_events, read_sessions
+from session_repair.rebuild import rebuild
+from session_repair.report import Report
+from session_repair.runs import new_run_id
+from session_repair.settings import Settings, describe
+from session_repair.summarize import sample_corrections, summarize_symptoms, summarize_totals
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What the server said before Spark was asked to read anything."""
+
+    now: datetime
+    mark: datetime
+    sessions: Census
+    events: Census
+
+    @property
+    def documents(self) -> int:
+        return self.sessions.documents + self.events.documents
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The corrected frame, kept by Spark, and the report on it."""
+
+    corrected: DataFrame
+    report: Report
+
+
+def preflight(database: Database[Document], settings: Settings) -> Preflight:
+    """Census of both collections by the server's clock. Raises Refused when one is missing."""
+    now = server_time(database)
+    # Documents younger than this may still be arriving, and the sessions of such are deferred.
+    mark = (now - settings.settle).replace(microsecond=0)
+    ids = settings.session_ids
+    return Preflight(
+        now=now,
+        mark=mark,
+        sessions=take_census(database, settings.sessions, settings.session_fields, None, ids, mark),
+        events=take_census(
+            database, settings.events, settings.event_fields, PLAIN_EVENT_TYPES, ids, mark
+        ),
+    )
+
+
+def survey(
+    spark: SparkSession,
+    database: Database[Document],
+    settings: Settings,
+    flight: Preflight,
+    verb: str,
+) -> Survey:
+    """Read both collections and find what does not match. Raises IncompleteRead on lost rows."""
+    sessions = read_sessions(spark, settings, flight.sessions)
+    events = read_events(spark, settings, flight.events)
+    corrected = (
+        diagnose(sessions, rebuild(events, flight.mark), flight.now, settings.settle)
+        .transform(correct, settings.scope, settings.allow_shrink, settings.since, settings.until)
+        .persist()
+    )
+    totals, checked = summarize_totals(corrected, flight.mark)
+    require_all_rows(database, flight.sessions, checked["sessions"])
+    require_all_rows(database, flight.events, checked["events"])
+    report = Report(
+        verb=verb,
+        run_id=new_run_id(flight.now),
+        server_time=flight.now,
+        settings=describe(settings),
+        totals=totals,
+        symptoms=summarize_symptoms(corrected),
+        corrections=sample_corrections(corrected),
+    )
+    return Survey(corrected, report)

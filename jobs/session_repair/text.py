@@ -1,0 +1,252 @@
+"""Text: the report for the terminal, in the words and headings of the guide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from session_repair.errors import Exit
+from session_repair.report import Correction, Report, Sample, Symptoms
+
+LINE = "=" * 60
+
+
+@dataclass(frozen=True)
+class Block:
+    """One numbered check: its heading, its count line, the symptoms it sums up."""
+
+    heading: str
+    counted: str
+    codes: tuple[str, ...]
+    wrong: str
+    right: str
+
+
+BLOCKS = (
+    Block(
+        "Empty Pages",
+        "Sessions with empty pages",
+        ("empty_pages",),
+        "sessions need page data",
+        "No session lacks page data that its events have",
+    ),
+    Block(
+        "Zero Events",
+        "Sessions with 0 events",
+        ("zero_events",),
+        "sessions report 0 events although events exist",
+        "No session reports 0 events although events exist",
+    ),
+    Block(
+        "Event Counts",
+        "Sessions whose count differs from their events",
+        ("count_mismatch",),
+        "sessions count other than their events",
+        "Every other count matches the events",
+    ),
+    Block(
+        "Pages",
+        "Sessions whose pages differ from their events",
+        ("pages_missing", "pages_extra"),
+        "differences between pages and events",
+        "Every other list of pages matches the events",
+    ),
+    Block(
+        "Timestamps",
+        "First and last dates that differ from the events",
+        ("first_event_mismatch", "last_event_mismatch"),
+        "dates differ from the events",
+        "First and last dates match the events",
+    ),
+    Block(
+        "Users",
+        "Sessions whose user differs from their events",
+        ("user_mismatch", "user_conflict"),
+        "sessions disagree with their events, or their events with each other",
+        "Every session names the user of its events",
+    ),
+    Block(
+        "Duplicates",
+        "Documents that repeat a session_id",
+        ("duplicate_session",),
+        "documents repeat the session_id of another",
+        "No session_id is repeated",
+    ),
+    Block(
+        "Orphan Sessions",
+        "Empty sessions without any event",
+        ("orphan_session",),
+        "orphan sessions (created but no events)",
+        "No empty session is without events",
+    ),
+    Block(
+        "Orphan Events",
+        "Session ids that only events name",
+        ("orphan_events",),
+        "session ids have events but no session",
+        "Every event belongs to a session",
+    ),
+    Block(
+        "Phantom Sessions",
+        "Filled sessions without any event",
+        ("phantom_session",),
+        "filled sessions have no event (archived?); they are never emptied",
+        "Every filled session has events",
+    ),
+    Block(
+        "Malformed",
+        "Sessions with a field of a wrong type, or such events",
+        ("malformed",),
+        "sessions are left alone because of a wrong type",
+        "No field has a wrong type",
+    ),
+)
+
+
+def printable(text: str) -> str:
+    """The text with control and formatting characters escaped: it cannot steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def title(text: str) -> Iterator[str]:
+    yield from (LINE, text, LINE)
+
+
+def keycap(number: int) -> str:
+    if number == 10:
+        return "🔟"
+    return "".join(f"{digit}\ufe0f\u20e3" for digit in str(number))
+
+
+def verification_report(report: Report) -> Iterator[str]:
+    """The lines that ``verify`` prints."""
+    totals = report.totals
+    yield from title("Session Verification Report")
+    yield ""
+    yield "📊 Overall Stats:"
+    yield f"  Total sessions: {totals.sessions}"
+    yield f"  Total events: {totals.events}"
+    for number, block in enumerate(BLOCKS, start=1):
+        yield ""
+        yield f"{keycap(number)} {block.heading}:"
+        yield from block_lines(report, block)
+    yield ""
+    yield from verdict_lines(report)
+
+
+def block_lines(report: Report, block: Block) -> Iterator[str]:
+    symptoms = [report.symptom(code) for code in block.codes]
+    found = sum(symptom.found for symptom in symptoms)
+    yield f"  {block.counted}: {counted(report, block, found)}"
+    if not found:
+        yield f"  ✅ {block.right}"
+        return
+    yield f"  ⚠️  {found} {block.wrong}"
+    to_correct = sum(symptom.to_correct for symptom in symptoms)
+    deferred = sum(symptom.deferred for symptom in symptoms)
+    if to_correct or deferred:
+        waiting = f", {deferred} wait for a session in flight" if deferred else ""
+        yield f"     fix corrects {to_correct}{waiting}"
+    for symptom in symptoms:
+        for sample in symptom.samples:
+            yield f"     {sample_line(symptom, sample)}"
+
+
+def counted(report: Report, block: Block, found: int) -> int:
+    """The guide counts all empty sessions in its first two checks, orphans included."""
+    if block.codes == ("empty_pages",):
+        return report.totals.names_no_page
+    if block.codes == ("zero_events",):
+        return report.totals.counts_nothing
+    return found
+
+
+def sample_line(symptom: Symptoms, sample: Sample) -> str:
+    name = sample.session_id if sample.session_id is not None else sample.session_key
+    parts = [printable(str(name))]
+    if sample.stored is not None or sample.rebuilt is not None:
+        parts.append(f"{shown(sample.stored)} → {shown(sample.rebuilt)}")
+    if sample.evidence is not None:
+        parts.append(printable(sample.evidence))
+    return f"{symptom.code}  {'  '.join(parts)}"
+
+
+def shown(value: str | None) -> str:
+    if value is None:
+        return "none"
+    text = printable(value)
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def verdict_lines(report: Report) -> Iterator[str]:
+    totals = report.totals
+    if report.verdict is Exit.FIXABLE_REMAINS:
+        yield f"⚠️  {totals.planned} sessions can be repaired from their events: fix --apply"
+    else:
+        yield "✅ Nothing in this scope is left to repair"
+    if totals.deferred:
+        yield f"   {totals.deferred} sessions are in flight and were left for a later run"
+    orphans = report.symptom("orphan_session").found
+    if orphans:
+        yield f"   {orphans} orphan sessions remain (created but no events)"
+
+
+def fix_heading(report: Report) -> Iterator[str]:
+    """What ``fix`` prints before it writes."""
+    yield from title("Fix Empty Sessions")
+    yield f"Found {report.totals.potentially_empty} potentially empty sessions"
+    yield ""
+
+
+def dry_run_report(report: Report) -> Iterator[str]:
+    """What ``fix`` prints when it writes nothing."""
+    yield f"Would fix {report.totals.planned} sessions. This was a dry run: nothing was written."
+    for correction in report.corrections:
+        yield from correction_lines(correction)
+    yield ""
+    yield from verdict_lines(report)
+
+
+def correction_lines(correction: Correction) -> Iterator[str]:
+    yield f"  {printable(correction.session_id)}"
+    for change in correction.changes:
+        yield f"    {change.field}: {shown(change.stored)} → {shown(change.rebuilt)}"
+
+
+def fix_report(report: Report) -> Iterator[str]:
+    """What ``fix --apply`` prints after the write."""
+    outcomes, verification = report.outcomes, report.verification
+    assert outcomes is not None
+    assert verification is not None
+    orphans = report.symptom("orphan_session").found
+    yield ""
+    yield LINE
+    yield f"✅ Fixed {outcomes.applied} sessions"
+    for name in ("skipped_changed", "skipped_gone", "failed"):
+        count = getattr(outcomes, name)
+        if count:
+            yield f"⚠️  {count} {name}"
+    if report.totals.deferred:
+        yield f"ℹ️  Deferred {report.totals.deferred} sessions in flight"
+    yield f"ℹ️  Found {orphans} orphan sessions (no events)"
+    yield LINE
+    yield ""
+    yield "=== Verification ==="
+    yield f"Total sessions: {verification.sessions}"
+    yield f"Sessions with events: {verification.with_events}"
+    yield f"Empty sessions remaining: {verification.empty_remaining}"
+    yield f"Corrected sessions read back as planned: {verification.as_planned}"
+    for name in ("put_back", "moved_on", "gone"):
+        count = getattr(verification, name)
+        if count:
+            yield f"Corrected sessions since {name.replace('_', ' ')}: {count}"
+    yield ""
+    if report.verdict is Exit.CLEAN:
+        yield "✅ All fixable sessions have been fixed!"
+    else:
+        yield "⚠️  Not everything was fixed: run it again for what was skipped"
+    if orphans:
+        yield f"   {orphans} orphan sessions remain (created but no events)"

@@ -1,0 +1,40 @@
+"""Verify: ask the database, after the write, what is there now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from session_repair.apply import OUTCOMES, Target, outcome_counts, read_back
+from session_repair.errors import RepairError
+from session_repair.report import Outcomes, Verification
+
+Document = dict[str, Any]
+
+
+def balanced_outcomes(target: Target, run_id: str, planned: int) -> Outcomes:
+    """The outcomes as the journal holds them. Raises RepairError unless they add up to the plan."""
+    counts = outcome_counts(target, run_id)
+    figures = {outcome: counts.pop(outcome, 0) for outcome in OUTCOMES}
+    if sum(figures.values()) != planned or counts:
+        raise RepairError(
+            f"run {run_id} planned {planned} corrections, but its journal holds {figures} "
+            f"and {dict(counts)}. Look at it with: ./spark-submit.sh runs {run_id}"
+        )
+    return Outcomes(planned=planned, **figures)
+
+
+def verify_sessions(target: Target, run_id: str) -> Verification:
+    """Totals of the whole collection, and the corrected sessions read again, from the server."""
+    sessions = target.database[target.settings.sessions]
+    count, pages = target.path("event_count"), target.path("pages")
+    empty: list[Document] = [{count: {"$in": [0, None]}}, {pages: {"$in": [[], None]}}]
+    again = read_back(target, run_id)
+    return Verification(
+        sessions=sessions.count_documents({}),
+        with_events=sessions.count_documents({count: {"$gt": 0}}),
+        empty_remaining=sessions.count_documents({"$or": empty}),
+        as_planned=again["as_planned"],
+        put_back=again["put_back"],
+        moved_on=again["moved_on"],
+        gone=again["gone"],
+    )

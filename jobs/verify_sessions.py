@@ -1,0 +1,58 @@
+"""Verify sessions: find those whose stored aggregates do not match their events. START HERE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from session_repair.cli import (
+    CONNECTION,
+    OUTPUT,
+    SELECTION,
+    run_command,
+    settings_from,
+    show,
+    with_options,
+    write_json,
+)
+from session_repair.connection import connected
+from session_repair.datasets import write_datasets
+from session_repair.errors import Exit
+from session_repair.report import Report
+from session_repair.settings import Settings
+from session_repair.spark import spark_session
+from session_repair.survey import preflight, survey
+from session_repair.text import verification_report
+
+
+def verify(settings: Settings) -> Report:
+    """Read, rebuild, diagnose; write nothing but the report."""
+    with connected(settings) as database:
+        flight = preflight(database, settings)
+        spark = spark_session("session-repair verify", flight.documents)
+        found = survey(spark, database, settings, flight, "verify")
+        if settings.report:
+            write_datasets(spark, found.corrected, found.report, settings)
+        return found.report
+
+
+@click.command("verify")
+@with_options(CONNECTION, SELECTION, OUTPUT)
+def command(**options: Any) -> Exit:
+    """Find sessions whose stored aggregates do not match their events; change nothing."""
+    settings = settings_from(**options)
+    report = verify(settings)
+    show(verification_report(report))
+    if settings.json:
+        write_json(report, settings.json)
+    return report.verdict
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
