@@ -3,72 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import click
-from pymongo.database import Database
 
-from session_repair.apply import Target
-from session_repair.carry_out import carry_out, freeze, leased
+from session_repair.carry_out import carry_out, working
 from session_repair.cli import (
     CONNECTION,
     OUTPUT,
     SELECTION,
+    WRITING,
+    Duration,
+    finish,
     run_command,
     settings_from,
-    show,
     with_options,
-    write_json,
 )
-from session_repair.connection import connected, require_rights
+from session_repair.connection import connected, require_rights, server_time
 from session_repair.datasets import write_datasets
-from session_repair.errors import Exit
+from session_repair.errors import Exit, Refused
+from session_repair.plan import plan_run, survey_corrections
 from session_repair.report import Report
-from session_repair.runs import Run
+from session_repair.runs import Run, new_run_id
 from session_repair.settings import Settings
-from session_repair.spark import spark_session
-from session_repair.survey import Survey, preflight, survey
-from session_repair.text import dry_run_report, fix_heading, fix_report
+from session_repair.survey import preflight
+from session_repair.text import dry_run_report, fix_report, plan_report
+
+DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 
-def fix(settings: Settings, is_apply: bool) -> Report:
-    """Read, rebuild, diagnose, correct; with ``is_apply`` journal, apply and verify."""
+def fix(settings: Settings, mode: str) -> Report:
+    """Read, rebuild, diagnose, correct; then journal, apply and verify as far as the mode goes."""
     with connected(settings) as database:
-        if is_apply:
+        if mode == DRY_RUN:
+            flight = preflight(database, settings)
+            found = survey_corrections(database, settings, flight, new_run_id(flight.now))
+            report = found.report
+        else:
             require_rights(database, settings)
-        flight = preflight(database, settings)
-        spark = spark_session("session-repair fix", flight.documents)
-        found = survey(spark, database, settings, flight, "fix")
-        show(fix_heading(found.report))
-        report = write(database, settings, found) if is_apply else found.report
+            run = Run.begin(database, settings, "fix", server_time(database))
+            with working(run, settings) as lease:
+                found = plan_run(database, settings, run)
+                report = found.report
+                if mode == APPLY:
+                    report = carry_out(database, settings, run, lease)
         if settings.report:
-            write_datasets(spark, found.corrected, report, settings)
-        return report
-
-
-def write(database: Database[dict[str, Any]], settings: Settings, found: Survey) -> Report:
-    """Freeze the plan in the journal, let the server apply it, and read back what became of it."""
-    run = Run.begin(database[settings.runs], found.report)
-    with leased(run) as lease:
-        planned = freeze(database, settings, found, run)
-        outcomes, verification = carry_out(Target(database, settings), run, lease, planned)
-        report = replace(found.report, outcomes=outcomes, verification=verification)
-        run.end("done", report.verdict)
+            write_datasets(found.corrected, report, settings)
         return report
 
 
 @click.command("fix")
-@with_options(CONNECTION, SELECTION, OUTPUT)
+@with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
+@click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
 @click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
-def command(is_apply: bool, **options: Any) -> Exit:
-    """Rebuild empty sessions from their events; a dry run unless --apply is given."""
+@click.option("--max-changes", metavar="N|P%", help="Stop when more sessions are to be changed.")
+@click.option("--confirm-delay", type=Duration(), help="Look twice, that long apart.")
+def command(is_plan: bool, is_apply: bool, **options: Any) -> Exit:
+    """Rebuild empty sessions from their events; a dry run unless --plan or --apply is given."""
+    if is_plan and is_apply:
+        raise Refused("--plan and --apply exclude each other; --apply plans and applies.")
+    mode = APPLY if is_apply else PLAN if is_plan else DRY_RUN
     settings = settings_from(**options)
-    report = fix(settings, is_apply)
-    show(fix_report(report) if is_apply else dry_run_report(report))
-    if settings.json:
-        write_json(report, settings.json)
-    return report.verdict
+    report = fix(settings, mode)
+    shown = {DRY_RUN: dry_run_report, PLAN: plan_report, APPLY: fix_report}[mode]
+    return finish(report, shown(report), settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

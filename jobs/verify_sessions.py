@@ -11,16 +11,16 @@ from session_repair.cli import (
     CONNECTION,
     OUTPUT,
     SELECTION,
+    finish,
     run_command,
     settings_from,
-    show,
     with_options,
-    write_json,
 )
 from session_repair.connection import connected
 from session_repair.datasets import write_datasets
 from session_repair.errors import Exit
 from session_repair.report import Report
+from session_repair.runs import new_run_id
 from session_repair.settings import Settings
 from session_repair.spark import spark_session
 from session_repair.survey import preflight, survey
@@ -32,9 +32,9 @@ def verify(settings: Settings) -> Report:
     with connected(settings) as database:
         flight = preflight(database, settings)
         spark = spark_session("session-repair verify", flight.documents)
-        found = survey(spark, database, settings, flight, "verify")
+        found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))
         if settings.report:
-            write_datasets(spark, found.corrected, found.report, settings)
+            write_datasets(found.corrected, found.report, settings)
         return found.report
 
 
@@ -44,10 +44,7 @@ def command(**options: Any) -> Exit:
     """Find sessions whose stored aggregates do not match their events; change nothing."""
     settings = settings_from(**options)
     report = verify(settings)
-    show(verification_report(report))
-    if settings.json:
-        write_json(report, settings.json)
-    return report.verdict
+    return finish(report, verification_report(report), settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

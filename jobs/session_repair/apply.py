@@ -7,20 +7,30 @@ of them may run again without harm, so a batch that broke off is simply repeated
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo.database import Database
-from pymongo.errors import OperationFailure
+from pymongo.errors import ConnectionFailure, OperationFailure
 
 from session_repair.journal import STORED_NAMES, of_run
-from session_repair.runs import Lease, Run
+from session_repair.lease import Lease
+from session_repair.pace import Pace
+from session_repair.runs import Run
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
 Progress = Callable[[int], None]
+Result = TypeVar("Result")
+
+ELECTION_TIME = 45.0  # seconds; a default election takes up to 12, a paused primary 20 more
+RETRY_PAUSE = 0.5
+# Not primary, shutting down, interrupted by a step-down: the command may be sent again.
+FAILOVER_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
+RIGHTS_CODES = frozenset({13, 18})  # they concern the whole run, not one document
 
 APPLIED, CHANGED, GONE, FAILED = "applied", "skipped_changed", "skipped_gone", "failed"
 OUTCOMES = (APPLIED, CHANGED, GONE, FAILED)
@@ -41,39 +51,74 @@ class Target:
         return self.settings.session_fields[name]
 
 
-def apply_run(target: Target, run: Run, lease: Lease, on_progress: Progress) -> Counter[str]:
-    """Apply every row of the run's plan that has no outcome yet; the counts of all outcomes."""
+@dataclass(frozen=True)
+class Change:
+    """What a run does to its sessions: how a batch is changed, and how its outcome is told."""
+
+    make: Callable[[Target, Lease, list[str]], None]
+    outcomes: Callable[[Target], list[Document]]
+
+
+def apply_run(
+    target: Target, run: Run, lease: Lease, pace: Pace, change: Change, on_progress: Progress
+) -> Counter[str]:
+    """Change every row of the run's plan that has no outcome yet; the counts of all outcomes.
+
+    A batch that a lost connection broke off is repeated: each of its steps may run again.
+    """
     done = run.read()["progress"]
     counts, after = Counter(done["counts"]), done["after"]
-    while batch := next_batch(target, run.run_id, after):
-        outcomes = apply_batch(target, lease, batch)
-        run.advance(after, batch[-1], outcomes)
+    while batch := patiently(next_batch, target, run.run_id, after, pace.batch_size):
+        patiently(pace.before_batch, run.run_id)
+        began = time.monotonic()
+        outcomes = patiently(apply_batch, target, lease, batch, change)
+        patiently(run.advance, after, batch[-1], outcomes)
+        pace.after_batch(time.monotonic() - began)
         counts.update(outcomes)
         after = batch[-1]
         on_progress(sum(counts.values()))
     return counts
 
 
-def next_batch(target: Target, run_id: str, after: str) -> list[str]:
+def patiently(step: Callable[..., Result], *arguments: Any) -> Result:
+    """The step's result; while an election or a cut keeps MongoDB away, try again."""
+    deadline = time.monotonic() + ELECTION_TIME
+    while True:
+        try:
+            return step(*arguments)
+        except ConnectionFailure:
+            if time.monotonic() > deadline:
+                raise
+        except OperationFailure as error:
+            if error.code not in FAILOVER_CODES or time.monotonic() > deadline:
+                raise
+        time.sleep(RETRY_PAUSE)
+
+
+def next_batch(target: Target, run_id: str, after: str, size: int) -> list[str]:
     """The _ids of the next rows, in their order."""
     rest = of_run(run_id)
     if after:
         rest["_id"]["$gt"] = after
-    rows = target.journal.find(rest, {"_id": 1}).sort("_id", 1).limit(target.settings.batch_size)
+    rows = target.journal.find(rest, {"_id": 1}).sort("_id", 1).limit(size)
     return [row["_id"] for row in rows]
 
 
-def apply_batch(target: Target, lease: Lease, batch: list[str]) -> Counter[str]:
-    """Capture, merge, record; the number of rows by outcome."""
+def apply_batch(target: Target, lease: Lease, batch: list[str], change: Change) -> Counter[str]:
+    """Capture, change, record; the number of rows by outcome."""
     lease.renew()
-    for step in (capture_stages(target), merge_stages(target, lease)):
-        run_split(target, batch, step)
-    lease.renew()  # the merge did nothing if the lease was lost: then no outcome may be written
-    target.journal.aggregate([{"$match": undecided(batch)}, *outcome_stages(target)])
+    run_split(target, batch, capture_stages(target))
+    change.make(target, lease, batch)
+    lease.renew()  # nothing was changed if the lease was lost: then no outcome may be written
+    target.journal.aggregate([{"$match": undecided(batch)}, *outcome_stages(target, change)])
     by_outcome = target.journal.aggregate(
         [{"$match": rows_of(batch)}, {"$group": {"_id": "$outcome", "rows": {"$sum": 1}}}]
     )
     return Counter({group["_id"]: group["rows"] for group in by_outcome})
+
+
+def merge_corrections(target: Target, lease: Lease, batch: list[str]) -> None:
+    run_split(target, batch, merge_stages(target, lease))
 
 
 def run_split(target: Target, batch: list[str], stages: list[Document]) -> None:
@@ -81,7 +126,7 @@ def run_split(target: Target, batch: list[str], stages: list[Document]) -> None:
     try:
         target.journal.aggregate([{"$match": undecided(batch)}, *stages])
     except OperationFailure as error:
-        if error.has_error_label("RetryableWriteError") or error.code in NOT_OF_A_ROW:
+        if error.code in FAILOVER_CODES or error.code in RIGHTS_CODES:
             raise
         if len(batch) == 1:
             failure = {"outcome": FAILED, "error": str(error)[:500]}
@@ -90,10 +135,6 @@ def run_split(target: Target, batch: list[str], stages: list[Document]) -> None:
         half = len(batch) // 2
         run_split(target, batch[:half], stages)
         run_split(target, batch[half:], stages)
-
-
-# Rights, missing namespaces and interruptions concern the whole run, not one document.
-NOT_OF_A_ROW = {13, 18, 26, 50, 91, 189, 262, 11600, 11602, 10107, 13435, 13436}
 
 
 def rows_of(batch: list[str]) -> Document:
@@ -132,20 +173,28 @@ def capture_stages(target: Target) -> list[Document]:
     ]
 
 
+def while_held(lease: Lease) -> list[Document]:
+    """Stages that let the rows pass only while the lease is held, by the server's own clock."""
+    held = {"from": lease.collection.name, "pipeline": [{"$match": lease.current()}], "as": "held"}
+    return [{"$lookup": held}, {"$match": {"held": {"$ne": []}}}]
+
+
 def merge_stages(target: Target, lease: Lease) -> list[Document]:
     """Change the sessions that are still what the plan saw, while the lease is held."""
-    held = {"from": lease.collection.name, "pipeline": [{"$match": lease.current()}], "as": "held"}
     return [
         {"$match": {"before": {"$exists": True}}},
-        {"$lookup": held},
-        {"$match": {"held": {"$ne": []}}},
+        *while_held(lease),
         {"$project": {"_id": "$plan.session.v", "plan": 1, "before": 1}},
         merge_into(
             target.settings.sessions,
             [
                 {
                     "$replaceWith": {
-                        "$cond": [is_as_planned(target, "$$new"), with_new_fields(target), "$$ROOT"]
+                        "$cond": [
+                            is_as_planned(target, "$$new"),
+                            with_new_fields(target, "$$ROOT", "$$new"),
+                            "$$ROOT",
+                        ]
                     }
                 }
             ],
@@ -166,48 +215,44 @@ def merge_into(collection: str, when_matched: list[Document]) -> Document:
 
 def is_as_planned(target: Target, row: str) -> Document:
     """The document is the one that was kept, and its fields are what the plan observed."""
-    same = [{"$eq": ["$$ROOT", f"{row}.before"]}]
-    for name in STORED_NAMES.values():
-        same.append({"$eq": [f"${target.path(name)}", f"{row}.plan.observed.{name}"]})
-    return {"$and": same}
+    same_document = {"$eq": ["$$ROOT", f"{row}.before"]}
+    return {"$and": [same_document, *same_as_observed(target, "$$ROOT", f"{row}.plan")]}
 
 
-def with_new_fields(target: Target) -> Document:
-    """The document with the planned fields in place, nested ones inside their parents."""
+def same_as_observed(target: Target, document: str, plan: str) -> list[Document]:
+    """The document's fields are what the plan observed: absent, null or of the same value."""
+    return [
+        {"$eq": [f"{document}.{target.path(name)}", f"{plan}.observed.{name}"]}
+        for name in STORED_NAMES.values()
+    ]
+
+
+def with_new_fields(target: Target, document: str, row: str) -> Document:
+    """The document with the row's planned fields in place, nested ones inside their parents."""
     tree: Document = {}
     for name in STORED_NAMES.values():
         *parents, leaf = target.path(name).split(".")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[leaf] = name
-    return merged_tree(tree, "$$ROOT", "")
+        node[leaf] = f"{row}.plan.new.{name}"
+    return merged_tree(tree, document)
 
 
-def merged_tree(tree: Document, document: str, prefix: str) -> Document:
+def merged_tree(tree: Document, document: str) -> Document:
     fields: Document = {}
-    for key, name in tree.items():
-        path = f"{prefix}{key}"
-        if isinstance(name, dict):
-            fields[key] = merged_tree(name, f"${path}", f"{path}.")
+    for key, new in tree.items():
+        path = f"{document}.{key}"
+        if isinstance(new, dict):
+            fields[key] = merged_tree(new, path)
         else:
-            new = f"$$new.plan.new.{name}"
-            fields[key] = {"$cond": [{"$eq": [{"$type": new}, "missing"]}, f"${path}", new]}
+            fields[key] = {"$cond": [is_missing(new), path, new]}
     return {"$mergeObjects": [document, fields]}
 
 
-def outcome_stages(target: Target) -> list[Document]:
+def outcome_stages(target: Target, change: Change) -> list[Document]:
     """Compare each session with the plan's result, and write the outcome into the journal."""
-    outcome = {
-        "$switch": {
-            "branches": [
-                {"case": {"$eq": [{"$type": "$found"}, "missing"]}, "then": GONE},
-                {"case": is_result(target), "then": APPLIED},
-                {"case": is_untouched(target), "then": FAILED},
-            ],
-            "default": CHANGED,
-        }
-    }
+    outcome = {"$switch": {"branches": change.outcomes(target), "default": CHANGED}}
     return [
         *found_session(target),
         {"$project": {"outcome": outcome, "decided_at": "$$NOW"}},
@@ -218,36 +263,46 @@ def outcome_stages(target: Target) -> list[Document]:
     ]
 
 
+def correction_outcomes(target: Target) -> list[Document]:
+    return [
+        {"case": is_missing("$found"), "then": GONE},
+        {"case": is_result(target), "then": APPLIED},
+        {"case": is_untouched(target), "then": FAILED},
+    ]
+
+
+def is_missing(path: str) -> Document:
+    return {"$eq": [{"$type": path}, "missing"]}
+
+
 def is_untouched(target: Target) -> Document:
     """The session found could have been changed and was not."""
-    same = [{"$eq": ["$found", "$before"]}]
-    for name in STORED_NAMES.values():
-        same.append({"$eq": [f"$found.{target.path(name)}", f"$plan.observed.{name}"]})
-    return {"$and": same}
+    same_document = {"$eq": ["$found", "$before"]}
+    return {"$and": [same_document, *same_as_observed(target, "$found", "$plan")]}
 
 
 def is_result(target: Target) -> Document:
-    """Every planned field of the session found has its planned value."""
-    return {
-        "$and": [
-            {
-                "$or": [
-                    {"$eq": [{"$type": f"$plan.new.{name}"}, "missing"]},
-                    {"$eq": [f"$found.{target.path(name)}", f"$plan.new.{name}"]},
-                ]
-            }
-            for name in STORED_NAMES.values()
-        ]
-    }
+    """There is a session, and every planned field of it has its planned value."""
+    planned = [
+        {
+            "$or": [
+                is_missing(f"$plan.new.{name}"),
+                {"$eq": [f"$found.{target.path(name)}", f"$plan.new.{name}"]},
+            ]
+        }
+        for name in STORED_NAMES.values()
+    ]
+    return {"$and": [{"$not": is_missing("$found")}, *planned]}
 
 
-def read_back(target: Target, run_id: str) -> Counter[str]:
-    """Read every corrected session again: as planned, put back to what it was, moved on, gone."""
+def read_back(target: Target, run_id: str, change: Change) -> Counter[str]:
+    """Read every changed session again: as planned, put back to what it was, moved on, gone."""
+    as_planned = next(it["case"] for it in change.outcomes(target) if it["then"] == APPLIED)
     state = {
         "$switch": {
             "branches": [
-                {"case": {"$eq": [{"$type": "$found"}, "missing"]}, "then": "gone"},
-                {"case": is_result(target), "then": "as_planned"},
+                {"case": as_planned, "then": "as_planned"},
+                {"case": is_missing("$found"), "then": "gone"},
                 {"case": {"$eq": ["$found", "$before"]}, "then": "put_back"},
             ],
             "default": "moved_on",
@@ -272,3 +327,6 @@ def outcome_counts(target: Target, run_id: str) -> Counter[str]:
         ]
     )
     return Counter({group["_id"]: group["rows"] for group in groups})
+
+
+CORRECTION = Change(merge_corrections, correction_outcomes)

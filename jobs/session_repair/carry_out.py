@@ -1,54 +1,94 @@
-"""Carry out: take a run from its frozen plan to its verified end."""
+"""Carry out: take a run from its frozen plan to its verified end, however often that is begun."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+import click
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
-from session_repair.apply import Target, apply_run
-from session_repair.errors import RepairError
-from session_repair.journal import journal_rows, plan_digest, write_journal
+from session_repair.apply import CORRECTION, Target, apply_run
+from session_repair.connection import server_time
+from session_repair.delete import DELETION
+from session_repair.errors import Refused
+from session_repair.journal import plan_digest
+from session_repair.lease import Lease, held_lease
+from session_repair.pace import Pace
 from session_repair.progress import progress_of
-from session_repair.report import Outcomes, Verification
-from session_repair.runs import Lease, Run
-from session_repair.settings import Settings
-from session_repair.survey import Survey
+from session_repair.report import DELETE_ORPHANS, Report
+from session_repair.runs import DONE, PLANNED, Run, planned_report, recorded_errors
+from session_repair.settings import Settings, format_duration, revived, semantics
 from session_repair.verify import balanced_outcomes, verify_sessions
 
 Document = dict[str, Any]
 
+CHANGES = {"fix": CORRECTION, DELETE_ORPHANS: DELETION}
+
 
 @contextmanager
-def leased(run: Run) -> Iterator[Lease]:
-    """The lease while the run works; what ends the run early is written into its document."""
-    lease = Lease.take(run.collection, run.run_id)
-    try:
+def working(run: Run, settings: Settings) -> Iterator[Lease]:
+    """The lease while the run works; what ends it early stands in its document."""
+    held = held_lease(run.collection, run.run_id, settings.break_lease)
+    with recorded_errors(run), held as lease:
+        click.echo(f"Run {run.run_id}", err=True)
         yield lease
-    except (RepairError, PyMongoError, KeyboardInterrupt) as error:
-        run.record("interrupted", error=f"{type(error).__name__}: {error}"[:500])
-        raise
-    finally:
-        lease.release()
 
 
-def freeze(database: Database[Document], settings: Settings, found: Survey, run: Run) -> int:
-    """Write the plan into the journal and check that it is whole; the number of its rows."""
-    planned = found.report.totals.planned
-    expires_at = found.report.server_time + settings.journal_ttl
-    write_journal(journal_rows(found.corrected, run.run_id, expires_at), settings, database)
-    run.planned(planned, plan_digest(database, settings.journal, run.run_id, planned))
-    return planned
-
-
-def carry_out(
-    target: Target, run: Run, lease: Lease, planned: int
-) -> tuple[Outcomes, Verification]:
+def carry_out(database: Database[Document], settings: Settings, run: Run, lease: Lease) -> Report:
     """Apply what has no outcome yet, then read back what the database says."""
-    with progress_of(planned) as on_progress:
-        apply_run(target, run, lease, on_progress)
-    outcomes = balanced_outcomes(target, run.run_id, planned)
-    return outcomes, verify_sessions(target, run.run_id)
+    target, pace = Target(database, settings), Pace(database, settings)
+    document = run.read()
+    planned, change = document["planned"], CHANGES[document["verb"]]
+    with progress_of(planned) as on_progress, pace.interruptible():
+        apply_run(target, run, lease, pace, change, on_progress)
+    report = replace(
+        planned_report(document),
+        outcomes=balanced_outcomes(target, run.run_id, planned),
+        verification=verify_sessions(target, run.run_id, change),
+    )
+    run.end(DONE, report)
+    return report
+
+
+def settings_of_run(document: Document, settings: Settings) -> Settings:
+    """The settings to go on with a run: what its command line asked for, the rest as of now.
+
+    Raises Refused when a setting that decided its plan is another one now.
+    """
+    again = replace(settings, **revived(document["asked"]))
+    made_with, now = document["settings"], semantics(again)
+    differing = [name for name in now if made_with[name] != now[name]]
+    if differing:
+        name = differing[0]
+        raise Refused(
+            f"run {document['_id']} was planned with {name} = {made_with[name]!r}, now it is "
+            f"{now[name]!r}. Use the settings of the plan, or plan again."
+        )
+    return again
+
+
+def require_intact_plan(database: Database[Document], settings: Settings, run: Run) -> None:
+    """Raise Refused unless the plan in the journal is the one that was sealed."""
+    document = run.read()
+    if plan_digest(database, settings, run.run_id, document["planned"]) != document["digest"]:
+        raise Refused(f"the plan of run {run.run_id} was edited since it was made. Plan again.")
+
+
+def require_fresh_plan(database: Database[Document], settings: Settings, run: Run) -> None:
+    """Raise Refused when the plan is not a plan that waits, or older than ``--plan-ttl``."""
+    document = run.read()
+    if document["state"] != PLANNED:
+        raise Refused(
+            f"run {run.run_id} is {document['state']}, not planned. "
+            f"See ./spark-submit.sh runs {run.run_id}."
+        )
+    age: timedelta = server_time(database) - document["planned_at"]
+    if age > settings.plan_ttl:
+        raise Refused(
+            f"the plan of run {run.run_id} is {age} old, --plan-ttl allows "
+            f"{format_duration(settings.plan_ttl)}. Plan again."
+        )

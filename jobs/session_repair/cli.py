@@ -48,21 +48,32 @@ CONNECTION = (
     click.option("--config", metavar="FILE", help="TOML file; see conf/session_repair.toml."),
     click.option("--database", metavar="NAME", help="Database of the two collections."),
 )
-SELECTION = (
+IDENTITY = (
     click.option(
         "--session-id", "session_ids", multiple=True, metavar="ID", help="Only this session."
     ),
+    click.option("--settle", type=Duration(), help="Leave sessions active that recently (15m)."),
+)
+SELECTION = (
+    *IDENTITY,
     click.option("--since", type=Instant(), help="Correct sessions that began then or later."),
     click.option("--until", type=Instant(), help="Correct sessions that began before (UTC)."),
     click.option("--scope", type=click.Choice(SCOPES), help="Empty sessions, or all mismatches."),
     click.option(
         "--allow-shrink", is_flag=True, default=None, help="Also lower counts and drop pages."
     ),
-    click.option("--settle", type=Duration(), help="Leave sessions active that recently (15m)."),
 )
+JSON = (click.option("--json", metavar="FILE", help="Write the report as JSON."),)
 OUTPUT = (
+    *JSON,
     click.option("--report", metavar="DIR", help="Write findings as parquet (any Hadoop path)."),
-    click.option("--json", metavar="FILE", help="Write the report as JSON."),
+)
+WRITING = (
+    click.option("--batch-size", type=click.IntRange(1), help="Sessions per batch (1000)."),
+    click.option("--max-lag", type=Duration(), help="Wait while replicas lag by more (10s)."),
+    click.option("--max-time", type=Duration(), help="Stop between two batches after this."),
+    click.option("--pause-file", metavar="FILE", help="Stop between two batches once it exists."),
+    click.option("--break-lease", is_flag=True, default=None, help="Take the lease of a dead run."),
 )
 
 
@@ -85,11 +96,11 @@ def settings_from(uri_file: str | None, config: str | None, **options: Any) -> S
 
 def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
     """Run a click command whose result is an Exit; errors a user can cause take one line."""
-    name = command.name or ""
+    name = verb_of(command, argv)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        verdict = command.main(args=argv, prog_name=name, standalone_mode=False)
+        verdict = command.main(args=argv, prog_name=command.name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return Exit.REFUSED
@@ -100,6 +111,14 @@ def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
     except RepairError as error:
         return complain(name, str(error), error.exit_code)
     return int(verdict or 0)
+
+
+def verb_of(command: click.Command, argv: Sequence[str] | None) -> str:
+    """The word that messages begin with."""
+    words = sys.argv[1:] if argv is None else argv
+    if isinstance(command, click.Group) and words and words[0] in command.commands:
+        return words[0]
+    return command.name or ""
 
 
 def complain(name: str, message: str, verdict: Exit) -> int:
@@ -116,6 +135,14 @@ def write_json(report: Report, path: str) -> None:
         temporary.replace(path)
     except OSError as error:
         raise Refused(f"--json {path}: {error.strerror}. Name a writable file.") from None
+
+
+def finish(report: Report, lines: Iterable[str], settings: Settings) -> Exit:
+    """Show the report, write it as JSON where asked for; its verdict is the exit code."""
+    show(lines)
+    if settings.json:
+        write_json(report, settings.json)
+    return report.verdict
 
 
 def show(lines: Iterable[str]) -> None:

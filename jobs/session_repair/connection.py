@@ -73,7 +73,9 @@ def first_line(error: Exception) -> str:
 
 def server_time(database: Database[Document]) -> datetime:
     """The server's clock, the only one that decides what is in flight."""
-    now: datetime = database.client.admin.command("hello")["localTime"]
+    # A command decodes dates without a zone unless told otherwise.
+    hello = database.client.admin.command("hello", codec_options=database.codec_options)
+    now: datetime = hello["localTime"]
     return now
 
 
@@ -97,17 +99,18 @@ def spark_uri(settings: Settings) -> str:
 
 RIGHTS_TO_APPLY = {
     "sessions": {"find", "insert", "update"},
-    "journal": {"find", "insert", "update", "createIndex"},
+    "journal": {"find", "insert", "update", "remove", "createIndex"},
     "runs": {"find", "insert", "update"},
 }
 
 
-def require_rights(database: Database[Document], settings: Settings) -> None:
+def require_rights(database: Database[Document], settings: Settings, *on_sessions: str) -> None:
     """Raise Refused when the user lacks a right that a write needs; ``$merge`` needs insert too."""
     status = database.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
     if not status["authenticatedUsers"]:
         return  # the server runs without access control
-    for setting, needed in RIGHTS_TO_APPLY.items():
+    for setting, rights in RIGHTS_TO_APPLY.items():
+        needed = rights | set(on_sessions) if setting == "sessions" else rights
         collection = getattr(settings, setting)
         held: set[str] = set()
         for privilege in status["authenticatedUserPrivileges"]:
@@ -120,6 +123,12 @@ def require_rights(database: Database[Document], settings: Settings) -> None:
                 f"user {user!r} lacks the right to {', '.join(lacking)} on "
                 f"{database.name}.{collection}. Grant it, or leave out --apply."
             )
+
+
+def require_transactions(database: Database[Document]) -> None:
+    """Raise Refused on a server without transactions, which a deletion needs."""
+    if "setName" not in database.client.admin.command("hello"):
+        raise Refused("deleting needs transactions, so a replica set; this server is none.")
 
 
 def covers(resource: Document, database: str, collection: str) -> bool:

@@ -25,10 +25,9 @@ from session_repair.settings import Settings
 ROWS_PER_FILE = 500_000
 
 
-def write_datasets(
-    spark: SparkSession, corrected: DataFrame, report: Report, settings: Settings
-) -> None:
+def write_datasets(corrected: DataFrame, report: Report, settings: Settings) -> None:
     """Write the three datasets of a run under ``--report``; no other run's files are touched."""
+    spark = corrected.sparkSession
     outcomes = read_outcomes(spark, report, settings)
     findings, corrections = finding_rows(corrected, outcomes), correction_rows(corrected, outcomes)
     found = sum(symptom.found for symptom in report.symptoms)

@@ -76,6 +76,7 @@ def is_in_flight(now: datetime, settle: timedelta) -> Column:
         stored("first_event_at"),
         stored("last_event_at"),
         F.col("created_at"),
+        rebuilt("first_event_at"),
         rebuilt("last_event_at"),
         rebuilt("last_created_at"),
     ]

@@ -8,6 +8,7 @@ write sets only the plan, so that it can never undo what the apply step adds lat
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from session_repair.connection import spark_uri
 from session_repair.envelope import content
 from session_repair.errors import RepairError
 from session_repair.schemas import CHANGES, JOURNAL_ROWS
-from session_repair.settings import Settings
+from session_repair.settings import Settings, semantics
 
 Document = dict[str, Any]
 
@@ -43,9 +44,29 @@ def journal_rows(corrected: DataFrame, run_id: str, expires_at: datetime) -> Dat
             "session_id": json_text(F.col("session_id")),
             "observed": json_object(observed_fields()),
             "new": json_object(new_fields()),
-            "findings": F.to_json(F.transform("findings", lambda finding: finding["code"])),
+            "findings": F.to_json(F.col("findings.code")),
         }
     )
+    return as_journal_rows(planned, plan, run_id, expires_at)
+
+
+def deletion_rows(corrected: DataFrame, run_id: str, expires_at: datetime) -> DataFrame:
+    """One row per session to be deleted, shape JOURNAL_ROWS, ``plan.delete`` being true. Pure."""
+    plan = json_object(
+        {
+            "session": F.col("session_key"),
+            "session_id": json_text(F.col("session_id")),
+            "observed": json_object(observed_fields()),
+            "delete": F.lit("true"),
+            "findings": F.to_json(F.col("findings.code")),
+        }
+    )
+    return as_journal_rows(corrected, plan, run_id, expires_at)
+
+
+def as_journal_rows(
+    planned: DataFrame, plan: Column, run_id: str, expires_at: datetime
+) -> DataFrame:
     return planned.select(
         F.concat(F.lit(f"{run_id}:"), F.col("session_key")).alias("_id"),
         F.lit(run_id).alias("run_id"),
@@ -117,25 +138,32 @@ def write_journal(rows: DataFrame, settings: Settings, database: Database[Docume
     )
 
 
+def drop_rows(database: Database[Document], settings: Settings, run_id: str) -> None:
+    """Delete the rows of a plan that was never whole, and so never applied."""
+    database[settings.journal].delete_many(of_run(run_id))
+
+
 def of_run(run_id: str) -> Document:
     """The journal rows of a run, as a range of the _id index."""
     return {"_id": {"$gt": f"{run_id}:", "$lt": f"{run_id};"}}
 
 
-def plan_digest(database: Database[Document], journal: str, run_id: str, planned: int) -> str:
-    """SHA-256 over the plan as it stands in the journal.
+def plan_digest(database: Database[Document], settings: Settings, run_id: str, planned: int) -> str:
+    """SHA-256 over the plan as it stands in the journal, and the settings it was made with.
 
     Raises RepairError when the journal does not hold the planned number of whole plans.
     """
-    digest = hashlib.sha256()
-    selected = {**of_run(run_id), "plan.new": {"$type": "object"}}
+    journal = settings.journal
+    semantic = json.dumps(semantics(settings), sort_keys=True)
+    digest = hashlib.sha256(semantic.encode())
+    selected = {**of_run(run_id), "plan.session": {"$type": "object"}}
     raw = database.get_collection(journal, codec_options=CodecOptions(RawBSONDocument))
     for row in raw.find(selected, {"plan": 1}).sort("_id", ASCENDING):
         digest.update(row.raw)
     rows = database[journal].count_documents(selected)
     if rows != planned:
         raise RepairError(
-            f"the journal of run {run_id} holds {rows} plans where {planned} were made; "
-            "nothing was applied. Run fix again."
+            f"the journal of run {run_id} holds {rows} whole plans where {planned} were made. "
+            "Nothing more was applied; rows were lost, edited or have expired. Run fix again."
         )
     return digest.hexdigest()

@@ -10,6 +10,9 @@ from pyspark.sql import functions as F
 from session_repair.envelope import creation_time, is_object_id, object_id_before
 from session_repair.schemas import REBUILT
 
+# BSON keeps each element of an array with its type, its index as text, its length and a NUL.
+ELEMENT_BYTES = 16
+
 
 def is_checked(key: Column, counted_before: datetime) -> Column:
     """True when the server's count covers the row: made before the mark, or at an unknown time."""
@@ -48,6 +51,7 @@ def sessions_of_visits(visits: DataFrame) -> DataFrame:
     sound = F.col("malformed").isNull()
     of_sound = {name: F.when(sound, F.col(name)) for name in visits.columns}
     visited = F.when(sound & F.col("page").isNotNull(), F.struct("first_visit", "page"))
+    page_size = F.octet_length("page") + ELEMENT_BYTES
     least_user, greatest_user = F.min(of_sound["least_user"]), F.max(of_sound["greatest_user"])
     figures = {
         "event_count": F.coalesce(F.sum(of_sound["events"]), F.lit(0)),
@@ -60,6 +64,7 @@ def sessions_of_visits(visits: DataFrame) -> DataFrame:
         "malformed_events": F.coalesce(F.sum(F.when(~sound, F.col("events"))), F.lit(0)),
         "malformed": F.sort_array(F.collect_set("malformed")),
         "checked_events": F.sum("checked_events"),
+        "pages_size": F.coalesce(F.sum(F.when(sound, page_size)), F.lit(0)),
     }
     return visits.groupBy("session_id").agg(
         F.struct(*[figures[name].alias(name) for name in REBUILT.fieldNames()]).alias("rebuilt")

@@ -8,6 +8,8 @@ from typing import Any
 
 from session_repair.errors import Exit
 
+DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix could repair
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -107,6 +109,29 @@ class Report:
     outcomes: Outcomes | None = None
     verification: Verification | None = None
 
+    @staticmethod
+    def from_document(document: dict[str, Any]) -> Report:
+        """The report that ``asdict`` made the document of."""
+        symptoms = [
+            Symptoms(**{**it, "samples": tuple(Sample(**sample) for sample in it["samples"])})
+            for it in document["symptoms"]
+        ]
+        corrections = [
+            Correction(it["session_id"], tuple(FieldChange(**change) for change in it["changes"]))
+            for it in document["corrections"]
+        ]
+        outcomes, verification = document["outcomes"], document["verification"]
+        return Report(
+            **{
+                **document,
+                "totals": Totals(**document["totals"]),
+                "symptoms": tuple(symptoms),
+                "corrections": tuple(corrections),
+                "outcomes": Outcomes(**outcomes) if outcomes else None,
+                "verification": Verification(**verification) if verification else None,
+            }
+        )
+
     def symptom(self, code: str) -> Symptoms:
         return next(symptom for symptom in self.symptoms if symptom.code == code)
 
@@ -114,7 +139,8 @@ class Report:
     def verdict(self) -> Exit:
         """The exit code of the run: read from what was found and written, not counted again."""
         if self.outcomes is None:
-            return Exit.FIXABLE_REMAINS if self.totals.planned else Exit.CLEAN
+            is_fixable_left = self.totals.planned and self.verb != DELETE_ORPHANS
+            return Exit.FIXABLE_REMAINS if is_fixable_left else Exit.CLEAN
         put_back = self.verification.put_back if self.verification else 0
         if self.outcomes.applied < self.outcomes.planned or put_back:
             return Exit.PARTIAL

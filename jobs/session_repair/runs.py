@@ -1,29 +1,32 @@
-"""Runs: a document per run with its state and counters, and the lease that lets one run write."""
+"""Runs: a document per run with its settings, state, counters and verdict."""
 
 from __future__ import annotations
 
 import platform
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import pymongo
 import pyspark
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
 
 from session_repair import __version__
-from session_repair.errors import Exit, LeaseHeld
+from session_repair.errors import Exit, Refused
 from session_repair.report import Report
+from session_repair.settings import Settings, describe
 
 Document = dict[str, Any]
 
-LEASE_ID = "lease"
-LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
-LEASE_TIME = timedelta(minutes=2)  # renewed before each batch, which takes about half a second
+# planning: its journal is not whole, nothing was written to sessions. planned: its journal is
+# frozen. applying: some batches are done. done, undone: at an end.
+PLANNING, PLANNED, APPLYING, DONE, UNDONE = "planning", "planned", "applying", "done", "undone"
+RESUMABLE = (PLANNING, PLANNED, APPLYING)
 
 
 def new_run_id(now: datetime) -> str:
@@ -39,119 +42,98 @@ class Run:
     run_id: str
 
     @staticmethod
-    def begin(collection: Collection[Document], report: Report) -> Run:
-        """A run that has diagnosed and is about to write its plan."""
+    def begin(database: Database[Document], settings: Settings, verb: str, now: datetime) -> Run:
+        """A run that is about to read; ``settings`` are kept without the connection string."""
+        run_id = new_run_id(now)
+        collection = database[settings.runs]
         collection.insert_one(
             {
-                "_id": report.run_id,
-                "verb": report.verb,
-                "state": "planning",
-                "settings": report.settings,
+                "_id": run_id,
+                "verb": verb,
+                "state": PLANNING,
+                "settings": describe(settings),
+                "asked": {name: describe(settings)[name] for name in settings.asked},
                 "versions": {
                     "session_repair": __version__,
                     "spark": pyspark.__version__,
                     "pymongo": pymongo.version,
                     "python": platform.python_version(),
                 },
-                "started_at": report.server_time,
+                "started_at": now,
             }
         )
-        return Run(collection, report.run_id)
+        return Run(collection, run_id)
 
-    def record(self, state: str, **fields: Any) -> None:
-        """Set the state and other fields of the run, with the server's time."""
-        update = {"state": state, "updated_at": "$$NOW"}
+    @staticmethod
+    def find(database: Database[Document], settings: Settings, run_id: str) -> Run:
+        """The run with this id. Raises Refused when there is none."""
+        run = Run(database[settings.runs], run_id)
+        if run.collection.find_one({"_id": run_id, "verb": {"$exists": True}}) is None:
+            raise Refused(f"there is no run {run_id!r}. ./spark-submit.sh runs lists them.")
+        return run
+
+    def read(self) -> Document:
+        found = self.collection.find_one({"_id": self.run_id})
+        if found is None:
+            raise Refused(f"run {self.run_id!r} has no document any more.")
+        return found
+
+    def record(self, **fields: Any) -> None:
+        """Set fields of the run, with the server's time."""
         literals = {name: {"$literal": value} for name, value in fields.items()}
-        self.collection.update_one({"_id": self.run_id}, [{"$set": {**update, **literals}}])
+        self.collection.update_one(
+            {"_id": self.run_id}, [{"$set": {**literals, "updated_at": "$$NOW"}}]
+        )
 
-    def planned(self, planned: int, digest: str) -> None:
+    def planned(self, planned: int, digest: str, report: Report) -> None:
         """The plan is whole and frozen; only from here on can it be applied."""
-        progress = {"after": "", "counts": {}}
-        self.record("planned", planned=planned, digest=digest, progress=progress)
+        self.record(
+            state=PLANNED,
+            planned=planned,
+            digest=digest,
+            report=asdict(report),
+            progress={"after": "", "counts": {}},
+            error=None,
+        )
+        self.collection.update_one({"_id": self.run_id}, {"$currentDate": {"planned_at": True}})
 
-    def advance(self, after: str, upto: str, outcomes: Mapping[str, int]) -> bool:
-        """Move the progress and its counts by one batch; False if that was done before."""
+    def advance(self, after: str, upto: str, outcomes: Mapping[str, int]) -> None:
+        """Move the progress and its counts by one batch, together and once."""
         increments = {f"progress.counts.{state}": count for state, count in outcomes.items()}
-        moved = self.collection.update_one(
+        self.collection.update_one(
             {"_id": self.run_id, "progress.after": after},
             {
-                "$set": {"progress.after": upto, "state": "applying"},
+                "$set": {"progress.after": upto, "state": APPLYING},
                 "$inc": increments,
                 "$currentDate": {"updated_at": True},
             },
         )
-        return moved.modified_count == 1
 
-    def end(self, state: str, verdict: Exit, **fields: Any) -> None:
-        self.record(state, verdict=int(verdict), **fields)
+    def end(self, state: str, report: Report) -> None:
+        """The run is over; its verdict is that of the report."""
+        self.record(state=state, verdict=int(report.verdict), report=asdict(report), error=None)
         self.collection.update_one({"_id": self.run_id}, {"$currentDate": {"ended_at": True}})
 
-    def read(self) -> Document:
-        found = self.collection.find_one({"_id": self.run_id})
-        assert found is not None, f"run {self.run_id} has no document"
-        return found
+
+@contextmanager
+def recorded_errors(run: Run) -> Iterator[None]:
+    """What ends the run early is written into its document, as far as MongoDB can be reached."""
+    try:
+        yield
+    except BaseException as error:
+        verdict = getattr(error, "exit_code", Exit.UNEXPECTED)
+        if isinstance(error, KeyboardInterrupt):
+            verdict = Exit.INTERRUPTED
+        with suppress(PyMongoError):
+            run.record(error=f"{type(error).__name__}: {error}"[:500], verdict=int(verdict))
+        raise
 
 
-@dataclass(frozen=True)
-class Lease:
-    """The right to write batches, until it expires or another run takes it over.
-
-    ``token`` rises with every holder: a batch names it, and the server applies the batch only
-    while the lease still carries it and has not expired by the server's own clock.
-    """
-
-    collection: Collection[Document]
-    run_id: str
-    token: int
-
-    @staticmethod
-    def take(collection: Collection[Document], run_id: str) -> Lease:
-        """Take the lease, or raise LeaseHeld that names who has it."""
-        with suppress(DuplicateKeyError):  # an earlier run left it
-            collection.insert_one({"_id": LEASE_ID, "token": 0, "expires_at": LONG_AGO})
-        lease = collection.find_one_and_update(
-            {"_id": LEASE_ID, "$expr": {"$lte": ["$expires_at", "$$NOW"]}},
-            [
-                {
-                    "$set": {
-                        "holder": run_id,
-                        "token": {"$add": ["$token", 1]},
-                        "expires_at": expiry(),
-                    }
-                }
-            ],
-            return_document=pymongo.ReturnDocument.AFTER,
-        )
-        if lease is None:
-            holder = collection.find_one({"_id": LEASE_ID}) or {}
-            raise LeaseHeld(
-                f"run {holder.get('holder')} holds the lease until {holder.get('expires_at')}. "
-                "Wait for it to end."
-            )
-        return Lease(collection, run_id, lease["token"])
-
-    def current(self) -> Document:
-        """The filter that finds the lease while it is this holder's and has not expired."""
-        return {
-            "_id": LEASE_ID,
-            "holder": self.run_id,
-            "token": self.token,
-            "$expr": {"$gt": ["$expires_at", "$$NOW"]},
-        }
-
-    def renew(self) -> None:
-        """Extend the lease, or raise LeaseHeld when it was lost."""
-        renewed = self.collection.update_one(self.current(), [{"$set": {"expires_at": expiry()}}])
-        if renewed.matched_count == 0:
-            raise LeaseHeld(
-                f"run {self.run_id} lost the lease; it wrote nothing more. "
-                "Another run may have taken over: see ./spark-submit.sh runs."
-            )
-
-    def release(self) -> None:
-        """Give the lease back; one that was lost stays with its new holder."""
-        self.collection.update_one(self.current(), [{"$set": {"expires_at": "$$NOW"}}])
+def planned_report(document: Document) -> Report:
+    """The report that was frozen with the plan of a run."""
+    return replace(Report.from_document(document["report"]), outcomes=None, verification=None)
 
 
-def expiry() -> Document:
-    return {"$add": ["$$NOW", LEASE_TIME // timedelta(milliseconds=1)]}
+def list_runs(database: Database[Document], settings: Settings) -> list[Document]:
+    """The documents of all runs, the newest first."""
+    return list(database[settings.runs].find({"verb": {"$exists": True}}).sort("_id", -1))

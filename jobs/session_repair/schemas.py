@@ -82,6 +82,7 @@ REBUILT = StructType(
         column("malformed_events", LongType(), "events with a field of a wrong type, not counted"),
         column("malformed", ArrayType(StringType()), "distinct 'field: type' among those"),
         column("checked_events", LongType(), "events old enough to be compared with a count"),
+        column("pages_size", LongType(), "bytes that the pages take in BSON, at most"),
     ]
 )
 

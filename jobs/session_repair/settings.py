@@ -22,6 +22,7 @@ DEFAULT_CONFIG = Path(__file__).parents[2] / "conf" / "session_repair.toml"
 
 SCOPES = ("empty", "all")
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+LIMIT = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 SESSION_FIELDS = (
@@ -59,9 +60,19 @@ class Settings:
     settle: timedelta = timedelta(minutes=15)  # a live ingest may still be counting an event
     batch_size: int = 1_000
     journal_ttl: timedelta = timedelta(days=30)
+    plan_ttl: timedelta = timedelta(hours=24)
+    confirm_delay: timedelta = timedelta(0)
+    max_changes: str | None = None
+    max_lag: timedelta = timedelta(seconds=10)
+    max_time: timedelta | None = None
+    pause_file: str | None = None
+    min_age: timedelta = timedelta(hours=24)
+    max_delete: str = "5%"
+    break_lease: bool = False
     server_selection_timeout: timedelta = timedelta(seconds=5)
     report: str | None = None
     json: str | None = None
+    asked: tuple[str, ...] = ()  # the semantic settings that the command line gave
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -73,12 +84,46 @@ def describe(settings: Settings) -> dict[str, Any]:
             continue
         if isinstance(value, timedelta):
             value = format_duration(value)
+        elif isinstance(value, Mapping):
+            value = dict(value)
         elif isinstance(value, datetime):
             value = value.isoformat()
         elif isinstance(value, tuple):
             value = list(value)
         described[item.name] = value
     return described
+
+
+# What decides which plan is made: a plan is only applied under the settings that it was made with.
+SEMANTIC = (
+    "database",
+    "sessions",
+    "events",
+    "session_fields",
+    "event_fields",
+    "scope",
+    "allow_shrink",
+    "session_ids",
+    "since",
+    "until",
+    "settle",
+    "min_age",
+)
+
+
+def semantics(settings: Settings) -> dict[str, Any]:
+    """The described settings that decide which plan is made."""
+    described = describe(settings)
+    return {name: described[name] for name in SEMANTIC}
+
+
+def limit_of(limit: str, total: int) -> int:
+    """The number that a limit such as ``500`` or ``5%`` of the total allows."""
+    match = LIMIT.fullmatch(limit.strip())
+    if match is None:
+        raise Refused(f"{limit!r} is no limit; write a number such as 500, or a share such as 5%.")
+    number = float(match[1])
+    return int(number * total / 100) if match[2] else int(number)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -92,6 +137,8 @@ def parse_duration(text: str) -> timedelta:
 def format_duration(duration: timedelta) -> str:
     """The shortest text that ``parse_duration`` reads back as the same duration."""
     milliseconds = duration // timedelta(milliseconds=1)
+    if milliseconds == 0:
+        return "0s"
     for unit, name in reversed(UNITS.items()):
         size = timedelta(**{name: 1}) // timedelta(milliseconds=1)
         if milliseconds % size == 0:
@@ -127,7 +174,25 @@ def load_settings(uri: str, config: str | None, options: Mapping[str, Any]) -> S
     if config is None and DEFAULT_CONFIG.exists():
         from_file = read_config(DEFAULT_CONFIG)
     given = {name: value for name, value in options.items() if value is not None}
-    return replace(Settings(uri=uri), **{**from_file, **given})
+    asked = tuple(name for name in SEMANTIC if name in given)
+    return replace(Settings(uri=uri), **{**from_file, **given, "asked": asked})
+
+
+def revived(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Described settings as keyword arguments of Settings again."""
+    kinds = {item.name: item.type for item in fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, value in described.items():
+        if value is None:
+            continue
+        if "timedelta" in kinds[name]:
+            value = parse_duration(value)
+        elif "datetime" in kinds[name]:
+            value = datetime.fromisoformat(value)
+        elif "tuple" in kinds[name]:
+            value = tuple(value)
+        values[name] = value
+    return values
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -157,8 +222,9 @@ def config_value(path: Path, key: str, value: Any) -> Any:
     defaults = {f.name: f.default for f in fields(Settings)}
     refuse_unknown(path, "it", [key], [name for name in defaults if name != "uri"])
     default = defaults[key]
+    kinds = {f.name: f.type for f in fields(Settings)}
     try:
-        if isinstance(default, timedelta):
+        if "timedelta" in kinds[key]:
             return parse_duration(value)
     except (ValueError, AttributeError) as error:
         raise Refused(f"--config {path}: {key}: {error}.") from None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from session_repair.rebuild import is_checked
 from session_repair.report import Correction, FieldChange, Sample, Symptoms, Totals
-from session_repair.symptoms import CODES
+from session_repair.schemas import CHANGES
+from session_repair.symptoms import CODES, SYMPTOMS
 
 SAMPLES = 5  # of each symptom, and of the corrections
 
@@ -76,11 +77,24 @@ def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:
     return tuple(
         Correction(
             session_id=row["session_id"],
-            changes=tuple(
-                FieldChange(finding["field"], finding["stored"], finding["rebuilt"])
-                for finding in row["findings"]
-                if finding["action"] == "correct"
+            changes=tuple(FieldChange(**change.asDict()) for change in row["changed"]),
+        )
+        for row in planned.select("session_id", changed_fields().alias("changed")).collect()
+    )
+
+
+def changed_fields() -> Column:
+    """The fields to be written, as text: what is stored and what will be."""
+    text_of = {symptom.field: symptom.text for symptom in SYMPTOMS if symptom.field}
+    changed = [
+        F.when(
+            F.col(f"changes.{name}").isNotNull(),
+            F.struct(
+                F.lit(name).alias("field"),
+                text_of[name](F.col(f"stored.{name}")).alias("stored"),
+                text_of[name](F.col(f"changes.{name}")).alias("rebuilt"),
             ),
         )
-        for row in planned.select("session_id", "findings").collect()
-    )
+        for name in CHANGES.fieldNames()
+    ]
+    return F.array_compact(F.array(*changed))

@@ -17,7 +17,6 @@ from session_repair.diagnose import diagnose
 from session_repair.read import read_events, read_sessions
 from session_repair.rebuild import rebuild
 from session_repair.report import Report
-from session_repair.runs import new_run_id
 from session_repair.settings import Settings, describe
 from session_repair.summarize import sample_corrections, summarize_symptoms, summarize_totals
 
@@ -68,8 +67,13 @@ def survey(
     settings: Settings,
     flight: Preflight,
     verb: str,
+    run_id: str,
+    earlier: DataFrame | None = None,
 ) -> Survey:
-    """Read both collections and find what does not match. Raises IncompleteRead on lost rows."""
+    """Read both collections and find what does not match. Raises IncompleteRead on lost rows.
+
+    With an ``earlier`` corrected frame, only what it would have done alike is to be done.
+    """
     sessions = read_sessions(spark, settings, flight.sessions)
     events = read_events(spark, settings, flight.events)
     corrected = (
@@ -82,7 +86,7 @@ def survey(
     require_all_rows(database, flight.events, checked["events"])
     report = Report(
         verb=verb,
-        run_id=new_run_id(flight.now),
+        run_id=run_id,
         server_time=flight.now,
         settings=describe(settings),
         totals=totals,

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from session_repair.envelope import readable
 
+MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; MongoDB stores no larger document
 DISPLAYED = 500  # characters; a session of 10,000 pages stays readable
 
 
@@ -64,9 +65,19 @@ def is_canonical() -> Column:
     return is_session() & (F.col("session_key") == F.col("canonical_key"))
 
 
-def is_well_formed() -> Column:
+def has_right_types() -> Column:
     """True when no field of the session and of its events has a wrong type. Never null."""
     return F.col("malformed").isNull() & F.coalesce(rebuilt("malformed_events") == 0, F.lit(True))
+
+
+def fits_into_a_document() -> Column:
+    """True when MongoDB could store the rebuilt pages. Never null."""
+    return F.coalesce(rebuilt("pages_size") <= MAX_DOCUMENT, F.lit(True))
+
+
+def is_well_formed() -> Column:
+    """True when every type is right and the rebuilt session can be stored. Never null."""
+    return has_right_types() & fits_into_a_document()
 
 
 def can_be_judged() -> Column:
@@ -190,7 +201,9 @@ def wrong_types() -> Column:
         F.size(rebuilt("malformed")) > 0,
         F.concat(F.lit("event "), F.array_join(rebuilt("malformed"), ", ")),
     )
-    return shortened(F.concat_ws(", ", of_session, of_events))
+    size = F.concat(F.lit("rebuilt pages take "), rebuilt("pages_size"), F.lit(" bytes"))
+    too_large = F.when(~fits_into_a_document(), size)
+    return shortened(F.concat_ws(", ", of_session, of_events, too_large))
 
 
 def number_of_events() -> Column:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from session_repair.errors import Exit
-from session_repair.report import Correction, Report, Sample, Symptoms
+from session_repair.report import DELETE_ORPHANS, Correction, Report, Sample, Symptoms
+from session_repair.undo import UndoReport
 
 LINE = "=" * 60
 
@@ -210,6 +212,15 @@ def dry_run_report(report: Report) -> Iterator[str]:
     yield from verdict_lines(report)
 
 
+def plan_report(report: Report) -> Iterator[str]:
+    """What ``fix --plan`` prints."""
+    yield f"Planned to fix {report.totals.planned} sessions. Nothing was written to them."
+    for correction in report.corrections:
+        yield from correction_lines(correction)
+    yield ""
+    yield f"Apply this plan with: ./spark-submit.sh apply {report.run_id}"
+
+
 def correction_lines(correction: Correction) -> Iterator[str]:
     yield f"  {printable(correction.session_id)}"
     for change in correction.changes:
@@ -224,29 +235,82 @@ def fix_report(report: Report) -> Iterator[str]:
     orphans = report.symptom("orphan_session").found
     yield ""
     yield LINE
-    yield f"✅ Fixed {outcomes.applied} sessions"
+    done = "Deleted" if report.verb == DELETE_ORPHANS else "Fixed"
+    yield f"✅ {done} {outcomes.applied} sessions"
     for name in ("skipped_changed", "skipped_gone", "failed"):
         count = getattr(outcomes, name)
         if count:
             yield f"⚠️  {count} {name}"
     if report.totals.deferred:
         yield f"ℹ️  Deferred {report.totals.deferred} sessions in flight"
-    yield f"ℹ️  Found {orphans} orphan sessions (no events)"
+    if report.verb != DELETE_ORPHANS:
+        yield f"ℹ️  Found {orphans} orphan sessions (no events)"
     yield LINE
     yield ""
     yield "=== Verification ==="
     yield f"Total sessions: {verification.sessions}"
     yield f"Sessions with events: {verification.with_events}"
     yield f"Empty sessions remaining: {verification.empty_remaining}"
-    yield f"Corrected sessions read back as planned: {verification.as_planned}"
+    yield f"Read back as planned: {verification.as_planned}"
     for name in ("put_back", "moved_on", "gone"):
         count = getattr(verification, name)
         if count:
-            yield f"Corrected sessions since {name.replace('_', ' ')}: {count}"
+            yield f"Since then {name.replace('_', ' ')}: {count}"
     yield ""
-    if report.verdict is Exit.CLEAN:
-        yield "✅ All fixable sessions have been fixed!"
+    if report.verdict is not Exit.CLEAN:
+        yield "⚠️  Not everything was done: run it again for what was skipped"
+    elif report.verb == DELETE_ORPHANS:
+        yield "✅ All planned orphan sessions have been deleted!"
     else:
-        yield "⚠️  Not everything was fixed: run it again for what was skipped"
-    if orphans:
+        yield "✅ All fixable sessions have been fixed!"
+    if orphans and report.verb != DELETE_ORPHANS:
         yield f"   {orphans} orphan sessions remain (created but no events)"
+
+
+def deletion_heading(report: Report) -> Iterator[str]:
+    """What ``delete-orphans`` prints before it deletes."""
+    yield from title("Delete Orphan Sessions")
+    yield f"Found {report.symptom('orphan_session').found} orphan sessions (no events)"
+    yield ""
+
+
+def deletion_plan(report: Report) -> Iterator[str]:
+    """What ``delete-orphans`` prints when it writes nothing."""
+    planned = report.totals.planned
+    yield f"Would delete {planned} sessions. This was a dry run: nothing was written."
+    for sample in report.symptom("orphan_session").samples:
+        yield f"  {printable(str(sample.session_id))}"
+    younger = report.symptom("orphan_session").found - planned
+    if younger:
+        yield f"ℹ️  {younger} are too young or in flight"
+
+
+def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
+    """What ``undo`` prints."""
+    yield from title(f"Undo {undo.run_id}")
+    for state, count in sorted(undo.counts.items()):
+        yield f"{count} sessions {state}"
+    if not undo.counts:
+        yield "The run changed nothing."
+    for session_id, why in undo.left_alone:
+        yield f"  {printable(str(session_id))}  {why}, left alone"
+    if not is_apply:
+        yield "This was a dry run: nothing was written. Restore with --apply."
+
+
+def runs_table(documents: list[dict[str, Any]]) -> Iterator[str]:
+    """What ``runs`` prints: a line for each run, the newest first."""
+    yield f"{'run':<24} {'verb':<15} {'state':<9} {'exit':>4} {'planned':>8}  outcomes"
+    for document in documents:
+        counts = document.get("progress", {}).get("counts", {})
+        outcomes = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        verdict = document.get("verdict", "")
+        planned = document.get("planned", "")
+        yield (
+            f"{document['_id']:<24} {document['verb']:<15} {document['state']:<9} "
+            f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error_note(document)}"
+        )
+
+
+def error_note(document: dict[str, Any]) -> str:
+    return f"  {printable(document['error'])}" if document.get("error") else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from session_repair.apply import OUTCOMES, Target, outcome_counts, read_back
+from session_repair.apply import OUTCOMES, Change, Target, outcome_counts, read_back
 from session_repair.errors import RepairError
 from session_repair.report import Outcomes, Verification
 
@@ -23,12 +23,12 @@ def balanced_outcomes(target: Target, run_id: str, planned: int) -> Outcomes:
     return Outcomes(planned=planned, **figures)
 
 
-def verify_sessions(target: Target, run_id: str) -> Verification:
+def verify_sessions(target: Target, run_id: str, change: Change) -> Verification:
     """Totals of the whole collection, and the corrected sessions read again, from the server."""
     sessions = target.database[target.settings.sessions]
     count, pages = target.path("event_count"), target.path("pages")
     empty: list[Document] = [{count: {"$in": [0, None]}}, {pages: {"$in": [[], None]}}]
-    again = read_back(target, run_id)
+    again = read_back(target, run_id, change)
     return Verification(
         sessions=sessions.count_documents({}),
         with_events=sessions.count_documents({count: {"$gt": 0}}),

@@ -1,0 +1,63 @@
+"""Delete orphan sessions: those that are empty, old and without any event. START HERE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from session_repair.carry_out import carry_out, working
+from session_repair.cli import (
+    CONNECTION,
+    IDENTITY,
+    JSON,
+    WRITING,
+    Duration,
+    finish,
+    run_command,
+    settings_from,
+    with_options,
+)
+from session_repair.connection import connected, require_rights, require_transactions, server_time
+from session_repair.errors import Exit
+from session_repair.plan import plan_run, survey_orphans
+from session_repair.report import DELETE_ORPHANS, Report
+from session_repair.runs import Run, new_run_id
+from session_repair.settings import Settings
+from session_repair.survey import preflight
+from session_repair.text import deletion_plan, fix_report
+
+
+def delete_orphans(settings: Settings, is_apply: bool) -> Report:
+    """Read, diagnose, choose; with ``is_apply`` journal, look again, delete and verify."""
+    with connected(settings) as database:
+        if not is_apply:
+            flight = preflight(database, settings)
+            return survey_orphans(database, settings, flight, new_run_id(flight.now)).report
+        require_rights(database, settings, "remove")
+        require_transactions(database)
+        run = Run.begin(database, settings, DELETE_ORPHANS, server_time(database))
+        with working(run, settings) as lease:
+            plan_run(database, settings, run)
+            return carry_out(database, settings, run, lease)
+
+
+@click.command(DELETE_ORPHANS)
+@with_options(CONNECTION, IDENTITY, JSON, WRITING)
+@click.option("--apply", "is_apply", is_flag=True, help="Delete; without it nothing is written.")
+@click.option("--min-age", type=Duration(), help="Only sessions older than this (24h).")
+@click.option("--max-delete", metavar="N|P%", help="Stop when more are to be deleted (5%).")
+def command(is_apply: bool, **options: Any) -> Exit:
+    """Delete empty sessions without events; a dry run unless --apply is given."""
+    settings = settings_from(**options)
+    report = delete_orphans(settings, is_apply)
+    return finish(report, (fix_report if is_apply else deletion_plan)(report), settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

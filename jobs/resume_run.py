@@ -1,0 +1,67 @@
+"""Resume a run: finish what an interrupted one left, from wherever it stopped. START HERE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from session_repair.carry_out import (
+    carry_out,
+    require_intact_plan,
+    settings_of_run,
+    working,
+)
+from session_repair.cli import (
+    CONNECTION,
+    JSON,
+    WRITING,
+    finish,
+    run_command,
+    settings_from,
+    with_options,
+)
+from session_repair.connection import connected, require_rights
+from session_repair.errors import Exit, Refused
+from session_repair.plan import plan_run
+from session_repair.report import Report
+from session_repair.runs import PLANNING, RESUMABLE, Run
+from session_repair.settings import Settings
+from session_repair.text import fix_report
+
+
+def resume(settings: Settings, run_id: str) -> Report:
+    """Plan again where the journal was not whole; then apply what has no outcome, and verify."""
+    with connected(settings) as database:
+        require_rights(database, settings)
+        run = Run.find(database, settings, run_id)
+        document = run.read()
+        if document["state"] not in RESUMABLE:
+            raise Refused(
+                f"run {run_id} is {document['state']}: there is nothing left of it to do."
+            )
+        settings = settings_of_run(document, settings)
+        with working(run, settings) as lease:
+            if run.read()["state"] == PLANNING:
+                plan_run(database, settings, run)
+            require_intact_plan(database, settings, run)
+            return carry_out(database, settings, run, lease)
+
+
+@click.command("resume")
+@click.argument("run_id", metavar="RUN")
+@with_options(CONNECTION, JSON, WRITING)
+def command(run_id: str, **options: Any) -> Exit:
+    """Finish an interrupted run."""
+    settings = settings_from(**options)
+    report = resume(settings, run_id)
+    return finish(report, fix_report(report), settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,118 @@
+"""Pace: how fast a run may write, and when it has to stop between two batches."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from session_repair.errors import Exit, RepairError
+from session_repair.settings import Settings
+
+Document = dict[str, Any]
+
+LONG_BATCH = 0.5  # seconds; a longer one keeps its documents from the live ingest for too long
+LEAST_BATCH = 10
+LAG_POLL = 1.0  # seconds between two looks at the replication lag
+
+
+class Stopped(RepairError):
+    """A limit stopped the run between two batches; it can be resumed."""
+
+    exit_code = Exit.PARTIAL
+
+
+class Interrupted(RepairError):
+    """Ctrl-C or SIGTERM: the batch was finished; the run can be resumed."""
+
+    exit_code = Exit.INTERRUPTED
+
+
+@dataclass
+class Pace:
+    """The size of the next batch, and the reasons to wait or to stop before it."""
+
+    database: Database[Document]
+    settings: Settings
+    batch_size: int = field(init=False)
+    started: float = field(init=False)
+    is_interrupted: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.batch_size = self.settings.batch_size
+        self.started = time.monotonic()
+
+    def before_batch(self, run_id: str) -> None:
+        """Wait while the replicas lag; raise when the run has to stop."""
+        self.stop_if_asked(run_id)
+        limit = self.settings.max_lag
+        if replication_lag(self.database) > limit:
+            click.echo(f"  Replication lags by more than {limit.seconds} s: waiting", err=True)
+            while replication_lag(self.database) > limit / 2:
+                self.is_interrupted.wait(LAG_POLL)
+                self.stop_if_asked(run_id)
+
+    def stop_if_asked(self, run_id: str) -> None:
+        how = f"Finish it with: ./spark-submit.sh resume {run_id}"
+        if self.is_interrupted.is_set():
+            raise Interrupted(f"interrupted between two batches. {how}")
+        pause_file = self.settings.pause_file
+        if pause_file is not None and Path(pause_file).exists():
+            raise Stopped(f"the pause file {pause_file} stopped the run. Remove it. {how}")
+        max_time = self.settings.max_time
+        if max_time is not None and time.monotonic() - self.started > max_time.total_seconds():
+            raise Stopped(f"--max-time is over. {how}")
+
+    def after_batch(self, seconds: float) -> None:
+        """Halve the batches while they take too long, and let them grow again when they do not."""
+        if seconds > LONG_BATCH:
+            self.batch_size = max(LEAST_BATCH, self.batch_size // 2)
+        elif seconds < LONG_BATCH / 4:
+            self.batch_size = min(self.settings.batch_size, self.batch_size * 2)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Within, Ctrl-C and SIGTERM let the batch end and then stop the run."""
+
+        def note(_signal: int, _frame: FrameType | None) -> None:
+            self.is_interrupted.set()
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        wanted = (signal.SIGINT, signal.SIGTERM)
+        before: dict[int, Callable[..., Any] | int | None] = {
+            number: signal.signal(number, note) for number in wanted
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def replication_lag(database: Database[Document]) -> timedelta:
+    """How far the slowest secondary is behind; zero without one, or without the right to ask.
+
+    Source: members[].optimeDate of replSetGetStatus, the last write each member applied.
+    """
+    try:
+        members = database.client.admin.command("replSetGetStatus")["members"]
+    except OperationFailure:
+        return timedelta(0)  # not a replica set, or the user may not see its state
+    written: list[datetime] = [it["optimeDate"] for it in members if it["stateStr"] == "PRIMARY"]
+    applied: list[datetime] = [it["optimeDate"] for it in members if it["stateStr"] == "SECONDARY"]
+    if not written or not applied:
+        return timedelta(0)
+    return max(max(written) - min(applied), timedelta(0))
