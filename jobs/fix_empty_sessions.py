@@ -23,7 +23,6 @@ from session_repair.connection import connected, require_rights, server_time
 from session_repair.datasets import write_datasets
 from session_repair.errors import Exit, Refused
 from session_repair.plan import plan_run, survey_corrections
-from session_repair.report import Report
 from session_repair.runs import Run, new_run_id
 from session_repair.settings import Settings
 from session_repair.survey import preflight
@@ -32,24 +31,26 @@ from session_repair.text import dry_run_report, fix_report, plan_report
 DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 
-def fix(settings: Settings, mode: str) -> Report:
+def fix(settings: Settings, mode: str) -> Exit:
     """Read, rebuild, diagnose, correct; then journal, apply and verify as far as the mode goes."""
     with connected(settings) as database:
         if mode == DRY_RUN:
             flight = preflight(database, settings)
             found = survey_corrections(database, settings, flight, new_run_id(flight.now))
-            report = found.report
+            report, lines = found.report, dry_run_report(found.report)
         else:
             require_rights(database, settings)
             run = Run.begin(database, settings, "fix", server_time(database))
             with working(run, settings) as lease:
                 found = plan_run(database, settings, run)
-                report = found.report
+                report, lines = found.report, plan_report(found.report)
                 if mode == APPLY:
                     report = carry_out(database, settings, run, lease)
+                    lines = fix_report(report)
+        verdict = finish(report, lines, settings)
         if settings.report:
             write_datasets(found.corrected, report, settings)
-        return report
+        return verdict
 
 
 @click.command("fix")
@@ -63,10 +64,7 @@ def command(is_plan: bool, is_apply: bool, **options: Any) -> Exit:
     if is_plan and is_apply:
         raise Refused("--plan and --apply exclude each other; --apply plans and applies.")
     mode = APPLY if is_apply else PLAN if is_plan else DRY_RUN
-    settings = settings_from(**options)
-    report = fix(settings, mode)
-    shown = {DRY_RUN: dry_run_report, PLAN: plan_report, APPLY: fix_report}[mode]
-    return finish(report, shown(report), settings)
+    return fix(settings_from(**options), mode)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,6 @@ from session_repair.cli import (
 from session_repair.connection import connected
 from session_repair.datasets import write_datasets
 from session_repair.errors import Exit
-from session_repair.report import Report
 from session_repair.runs import new_run_id
 from session_repair.settings import Settings
 from session_repair.spark import spark_session
@@ -27,24 +26,23 @@ from session_repair.survey import preflight, survey
 from session_repair.text import verification_report
 
 
-def verify(settings: Settings) -> Report:
+def verify(settings: Settings) -> Exit:
     """Read, rebuild, diagnose; write nothing but the report."""
     with connected(settings) as database:
         flight = preflight(database, settings)
         spark = spark_session("session-repair verify", flight.documents)
         found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))
+        verdict = finish(found.report, verification_report(found.report), settings)
         if settings.report:
             write_datasets(found.corrected, found.report, settings)
-        return found.report
+        return verdict
 
 
 @click.command("verify")
 @with_options(CONNECTION, SELECTION, OUTPUT)
 def command(**options: Any) -> Exit:
     """Find sessions whose stored aggregates do not match their events; change nothing."""
-    settings = settings_from(**options)
-    report = verify(settings)
-    return finish(report, verification_report(report), settings)
+    return verify(settings_from(**options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, OperationFailure
 
+from session_repair.connection import first_line
 from session_repair.journal import STORED_NAMES, of_run
 from session_repair.lease import Lease
 from session_repair.pace import Pace
@@ -30,7 +31,9 @@ ELECTION_TIME = 45.0  # seconds; a default election takes up to 12, a paused pri
 RETRY_PAUSE = 0.5
 # Not primary, shutting down, interrupted by a step-down: the command may be sent again.
 FAILOVER_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
-RIGHTS_CODES = frozenset({13, 18})  # they concern the whole run, not one document
+# Validation failed, duplicate key, larger than 16 MB, a value that an expression or an index cannot
+# take: such an error is the fault of one document. All others concern the whole run.
+ONE_DOCUMENT_CODES = frozenset({2, 14, 121, 10334, 11000, 16493, 17280, 17419, 17420, 40400, 17})
 
 APPLIED, CHANGED, GONE, FAILED = "applied", "skipped_changed", "skipped_gone", "failed"
 OUTCOMES = (APPLIED, CHANGED, GONE, FAILED)
@@ -126,10 +129,10 @@ def run_split(target: Target, batch: list[str], stages: list[Document]) -> None:
     try:
         target.journal.aggregate([{"$match": undecided(batch)}, *stages])
     except OperationFailure as error:
-        if error.code in FAILOVER_CODES or error.code in RIGHTS_CODES:
+        if error.code not in ONE_DOCUMENT_CODES:
             raise
         if len(batch) == 1:
-            failure = {"outcome": FAILED, "error": str(error)[:500]}
+            failure = {"error": first_line(error)[:500]}  # its outcome is told by the document
             target.journal.update_one({"_id": batch[0]}, {"$set": failure})
             return
         half = len(batch) // 2
@@ -243,11 +246,17 @@ def merged_tree(tree: Document, document: str) -> Document:
     fields: Document = {}
     for key, new in tree.items():
         path = f"{document}.{key}"
-        if isinstance(new, dict):
-            fields[key] = merged_tree(new, path)
+        if isinstance(new, dict):  # a parent is only made for a field that is written
+            untouched = {"$and": [is_missing(leaf) for leaf in leaves(new)]}
+            fields[key] = {"$cond": [untouched, path, merged_tree(new, path)]}
         else:
             fields[key] = {"$cond": [is_missing(new), path, new]}
     return {"$mergeObjects": [document, fields]}
+
+
+def leaves(tree: Document) -> list[str]:
+    nested = [leaves(it) if isinstance(it, dict) else [it] for it in tree.values()]
+    return [leaf for some in nested for leaf in some]
 
 
 def outcome_stages(target: Target, change: Change) -> list[Document]:
@@ -267,8 +276,12 @@ def correction_outcomes(target: Target) -> list[Document]:
     return [
         {"case": is_missing("$found"), "then": GONE},
         {"case": is_result(target), "then": APPLIED},
-        {"case": is_untouched(target), "then": FAILED},
+        {"case": {"$or": [has_error(), is_untouched(target)]}, "then": FAILED},
     ]
+
+
+def has_error() -> Document:
+    return {"$not": is_missing("$error")}
 
 
 def is_missing(path: str) -> Document:

@@ -12,7 +12,7 @@ import click
 from pymongo.database import Database
 
 from session_repair.apply import CORRECTION, Target, apply_run
-from session_repair.connection import server_time
+from session_repair.connection import clear_errors, server_time
 from session_repair.delete import DELETION
 from session_repair.errors import Refused
 from session_repair.journal import plan_digest
@@ -33,7 +33,7 @@ CHANGES = {"fix": CORRECTION, DELETE_ORPHANS: DELETION}
 def working(run: Run, settings: Settings) -> Iterator[Lease]:
     """The lease while the run works; what ends it early stands in its document."""
     held = held_lease(run.collection, run.run_id, settings.break_lease)
-    with recorded_errors(run), held as lease:
+    with recorded_errors(run), clear_errors(), held as lease:
         click.echo(f"Run {run.run_id}", err=True)
         yield lease
 

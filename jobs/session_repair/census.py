@@ -68,6 +68,11 @@ def refuse_unreadable(database: Database[Document], collection: str) -> None:
             f"there is no collection {collection!r} in database {database.name!r}. "
             "Name the right ones with --database or in the config file."
         )
+    if found[0]["type"] != "collection":
+        raise Refused(
+            f"{database.name}.{collection} is a {found[0]['type']}, whose rows cannot be counted "
+            "and split by _id. Name the collection behind it."
+        )
 
 
 def id_types_at_both_ends(database: Database[Document], collection: str) -> frozenset[str]:
@@ -92,11 +97,11 @@ def count_checked(
 ) -> int:
     """How many documents were created before the mark, by their ObjectId, or at an unknown time."""
     older = {"_id": {"$lt": ObjectId.from_datetime(mark)}}
-    count = database[collection].count_documents({**scope, **older})
+    count = database[collection].count_documents({"$and": [scope, older]})
     if id_types <= {"objectId"}:
         return count
     ageless = {"_id": {"$not": {"$type": "objectId"}}}
-    return count + database[collection].count_documents({**scope, **ageless})
+    return count + database[collection].count_documents({"$and": [scope, ageless]})
 
 
 def odd_types(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +83,30 @@ def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any
     """A decorator that adds groups of options, in their order."""
 
     def decorate(function: Any) -> Any:
+        function = with_json_of_errors(function)
         for option in reversed([option for group in groups for option in group]):
             function = option(function)
         return function
 
     return decorate
+
+
+def with_json_of_errors(function: Any) -> Any:
+    """The command, whose ``--json`` file tells its verdict even when it fails."""
+
+    @wraps(function)
+    def wrapped(**options: Any) -> Any:
+        path = options.get("json")
+        if path is not None and not os.access(Path(path).resolve().parent, os.W_OK):
+            raise Refused(f"--json {path}: its folder cannot be written. Name a writable file.")
+        try:
+            return function(**options)
+        except RepairError as error:
+            if path is not None:
+                write_json({"verdict": int(error.exit_code), "error": str(error)}, path)
+            raise
+
+    return wrapped
 
 
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
@@ -98,7 +119,8 @@ def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
     """Run a click command whose result is an Exit; errors a user can cause take one line."""
     name = verb_of(command, argv)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's is not
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         verdict = command.main(args=argv, prog_name=command.name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -126,22 +148,21 @@ def complain(name: str, message: str, verdict: Exit) -> int:
     return int(verdict)
 
 
-def write_json(report: Report, path: str) -> None:
-    """The whole report as one JSON document; a reader sees the old file or the new one."""
-    document = {**asdict(report), "verdict": int(report.verdict)}
+def write_json(document: dict[str, Any], path: str) -> None:
+    """One JSON document in the file; a reader sees the old file or the new one."""
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
         temporary.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        raise Refused(f"--json {path}: {error.strerror}. Name a writable file.") from None
+        raise RepairError(f"--json {path} could not be written: {error.strerror}.") from None
 
 
 def finish(report: Report, lines: Iterable[str], settings: Settings) -> Exit:
     """Show the report, write it as JSON where asked for; its verdict is the exit code."""
     show(lines)
     if settings.json:
-        write_json(report, settings.json)
+        write_json({**asdict(report), "verdict": int(report.verdict)}, settings.json)
     return report.verdict
 
 

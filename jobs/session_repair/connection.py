@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from pymongo import MongoClient
+from py4j.protocol import Py4JJavaError
+from pymongo import MongoClient, ReadPreference
 from pymongo.database import Database
 from pymongo.errors import (
     AutoReconnect,
     ConfigurationError,
+    InvalidName,
     InvalidURI,
     OperationFailure,
     ServerSelectionTimeoutError,
@@ -25,27 +28,44 @@ from session_repair.settings import Settings
 Document = dict[str, Any]
 
 UNAUTHORIZED, AUTHENTICATION_FAILED = 13, 18
+URI = re.compile(r"mongodb(\+srv)?://\S+")
 
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Database[Document]]:
     """The database, majority for reads and writes; MongoDB's errors become RepairErrors."""
-    with clear_errors():
-        timeout_ms = settings.server_selection_timeout.total_seconds() * 1000
-        client: MongoClient[Document] = MongoClient(
+    client = client_of(settings)
+    try:
+        database = client.get_database(
+            settings.database,
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("majority"),
+            write_concern=WriteConcern("majority"),
+        )
+    except InvalidName as error:
+        raise Refused(f"{settings.database!r} is no name of a database: {error}.") from None
+    with client, clear_errors():
+        client.admin.command("ping")
+        yield database
+
+
+def client_of(settings: Settings) -> MongoClient[Document]:
+    """A client that has not connected yet. Raises Refused on an unusable connection string."""
+    timeout_ms = settings.server_selection_timeout.total_seconds() * 1000
+    try:
+        return MongoClient(
             settings.uri,
             appname="session-repair",
             serverSelectionTimeoutMS=timeout_ms,
             connectTimeoutMS=timeout_ms,
             tz_aware=True,
         )
-        with client:
-            client.admin.command("ping")
-            yield client.get_database(
-                settings.database,
-                read_concern=ReadConcern("majority"),
-                write_concern=WriteConcern("majority"),
-            )
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        # The driver's message quotes parts of the string, the password among them.
+        raise Refused(
+            f"the connection string is not usable ({type(error).__name__}). Write "
+            "mongodb://user:password@host:port/, with / : @ , in a password as %2F %3A %40 %2C."
+        ) from None
 
 
 @contextmanager
@@ -53,8 +73,6 @@ def clear_errors() -> Iterator[None]:
     """Turn what a user can cause or a server can do into one line with an exit code."""
     try:
         yield
-    except (InvalidURI, ConfigurationError) as error:
-        raise Refused(f"the connection string is not usable: {error}") from None
     except ServerSelectionTimeoutError as error:
         raise Unreachable(f"MongoDB cannot be reached: {first_line(error)}") from None
     except AutoReconnect as error:
@@ -65,6 +83,26 @@ def clear_errors() -> Iterator[None]:
         if error.code == UNAUTHORIZED:
             raise Refused(f"MongoDB denies a right: {first_line(error)}") from None
         raise RepairError(f"MongoDB answered with an error: {first_line(error)}") from error
+    except Py4JJavaError as error:
+        raise spark_error(error) from error
+
+
+# Exceptions of the connector's driver that mean MongoDB was away; Spark wraps them in its own.
+AWAY = ("MongoTimeout", "MongoSocket", "MongoNotPrimary", "MongoNodeIsRecovering", "MongoServerUn")
+DENIED = ("MongoSecurityException", "Unauthorized", "error 13 ", "error 18 ")
+
+
+def spark_error(error: Py4JJavaError) -> RepairError:
+    """What a failure inside Spark means to the user; its cause in one line, without secrets."""
+    trace = str(error)
+    causes = [line.strip() for line in trace.splitlines() if line.startswith("Caused by: ")]
+    cause = causes[-1].removeprefix("Caused by: ") if causes else str(error.java_exception)
+    line = URI.sub("mongodb://…", cause.partition("\n")[0])[:500]
+    if any(name in trace for name in AWAY):
+        return Unreachable(f"MongoDB was away while Spark worked: {line}")
+    if any(name in trace for name in DENIED):
+        return Refused(f"MongoDB denies Spark a right: {line}")
+    return RepairError(f"Spark failed: {line}")
 
 
 def first_line(error: Exception) -> str:
@@ -85,7 +123,7 @@ def spark_uri(settings: Settings) -> str:
     hosts_at = base.index("://") + len("://")
     if "/" not in base[hosts_at:]:
         base += "/"
-    given = {pair.partition("=")[0].lower() for pair in query.split("&")}
+    given = [pair for pair in query.split("&") if pair]
     timeout_ms = int(settings.server_selection_timeout.total_seconds() * 1000)
     wanted = {
         "w": "majority",
@@ -93,8 +131,9 @@ def spark_uri(settings: Settings) -> str:
         "serverSelectionTimeoutMS": str(timeout_ms),
         "appName": "session-repair",
     }
-    added = [f"{name}={value}" for name, value in wanted.items() if name.lower() not in given]
-    return base + "?" + "&".join([*filter(None, [query]), *added])
+    names = {name.lower() for name in wanted}
+    kept = [pair for pair in given if pair.partition("=")[0].lower() not in names]
+    return base + "?" + "&".join([*kept, *(f"{name}={value}" for name, value in wanted.items())])
 
 
 RIGHTS_TO_APPLY = {

@@ -6,11 +6,13 @@ import json
 from dataclasses import asdict
 from math import ceil
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.connection import spark_uri
 from session_repair.envelope import readable, type_name
+from session_repair.errors import Refused
 from session_repair.journal import of_run
 from session_repair.report import Report
 from session_repair.schemas import (
@@ -36,6 +38,20 @@ def write_datasets(corrected: DataFrame, report: Report, settings: Settings) -> 
     write(summary_rows(spark, report), "summary", report, settings, 1)
 
 
+def require_writable(spark: SparkSession, directory: str) -> None:
+    """Raise Refused unless a file can be made in the ``--report`` folder, which is made here."""
+    hadoop = spark.sparkContext._jvm.org.apache.hadoop  # type: ignore[union-attr]
+    folder, probe = hadoop.fs.Path(directory), hadoop.fs.Path(f"{directory}/_probe")
+    try:
+        files = folder.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+        files.mkdirs(folder)
+        files.create(probe).close()
+        files.delete(probe, False)
+    except Py4JJavaError as error:
+        cause = str(error.java_exception).partition("\n")[0]
+        raise Refused(f"--report {directory} cannot be written: {cause}") from None
+
+
 def write(rows: DataFrame, name: str, report: Report, settings: Settings, expected: int) -> None:
     partition = f"run_date={report.server_time:%Y-%m-%d}/run_id={report.run_id}"
     versioned = rows.withColumn("schema_version", F.lit(SCHEMA_VERSION))
@@ -44,8 +60,8 @@ def write(rows: DataFrame, name: str, report: Report, settings: Settings, expect
 
 
 def read_outcomes(spark: SparkSession, report: Report, settings: Settings) -> DataFrame:
-    """One row per journal row of the run, shape JOURNAL_OUTCOMES; none for a dry run."""
-    if report.outcomes is None:
+    """One row per journal row of the run, shape JOURNAL_OUTCOMES; none without corrections."""
+    if report.outcomes is None or report.outcomes.planned == 0:
         return spark.createDataFrame([], JOURNAL_OUTCOMES)
     pipeline = [{"$match": of_run(report.run_id)}, {"$project": {"outcome": 1}}]
     rows = (

@@ -34,6 +34,18 @@ SESSION_FIELDS = (
     "pages",
 )
 EVENT_FIELDS = ("session_id", "user_id", "timestamp", "page")
+COLLECTIONS = ("sessions", "events", "journal", "runs")
+# The secret, and what is asked of one run only; the fields have tables of their own.
+NOT_IN_A_FILE = (
+    "uri",
+    "session_ids",
+    "since",
+    "until",
+    "asked",
+    "break_lease",
+    "session_fields",
+    "event_fields",
+)
 
 
 def same_names(names: tuple[str, ...]) -> Mapping[str, str]:
@@ -73,6 +85,15 @@ class Settings:
     report: str | None = None
     json: str | None = None
     asked: tuple[str, ...] = ()  # the semantic settings that the command line gave
+
+    def __post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise Refused(f"scope {self.scope!r} is unknown; write {' or '.join(SCOPES)}.")
+        if self.batch_size < 1:
+            raise Refused(f"batch_size {self.batch_size} is too small; write 1 or more.")
+        for limit in (self.max_changes, self.max_delete):
+            if limit is not None:
+                limit_of(limit, 0)
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -131,7 +152,10 @@ def parse_duration(text: str) -> timedelta:
     match = DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write 90s, 15m, 24h or 30d")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{UNITS[match[2]]: int(match[1])})
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long a duration") from None
 
 
 def format_duration(duration: timedelta) -> str:
@@ -160,6 +184,8 @@ def read_uri(uri_file: str | None) -> str:
         uri = Path(uri_file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise Refused(f"--uri-file {uri_file}: {error.strerror}. Name a readable file.") from None
+    except UnicodeDecodeError:
+        raise Refused(f"--uri-file {uri_file} is not text in UTF-8. Write it again.") from None
     if not uri:
         raise Refused(f"--uri-file {uri_file} is empty. Write the connection string into it.")
     return uri
@@ -204,33 +230,42 @@ def read_config(path: Path) -> dict[str, Any]:
         raise Refused(f"--config {path}: {error.strerror}. Name a readable TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused(f"--config {path} is not TOML: {error}.") from None
-    collections = document.pop("collections", {})
-    field_names = document.pop("fields", {})
+    collections = table(path, "collections", document.pop("collections", {}))
+    field_names = table(path, "fields", document.pop("fields", {}))
+    refuse_unknown(path, "collections", collections, COLLECTIONS)
     settings: dict[str, Any] = {}
     for key, value in [*document.items(), *collections.items()]:
         settings[key] = config_value(path, key, value)
     for owner, known in (("sessions", SESSION_FIELDS), ("events", EVENT_FIELDS)):
-        names = field_names.pop(owner, {})
+        names = table(path, f"fields.{owner}", field_names.pop(owner, {}))
         refuse_unknown(path, f"fields.{owner}", names, known)
+        for name, stored_as in names.items():
+            if not isinstance(stored_as, str) or not stored_as:
+                raise Refused(f"--config {path}: {owner}.{name} = {stored_as!r} is no field name.")
         settings[f"{owner.removesuffix('s')}_fields"] = {**same_names(known), **names}
     refuse_unknown(path, "fields", field_names, ("sessions", "events"))
     return settings
 
 
+def table(path: Path, key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Refused(f"--config {path}: {key} = {value!r} is no table; write [{key}].")
+    return dict(value)
+
+
 def config_value(path: Path, key: str, value: Any) -> Any:
     """One value of the file, with the type that Settings wants."""
-    defaults = {f.name: f.default for f in fields(Settings)}
-    refuse_unknown(path, "it", [key], [name for name in defaults if name != "uri"])
-    default = defaults[key]
-    kinds = {f.name: f.type for f in fields(Settings)}
-    try:
-        if "timedelta" in kinds[key]:
-            return parse_duration(value)
-    except (ValueError, AttributeError) as error:
-        raise Refused(f"--config {path}: {key}: {error}.") from None
-    if default is not None and type(value) is not type(default):
-        wanted = type(default).__name__
+    kinds = {f.name: str(f.type) for f in fields(Settings) if f.name not in NOT_IN_A_FILE}
+    refuse_unknown(path, "it", [key], kinds)
+    kind = kinds[key].removesuffix(" | None")
+    wanted = "str" if kind == "timedelta" else kind
+    if type(value).__name__ != wanted:
         raise Refused(f"--config {path}: {key} = {value!r} is not of type {wanted}.")
+    if kind == "timedelta":
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            raise Refused(f"--config {path}: {key}: {error}.") from None
     return value
 
 

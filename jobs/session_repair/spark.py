@@ -17,7 +17,8 @@ REQUIRED = {
         r"(?i)secret|password|token|access[.]?key|connection[.]uri|mongodb(\+srv)?://"
     ),
     "spark.sql.redaction.options.regex": "(?i)url|uri",
-    "spark.redaction.string.regex": r"mongodb(\+srv)?://[^\s,\]]+",
+    "spark.redaction.string.regex": r"mongodb(\+srv)?://([^\s@]*@)?[^\s,\]]+",
+    "spark.sql.ui.explainMode": "formatted",  # "extended" prints a write's options all the same
 }
 
 SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pymongo import ReadPreference
 from pymongo.database import Database
 from pyspark.sql import DataFrame, SparkSession
 
@@ -13,11 +14,14 @@ from session_repair.bson_types import PLAIN_EVENT_TYPES
 from session_repair.census import Census, require_all_rows, take_census
 from session_repair.connection import server_time
 from session_repair.correct import correct
+from session_repair.datasets import require_writable
 from session_repair.diagnose import diagnose
+from session_repair.errors import Refused
+from session_repair.pace import replication_lag
 from session_repair.read import read_events, read_sessions
 from session_repair.rebuild import rebuild
 from session_repair.report import Report
-from session_repair.settings import Settings, describe
+from session_repair.settings import Settings, describe, format_duration
 from session_repair.summarize import sample_corrections, summarize_symptoms, summarize_totals
 
 Document = dict[str, Any]
@@ -47,6 +51,7 @@ class Survey:
 
 def preflight(database: Database[Document], settings: Settings) -> Preflight:
     """Census of both collections by the server's clock. Raises Refused when one is missing."""
+    refuse_stale_reads(database, settings)
     now = server_time(database)
     # Documents younger than this may still be arriving, and the sessions of such are deferred.
     mark = (now - settings.settle).replace(microsecond=0)
@@ -59,6 +64,18 @@ def preflight(database: Database[Document], settings: Settings) -> Preflight:
             database, settings.events, settings.event_fields, PLAIN_EVENT_TYPES, ids, mark
         ),
     )
+
+
+def refuse_stale_reads(database: Database[Document], settings: Settings) -> None:
+    """Raise Refused when Spark would read from a secondary that lags by more than ``--settle``."""
+    if database.client.read_preference == ReadPreference.PRIMARY:
+        return
+    lag = replication_lag(database)
+    if lag > settings.settle:
+        raise Refused(
+            f"the connection string allows reads from a secondary, and one lags by {lag}, more "
+            f"than --settle {format_duration(settings.settle)}. Read from the primary."
+        )
 
 
 def survey(
@@ -74,6 +91,8 @@ def survey(
 
     With an ``earlier`` corrected frame, only what it would have done alike is to be done.
     """
+    if settings.report:
+        require_writable(spark, settings.report)
     sessions = read_sessions(spark, settings, flight.sessions)
     events = read_events(spark, settings, flight.events)
     corrected = (

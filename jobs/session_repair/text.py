@@ -261,6 +261,8 @@ def fix_report(report: Report) -> Iterator[str]:
         yield "⚠️  Not everything was done: run it again for what was skipped"
     elif report.verb == DELETE_ORPHANS:
         yield "✅ All planned orphan sessions have been deleted!"
+    elif report.totals.deferred:
+        yield "✅ All sessions that can be fixed now have been fixed; those in flight wait"
     else:
         yield "✅ All fixable sessions have been fixed!"
     if orphans and report.verb != DELETE_ORPHANS:
