@@ -120,16 +120,38 @@ zipped_package() {
   echo "$zip.zip"
 }
 
+# For shlex.split of Python, which reads PYSPARK_SUBMIT_ARGS.
+quoted() { printf "'%s' " "${@//\'/\'\"\'\"\'}"; }
+
+# The driver's Python, beside the Spark in use.
+driver_python() {
+  if [[ -z $gateway ]]; then
+    python=$VENV/bin/python
+    return
+  fi
+  local py4j
+  py4j=$(compgen -G "$SPARK/python/lib/py4j-*-src.zip" | head -n 1) || true
+  export PYTHONPATH=$SPARK/python${py4j:+:$py4j}${PYTHONPATH:+:$PYTHONPATH}
+  python=${PYSPARK_DRIVER_PYTHON:-${PYSPARK_PYTHON:-python3}}
+}
+
 run_job() {
-  local script=$ROOT/jobs/${JOBS[$verb]}.py
+  local script=$ROOT/jobs/${JOBS[$verb]}.py python
   [[ -f $script ]] || fail "$verb: $script does not exist."
   if [[ -n $gateway ]]; then use_gateway_spark; else use_local_spark; fi
-  local command=("$SPARK/bin/spark-submit" "${our_settings[@]}" "${spark_options[@]}")
+  local options=("${our_settings[@]}" "${spark_options[@]}")
   # Of a repeated option only the last one counts, so ours goes after the user's and holds its values too.
-  brings_own_connector || command+=(--jars "$(join "$(setting --jars spark.jars)" "$(connector_jars)")")
-  [[ $(setting --deploy-mode spark.submit.deployMode) != cluster ]] ||
-    command+=(--py-files "$(join "$(setting --py-files spark.submit.pyFiles)" "$(zipped_package)")")
-  exec "${command[@]}" "$script" "${verb_options[@]}"
+  brings_own_connector || options+=(--jars "$(join "$(setting --jars spark.jars)" "$(connector_jars)")")
+  if [[ $(setting --deploy-mode spark.submit.deployMode) == cluster ]]; then
+    options+=(--py-files "$(join "$(setting --py-files spark.submit.pyFiles)" "$(zipped_package)")")
+    exec "$SPARK/bin/spark-submit" "${options[@]}" "$script" "${verb_options[@]}"
+  fi
+  # spark-submit would pour the driver's stderr into its stdout. Started by Python instead of
+  # starting it, it leaves both to the user, and a refused command does not wait for Java.
+  driver_python
+  export SPARK_HOME=$SPARK PYSPARK_SUBMIT_ARGS
+  PYSPARK_SUBMIT_ARGS="$(quoted "${options[@]}")pyspark-shell"
+  exec "$python" "$script" "${verb_options[@]}"
 }
 
 # run_module MODULE ARGUMENT…: like python -m, without the current folder on the path, where a file

@@ -38,7 +38,7 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
         require_rights(database, settings, "remove")
         require_transactions(database)
         run = Run.begin(database, settings, DELETE_ORPHANS, server_time(database))
-        with working(run, settings) as lease:
+        with working(run, settings) as (run, lease):
             plan_run(database, settings, run)
             return carry_out(database, settings, run, lease)
 

@@ -41,7 +41,7 @@ def fix(settings: Settings, mode: str) -> Exit:
         else:
             require_rights(database, settings)
             run = Run.begin(database, settings, "fix", server_time(database))
-            with working(run, settings) as lease:
+            with working(run, settings) as (run, lease):
                 found = plan_run(database, settings, run)
                 report, lines = found.report, plan_report(found.report)
                 if mode == APPLY:

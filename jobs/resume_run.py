@@ -10,6 +10,7 @@ import click
 from session_repair.carry_out import (
     carry_out,
     require_intact_plan,
+    require_young_plan,
     settings_of_run,
     working,
 )
@@ -17,6 +18,7 @@ from session_repair.cli import (
     CONNECTION,
     JSON,
     WRITING,
+    Duration,
     finish,
     run_command,
     settings_from,
@@ -42,7 +44,9 @@ def resume(settings: Settings, run_id: str) -> Report:
                 f"run {run_id} is {document['state']}: there is nothing left of it to do."
             )
         settings = settings_of_run(document, settings)
-        with working(run, settings) as lease:
+        if document["state"] != PLANNING:
+            require_young_plan(database, settings, run)
+        with working(run, settings) as (run, lease):
             if run.read()["state"] == PLANNING:
                 plan_run(database, settings, run)
             require_intact_plan(database, settings, run)
@@ -52,6 +56,7 @@ def resume(settings: Settings, run_id: str) -> Report:
 @click.command("resume")
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, JSON, WRITING)
+@click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
 def command(run_id: str, **options: Any) -> Exit:
     """Finish an interrupted run."""
     settings = settings_from(**options)

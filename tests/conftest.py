@@ -1,4 +1,4 @@
-"""What the tests share: one real mongod for the run, a database for each test."""
+"""What the tests share: one real mongod and one Spark for the run, a database for each test."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
+from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
+from session_repair.spark import SHUFFLE_PARTITIONS, spark_session
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,23 @@ def db(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str,
     database = mongo_client[f"test_{uuid.uuid4().hex[:12]}"]
     yield database
     mongo_client.drop_database(database.name)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The Spark of the whole run, in UTC, made as the job makes it; shuffles in 2 parts."""
+    session = spark_session("session-repair tests", rows=0)
+    session.conf.set(SHUFFLE_PARTITIONS, 2)
+    yield session
+    session.stop()
+
+
+@pytest.fixture(autouse=True)
+def nothing_cached(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that uses Spark leaves no cached frame to the next one."""
+    if "spark" not in request.fixturenames:
+        yield
+        return
+    session: SparkSession = request.getfixturevalue("spark")
+    yield
+    session.catalog.clearCache()

@@ -31,10 +31,14 @@ VERB_FILES = {
 URI = "mongodb://reader:hush@db.example:27017"
 
 SAYS_HOW_IT_WAS_STARTED = """\
-import json, os, sys
+import json, os, shlex, sys
 names = ["PYSPARK_DRIVER_PYTHON", "SPARK_CONF_DIR", "MONGODB_URI", "PYTHONPATH"]
+argv = sys.argv[1:]
+if "PYSPARK_SUBMIT_ARGS" in os.environ:  # as pyspark reads it: the options, then pyspark-shell
+    argv = [*shlex.split(os.environ["PYSPARK_SUBMIT_ARGS"])[:-1], *sys.argv]
 print(json.dumps({
-    "argv": sys.argv[1:], "cwd": os.getcwd(), "env": {name: os.environ.get(name) for name in names}
+    "argv": argv, "python": sys.executable, "cwd": os.getcwd(),
+    "env": {name: os.environ.get(name) for name in names}
 }))
 """
 
@@ -397,9 +401,18 @@ def test_in_cluster_mode_the_package_travels_as_a_zip(
 def test_in_client_mode_the_driver_takes_our_python_unless_the_user_names_one(
     ready: Gateway, project: Path
 ) -> None:
-    ours = ready.started("verify")["env"]["PYSPARK_DRIVER_PYTHON"]
-    assert ours == str(project / ".venv" / "bin" / "python")
-    assert ready.started("verify", PYSPARK_PYTHON="x")["env"]["PYSPARK_DRIVER_PYTHON"] is None
+    ours = ready.started("verify")
+    assert ours["env"]["PYSPARK_DRIVER_PYTHON"] == str(project / ".venv" / "bin" / "python")
+    assert ours["python"] == str(project / ".venv" / "bin" / "python")
+    theirs = ready.started("verify", PYSPARK_PYTHON="python3")
+    assert theirs["env"]["PYSPARK_DRIVER_PYTHON"] is None
+    assert theirs["python"] != ours["python"]
+
+
+def test_the_drivers_stderr_stays_apart_from_its_stdout(ready: Gateway, project: Path) -> None:
+    (project / "jobs" / "fix_empty_sessions.py").write_text("raise SystemExit('it complains')")
+    done = ready.run("fix")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "it complains\n")
 
 
 def test_the_address_of_the_database_is_in_no_command_line(ready: Gateway) -> None:

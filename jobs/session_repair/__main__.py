@@ -51,7 +51,7 @@ def apply(run_id: str, **options: Any) -> Exit:
         run = Run.find(database, settings, run_id)
         require_fresh_plan(database, settings, run)
         settings = settings_of_run(run.read(), settings)
-        with working(run, settings) as lease:
+        with working(run, settings) as (run, lease):
             require_intact_plan(database, settings, run)
             report = carry_out(database, settings, run, lease)
     return finish(report, fix_report(report), settings)
@@ -71,7 +71,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
             show(undo_report(survey_undo(target, run_id), is_apply))
             return Exit.CLEAN
         require_rights(database, settings)
-        with working(run, settings) as lease:
+        with working(run, settings) as (run, lease):
             undone = undo_run(target, run_id, lease)
             run.record(state=UNDONE, undo=undone.counts)
     show(undo_report(undone, is_apply))

@@ -30,12 +30,18 @@ CHANGES = {"fix": CORRECTION, DELETE_ORPHANS: DELETION}
 
 
 @contextmanager
-def working(run: Run, settings: Settings) -> Iterator[Lease]:
-    """The lease while the run works; what ends it early stands in its document."""
+def working(run: Run, settings: Settings) -> Iterator[tuple[Run, Lease]]:
+    """The run in this process's hands and its lease; what ends it early stands in its document.
+
+    That the lease cannot be had is noted in a new run only: another process may be at work on an
+    older one, or have ended it.
+    """
     held = held_lease(run.collection, run.run_id, settings.break_lease)
     with recorded_errors(run), clear_errors(), held as lease:
-        click.echo(f"Run {run.run_id}", err=True)
-        yield lease
+        mine = run.held_by(lease.token)
+        with recorded_errors(mine), clear_errors():
+            click.echo(f"Run {run.run_id}", err=True)
+            yield mine, lease
 
 
 def carry_out(database: Database[Document], settings: Settings, run: Run, lease: Lease) -> Report:
@@ -79,14 +85,19 @@ def require_intact_plan(database: Database[Document], settings: Settings, run: R
 
 
 def require_fresh_plan(database: Database[Document], settings: Settings, run: Run) -> None:
-    """Raise Refused when the plan is not a plan that waits, or older than ``--plan-ttl``."""
+    """Raise Refused when the plan is not a plan that waits, or is an old one."""
     document = run.read()
     if document["state"] != PLANNED:
         raise Refused(
             f"run {run.run_id} is {document['state']}, not planned. "
             f"See ./spark-submit.sh runs {run.run_id}."
         )
-    age: timedelta = server_time(database) - document["planned_at"]
+    require_young_plan(database, settings, run)
+
+
+def require_young_plan(database: Database[Document], settings: Settings, run: Run) -> None:
+    """Raise Refused when the plan is older than ``--plan-ttl``."""
+    age: timedelta = server_time(database) - run.read()["planned_at"]
     if age > settings.plan_ttl:
         raise Refused(
             f"the plan of run {run.run_id} is {age} old, --plan-ttl allows "

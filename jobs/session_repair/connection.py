@@ -27,7 +27,7 @@ from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
-UNAUTHORIZED, AUTHENTICATION_FAILED = 13, 18
+UNAUTHORIZED, AUTHENTICATION_FAILED, INVALID_NAMESPACE = 13, 18, 73
 URI = re.compile(r"mongodb(\+srv)?://\S+")
 
 
@@ -52,6 +52,11 @@ def connected(settings: Settings) -> Iterator[Database[Document]]:
 def client_of(settings: Settings) -> MongoClient[Document]:
     """A client that has not connected yet. Raises Refused on an unusable connection string."""
     timeout_ms = settings.server_selection_timeout.total_seconds() * 1000
+    if not settings.uri.startswith(("mongodb://", "mongodb+srv://")):
+        raise Refused(
+            "the connection string is not usable: it begins neither with mongodb:// "
+            "nor with mongodb+srv://."
+        )
     try:
         return MongoClient(
             settings.uri,
@@ -80,6 +85,8 @@ def clear_errors() -> Iterator[None]:
     except OperationFailure as error:
         if error.code == AUTHENTICATION_FAILED:
             raise Refused("MongoDB refused the user or the password. Check MONGODB_URI.") from None
+        if error.code == INVALID_NAMESPACE:
+            raise Refused(f"MongoDB takes no such name: {first_line(error)}") from None
         if error.code == UNAUTHORIZED:
             raise Refused(f"MongoDB denies a right: {first_line(error)}") from None
         raise RepairError(f"MongoDB answered with an error: {first_line(error)}") from error
@@ -120,8 +127,11 @@ def server_time(database: Database[Document]) -> datetime:
 def spark_uri(settings: Settings) -> str:
     """The URI for the connector, where concerns and timeouts have no other place."""
     base, _, query = settings.uri.partition("?")
-    hosts_at = base.index("://") + len("://")
-    if "/" not in base[hosts_at:]:
+    scheme, _, rest = base.partition("://")
+    login, at, hosts = rest.rpartition("@")
+    # pymongo reads "+" as a space, the Java driver as a plus; %20 and %2B are the same to both.
+    base = f"{scheme}://{login.replace('+', '%20')}{at}{hosts}"
+    if "/" not in hosts:
         base += "/"
     given = [pair for pair in query.split("&") if pair]
     timeout_ms = int(settings.server_selection_timeout.total_seconds() * 1000)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from math import ceil
+from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from session_repair.connection import spark_uri
 from session_repair.envelope import readable, type_name
@@ -62,7 +64,7 @@ def write(rows: DataFrame, name: str, report: Report, settings: Settings, expect
 def read_outcomes(spark: SparkSession, report: Report, settings: Settings) -> DataFrame:
     """One row per journal row of the run, shape JOURNAL_OUTCOMES; none without corrections."""
     if report.outcomes is None or report.outcomes.planned == 0:
-        return spark.createDataFrame([], JOURNAL_OUTCOMES)
+        return rows_of([], spark, JOURNAL_OUTCOMES)
     pipeline = [{"$match": of_run(report.run_id)}, {"$project": {"outcome": 1}}]
     rows = (
         spark.read.format("mongodb")
@@ -116,4 +118,21 @@ def summary_rows(spark: SparkSession, report: Report) -> DataFrame:
         figures = getattr(report, part)
         metrics.update({f"{part}.{k}": v for k, v in (asdict(figures) if figures else {}).items()})
     rows = [(report.verb, report.server_time, name, value) for name, value in metrics.items()]
-    return spark.createDataFrame(rows, SUMMARY_ROWS)
+    return rows_of(rows, spark, SUMMARY_ROWS)
+
+
+def rows_of(rows: list[tuple[Any, ...]], spark: SparkSession, schema: StructType) -> DataFrame:
+    """A few rows of the driver as a frame; createDataFrame would start Python on an executor."""
+    if not rows:
+        nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in schema]
+        return spark.range(0).select(*nothing)
+    structs = [
+        F.struct(
+            *[
+                F.lit(value).cast(field.dataType).alias(field.name)
+                for value, field in zip(row, schema, strict=True)
+            ]
+        )
+        for row in rows
+    ]
+    return spark.range(1).select(F.inline(F.array(*structs)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
@@ -82,7 +82,9 @@ def put_back_late(target: Target, rows: list[Document]) -> None:
 
 def kept_rows(target: Target, selected: Document) -> list[Document]:
     """The plan and the kept document of journal rows, as raw bytes, which keep every value."""
-    raw = target.journal.with_options(codec_options=CodecOptions(RawBSONDocument))
+    # Dates may be beyond the years that Python knows.
+    exact = CodecOptions(RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
+    raw = target.journal.with_options(codec_options=exact)
     return list(raw.find(selected, {"plan": 1, "before": 1}))
 
 

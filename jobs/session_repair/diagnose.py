@@ -53,16 +53,22 @@ def with_canonical(sessions: DataFrame) -> DataFrame:
     """One row per session document, its values in ``stored``, beside the _id that is to be kept.
 
     Among documents with one session_id that is the one with the greatest event_count, then the
-    oldest _id. A document without a session_id has no others.
+    oldest _id. A document without a session_id has no others. Where one of them is malformed all
+    are: its count cannot be told, and filling another one could count every event twice.
     """
     best_first = [F.col("event_count").desc_nulls_last(), F.col("session_key")]
     same_session = Window.partitionBy("session_id").orderBy(*best_first)
     best = F.first("session_key").over(same_session)
+    copies = Window.partitionBy("session_id")
+    malformed_copy = F.when(
+        F.col("session_id").isNotNull() & F.max(F.col("malformed").isNotNull()).over(copies),
+        F.lit("its duplicate: malformed"),
+    )
     return sessions.select(
         "session_key",
         "session_id",
         "created_at",
-        "malformed",
+        F.coalesce("malformed", malformed_copy).alias("malformed"),
         F.struct(*STORED.fieldNames()).alias("stored"),
         F.when(F.col("session_id").isNull(), F.col("session_key"))
         .otherwise(best)

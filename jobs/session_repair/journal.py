@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 
 from session_repair.connection import spark_uri
 from session_repair.envelope import content
-from session_repair.errors import RepairError
+from session_repair.errors import Refused
 from session_repair.schemas import CHANGES, JOURNAL_ROWS
 from session_repair.settings import Settings, semantics
 
@@ -151,19 +151,21 @@ def of_run(run_id: str) -> Document:
 def plan_digest(database: Database[Document], settings: Settings, run_id: str, planned: int) -> str:
     """SHA-256 over the plan as it stands in the journal, and the settings it was made with.
 
-    Raises RepairError when the journal does not hold the planned number of whole plans.
+    Raises Refused when the journal does not hold the planned number of whole plans and no more.
     """
     journal = settings.journal
     semantic = json.dumps(semantics(settings), sort_keys=True)
     digest = hashlib.sha256(semantic.encode())
     selected = {**of_run(run_id), "plan.session": {"$type": "object"}}
-    raw = database.get_collection(journal, codec_options=CodecOptions(RawBSONDocument))
+    raw: Any = database.get_collection(journal, codec_options=CodecOptions(RawBSONDocument))
     for row in raw.find(selected, {"plan": 1}).sort("_id", ASCENDING):
         digest.update(row.raw)
-    rows = database[journal].count_documents(selected)
-    if rows != planned:
-        raise RepairError(
-            f"the journal of run {run_id} holds {rows} whole plans where {planned} were made. "
-            "Nothing more was applied; rows were lost, edited or have expired. Run fix again."
+    whole = database[journal].count_documents(selected)
+    rows = database[journal].count_documents(of_run(run_id))
+    if not rows == whole == planned:
+        raise Refused(
+            f"the journal of run {run_id} holds {rows} rows, {whole} of them whole, where "
+            f"{planned} were made. Nothing more was applied; rows were lost, added, edited or have "
+            "expired. Plan again."
         )
     return digest.hexdigest()

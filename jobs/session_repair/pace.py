@@ -105,14 +105,22 @@ class Pace:
 def replication_lag(database: Database[Document]) -> timedelta:
     """How far the slowest secondary is behind; zero without one, or without the right to ask.
 
-    Source: members[].optimeDate of replSetGetStatus, the last write each member applied.
+    A member that is delayed on purpose is behind by that much less. Source: members[].optimeDate
+    of replSetGetStatus, the last write each member applied.
     """
+    admin = database.client.admin
     try:
-        members = database.client.admin.command("replSetGetStatus")["members"]
+        members = admin.command("replSetGetStatus")["members"]
+        config = admin.command("replSetGetConfig")["config"]["members"]
     except OperationFailure:
         return timedelta(0)  # not a replica set, or the user may not see its state
+    delays = {it["_id"]: timedelta(seconds=it.get("secondaryDelaySecs", 0)) for it in config}
     written: list[datetime] = [it["optimeDate"] for it in members if it["stateStr"] == "PRIMARY"]
-    applied: list[datetime] = [it["optimeDate"] for it in members if it["stateStr"] == "SECONDARY"]
+    applied: list[datetime] = [
+        it["optimeDate"] + delays.get(it["_id"], timedelta(0))
+        for it in members
+        if it["stateStr"] == "SECONDARY"
+    ]
     if not written or not applied:
         return timedelta(0)
     return max(max(written) - min(applied), timedelta(0))

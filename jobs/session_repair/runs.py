@@ -17,7 +17,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from session_repair import __version__
-from session_repair.errors import Exit, Refused
+from session_repair.errors import Exit, LeaseHeld, Refused
 from session_repair.report import Report
 from session_repair.settings import Settings, describe
 
@@ -36,10 +36,15 @@ def new_run_id(now: datetime) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One run as the database knows it; every method is one atomic update of its document."""
+    """One run as the database knows it; every method is one atomic update of its document.
+
+    ``token`` is that of the lease under which it is worked on. Whoever works on it later has a
+    higher one, and then an earlier holder can write nothing into the document any more.
+    """
 
     collection: Collection[Document]
     run_id: str
+    token: int | None = None
 
     @staticmethod
     def begin(database: Database[Document], settings: Settings, verb: str, now: datetime) -> Run:
@@ -78,16 +83,30 @@ class Run:
             raise Refused(f"run {self.run_id!r} has no document any more.")
         return found
 
-    def record(self, **fields: Any) -> None:
-        """Set fields of the run, with the server's time."""
-        literals = {name: {"$literal": value} for name, value in fields.items()}
-        self.collection.update_one(
-            {"_id": self.run_id}, [{"$set": {**literals, "updated_at": "$$NOW"}}]
-        )
+    def held_by(self, token: int) -> Run:
+        """The run as the holder of the lease with this token works on it."""
+        self.collection.update_one({"_id": self.run_id}, {"$max": {"token": token}})
+        return replace(self, token=token)
+
+    def mine(self) -> Document:
+        """The filter that finds the document while nobody else has taken over the run."""
+        return {"_id": self.run_id, "token": self.token}
+
+    def record(self, *stamps: str, **fields: Any) -> None:
+        """Set fields of the run, and the stamps to the server's time. Raises LeaseHeld."""
+        values: Document = dict.fromkeys(("updated_at", *stamps), "$$NOW")
+        values |= {name: {"$literal": value} for name, value in fields.items()}
+        recorded = self.collection.update_one(self.mine(), [{"$set": values}])
+        if recorded.matched_count == 0:
+            raise LeaseHeld(
+                f"run {self.run_id} was taken over by another process, and this one wrote nothing "
+                f"more. See ./spark-submit.sh runs {self.run_id}."
+            )
 
     def planned(self, planned: int, digest: str, report: Report) -> None:
         """The plan is whole and frozen; only from here on can it be applied."""
         self.record(
+            "planned_at",
             state=PLANNED,
             planned=planned,
             digest=digest,
@@ -95,13 +114,12 @@ class Run:
             progress={"after": "", "counts": {}},
             error=None,
         )
-        self.collection.update_one({"_id": self.run_id}, {"$currentDate": {"planned_at": True}})
 
     def advance(self, after: str, upto: str, outcomes: Mapping[str, int]) -> None:
         """Move the progress and its counts by one batch, together and once."""
         increments = {f"progress.counts.{state}": count for state, count in outcomes.items()}
         self.collection.update_one(
-            {"_id": self.run_id, "progress.after": after},
+            {**self.mine(), "progress.after": after},
             {
                 "$set": {"progress.after": upto, "state": APPLYING},
                 "$inc": increments,
@@ -111,8 +129,8 @@ class Run:
 
     def end(self, state: str, report: Report) -> None:
         """The run is over; its verdict is that of the report."""
-        self.record(state=state, verdict=int(report.verdict), report=asdict(report), error=None)
-        self.collection.update_one({"_id": self.run_id}, {"$currentDate": {"ended_at": True}})
+        verdict = int(report.verdict)
+        self.record("ended_at", state=state, verdict=verdict, report=asdict(report), error=None)
 
 
 @contextmanager
@@ -124,7 +142,7 @@ def recorded_errors(run: Run) -> Iterator[None]:
         verdict = getattr(error, "exit_code", Exit.UNEXPECTED)
         if isinstance(error, KeyboardInterrupt):
             verdict = Exit.INTERRUPTED
-        with suppress(PyMongoError):
+        with suppress(PyMongoError, LeaseHeld):
             run.record(error=f"{type(error).__name__}: {error}"[:500], verdict=int(verdict))
         raise
 

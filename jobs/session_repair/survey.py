@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from session_repair.bson_types import PLAIN_EVENT_TYPES
 from session_repair.census import Census, require_all_rows, take_census
+from session_repair.confirm import confirm
 from session_repair.connection import server_time
 from session_repair.correct import correct
 from session_repair.datasets import require_writable
@@ -95,11 +96,12 @@ def survey(
         require_writable(spark, settings.report)
     sessions = read_sessions(spark, settings, flight.sessions)
     events = read_events(spark, settings, flight.events)
-    corrected = (
-        diagnose(sessions, rebuild(events, flight.mark), flight.now, settings.settle)
-        .transform(correct, settings.scope, settings.allow_shrink, settings.since, settings.until)
-        .persist()
-    )
+    corrected = diagnose(
+        sessions, rebuild(events, flight.mark), flight.now, settings.settle
+    ).transform(correct, settings.scope, settings.allow_shrink, settings.since, settings.until)
+    if earlier is not None:
+        corrected = corrected.transform(confirm, earlier)
+    corrected.persist()
     totals, checked = summarize_totals(corrected, flight.mark)
     require_all_rows(database, flight.sessions, checked["sessions"])
     require_all_rows(database, flight.events, checked["events"])

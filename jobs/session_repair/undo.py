@@ -11,6 +11,7 @@ from session_repair.apply import (
     Target,
     found_session,
     is_missing,
+    is_result,
     merge_into,
     patiently,
     rows_of,
@@ -46,8 +47,9 @@ def survey_undo(target: Target, run_id: str) -> UndoReport:
     left_alone: list[tuple[str, str]] = []
     groups = target.journal.aggregate(
         [
-            {"$match": {**of_run(run_id), "outcome": APPLIED}},
+            {"$match": {**of_run(run_id), "outcome": {"$in": [APPLIED, None]}}},
             *found_session(target),
+            {"$match": {"$expr": {"$or": [{"$eq": ["$outcome", APPLIED]}, was_changed(target)]}}},
             {
                 "$group": {
                     "_id": state(target),
@@ -85,8 +87,33 @@ def state(target: Target) -> Document:
     }
 
 
+def was_changed(target: Target) -> Document:
+    """The run changed or deleted the session, whether or not it came to write that down."""
+    is_deletion = {"$eq": ["$plan.delete", True]}
+    is_done = {"$cond": [is_deletion, is_missing("$found"), is_result(target)]}
+    return {"$and": [{"$not": is_missing("$before")}, is_done]}
+
+
+def decide_interrupted(target: Target, run_id: str, lease: Lease) -> None:
+    """Write down as applied what a batch did that broke off before its outcomes were written."""
+    lease.renew()
+    target.journal.aggregate(
+        [
+            {"$match": {**of_run(run_id), "outcome": {"$exists": False}}},
+            *found_session(target),
+            {"$match": {"$expr": was_changed(target)}},
+            {"$project": {"outcome": {"$literal": APPLIED}, "decided_at": "$$NOW"}},
+            merge_into(
+                target.settings.journal,
+                [{"$set": {"outcome": "$$new.outcome", "decided_at": "$$new.decided_at"}}],
+            ),
+        ]
+    )
+
+
 def undo_run(target: Target, run_id: str, lease: Lease) -> UndoReport:
     """Restore every document that still equals the run's result; the rest is left alone."""
+    patiently(decide_interrupted, target, run_id, lease)
     after = ""
     while batch := patiently(next_applied, target, run_id, after):
         patiently(undo_batch, target, lease, batch)

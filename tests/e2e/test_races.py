@@ -1,0 +1,172 @@
+"""What happens to the data while a run is at work, forced at the very moment it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo.database import Database
+
+import session_repair.survey
+from session_repair.bson_types import PLAIN_EVENT_TYPES
+from session_repair.census import require_all_rows, take_census
+from session_repair.errors import IncompleteRead
+from session_repair.settings import EVENT_FIELDS, SESSION_FIELDS, same_names
+from tests.e2e.world import (
+    JOURNAL,
+    RUNS,
+    Command,
+    Document,
+    Hook,
+    Shop,
+    data_of,
+    decoded,
+    minute,
+    stored_bytes,
+)
+
+VISITS = {0: "/home", 1: "/cart"}
+FIXED = {"event_count": 2, "pages": ["/home", "/cart"], "last_event_at": minute(1)}
+
+
+@pytest.fixture
+def made(db: Database[Document]) -> dict[str, Document]:
+    """Five sessions that have lost two events each, by name."""
+    shop = Shop(db)
+    names = ("ingested", "annotated", "healed by another", "deleted", "left in peace")
+    sessions = {name: shop.session(name) for name in names}
+    for name in names:
+        shop.events(name, VISITS)
+    return sessions
+
+
+def act_before_merge(
+    db: Database[Document], into: str, act: Callable[[], None]
+) -> tuple[Hook, list[str]]:
+    """A hook that acts once, before the first $merge from the journal into the collection."""
+    done: list[str] = []
+
+    def hook(database: str, sent: Mapping[str, Any]) -> None:
+        if done or database != db.name or sent.get("aggregate") != JOURNAL:
+            return
+        merges = [stage["$merge"]["into"] for stage in sent["pipeline"] if "$merge" in stage]
+        if merges == [into]:
+            done.append(into)
+            act()
+
+    return hook, done
+
+
+@pytest.mark.parametrize(
+    ("into", "moment"),
+    [(JOURNAL, "after the plan"), ("sessions", "after the document was kept")],
+)
+def test_a_session_changed_or_deleted_since_the_plan_is_left_as_it_is(
+    db: Database[Document],
+    made: dict[str, Document],
+    command: Command,
+    before_command: Callable[[Hook], None],
+    into: str,
+    moment: str,
+) -> None:
+    ingested = {"$inc": {"event_count": 1}, "$addToSet": {"pages": "/late"}}
+
+    def traffic() -> None:
+        db["sessions"].update_one({"session_id": "ingested"}, ingested)
+        db["sessions"].update_one({"session_id": "healed by another"}, {"$set": {"pages": ["/x"]}})
+        db["sessions"].delete_one({"session_id": "deleted"})
+
+    hook, done = act_before_merge(db, into, traffic)
+    before_command(hook)
+    ended = command("fix", "--database", db.name, "--apply")
+    assert done == [into], f"no write was forced {moment}"
+    assert (ended.code, ended.complaints) == (5, "")
+    assert {doc["session_id"]: doc for doc in map(decoded, stored_bytes(db).values())} == {
+        "ingested": {**made["ingested"], "event_count": 1, "pages": ["/late"]},
+        "annotated": {**made["annotated"], **FIXED},
+        "healed by another": {**made["healed by another"], "pages": ["/x"]},
+        "left in peace": {**made["left in peace"], **FIXED},
+    }
+    assert [line for line in ended.out.splitlines() if line.startswith(("✅", "⚠️"))] == [
+        "✅ Fixed 2 sessions",
+        "⚠️  2 skipped_changed",
+        "⚠️  1 skipped_gone",
+        "⚠️  Not everything was done: run it again for what was skipped",
+    ]
+    run = db[RUNS].find_one({"verb": "fix"})
+    assert run is not None
+    assert (run["state"], run["verdict"]) == ("done", 5)
+    outcomes = {row["plan"]["session_id"]: row["outcome"] for row in db[JOURNAL].find()}
+    assert outcomes == {
+        "ingested": "skipped_changed",
+        "annotated": "applied",
+        "healed by another": "skipped_changed",
+        "deleted": "skipped_gone",
+        "left in peace": "applied",
+    }
+
+
+def test_a_field_of_no_concern_written_since_the_plan_survives_the_repair(
+    db: Database[Document],
+    made: dict[str, Document],
+    command: Command,
+    before_command: Callable[[Hook], None],
+) -> None:
+    def note() -> None:
+        db["sessions"].update_one({"session_id": "annotated"}, {"$set": {"note": "vip"}})
+
+    hook, done = act_before_merge(db, JOURNAL, note)
+    before_command(hook)
+    ended = command("fix", "--database", db.name, "--apply")
+    assert (done, ended.code) == ([JOURNAL], 0)
+    session = db["sessions"].find_one({"session_id": "annotated"})
+    assert session == {**made["annotated"], **FIXED, "note": "vip"}
+
+
+@pytest.mark.parametrize("reader", ["read_sessions", "read_events"])
+def test_a_lost_row_stops_the_run_before_any_write(
+    db: Database[Document],
+    made: dict[str, Document],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    reader: str,
+) -> None:
+    whole = getattr(session_repair.survey, reader)
+    short = len(made) - 1 if reader == "read_sessions" else 2 * len(made) - 1
+    monkeypatch.setattr(session_repair.survey, reader, lambda *given: whole(*given).limit(short))
+    before = data_of(db)
+    ended = command("fix", "--database", db.name, "--apply")
+    assert ended.code == 1
+    assert ended.complaints == (
+        f"fix: Spark read {short} documents of {reader.removeprefix('read_')!r} where the server "
+        f"counts {short + 1} before and {short + 1} after. Nothing was written; run it again.\n"
+    )
+    assert data_of(db) == before
+
+
+@pytest.mark.parametrize("rows", [0, 9, 11])
+def test_rows_other_than_the_server_counts_are_refused(
+    db: Database[Document], made: dict[str, Document], rows: int
+) -> None:
+    mark = datetime.now(timezone.utc).replace(microsecond=0)
+    census = take_census(db, "events", same_names(EVENT_FIELDS), PLAIN_EVENT_TYPES, (), mark)
+    require_all_rows(db, census, 10)
+    with pytest.raises(IncompleteRead, match=f"^Spark read {rows} documents of 'events'"):
+        require_all_rows(db, census, rows)
+
+
+def test_documents_that_come_and_go_during_the_read_are_no_lost_rows(
+    db: Database[Document], made: dict[str, Document]
+) -> None:
+    mark = datetime.now(timezone.utc).replace(microsecond=0)
+    census = take_census(db, "sessions", same_names(SESSION_FIELDS), None, (), mark)
+    db["sessions"].insert_one({"_id": ObjectId(), "session_id": "new"})
+    db["sessions"].delete_many({"session_id": {"$in": ["deleted", "ingested"]}})
+    for rows in (5, 4, 3):
+        require_all_rows(db, census, rows)
+    for rows in (6, 2):
+        with pytest.raises(IncompleteRead):
+            require_all_rows(db, census, rows)

@@ -1,0 +1,197 @@
+"""Deletion of orphans: only what is empty, old and without any event at the very end."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import Decimal128, Int64, ObjectId
+from pyspark.sql import SparkSession
+
+from demo.ingest import new_event, new_session
+from tests.faults.ground import (
+    JOURNAL,
+    RUNS,
+    Db,
+    Document,
+    Verbs,
+    held,
+    is_copied,
+    is_planned,
+    last_run,
+    outcomes,
+)
+from tests.faults.runs import raw_documents
+
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+LONG_AGO = datetime(2025, 10, 1, 12, tzinfo=timezone.utc)
+USER = ObjectId("68f248fd0b0aa1706983ef11")
+APPLY = ("delete-orphans", "--apply", "--max-delete", "100%")
+
+
+@pytest.fixture
+def verbs(spark: SparkSession, mongo_uri: str, db: Db, tmp_path: Path) -> Verbs:
+    return Verbs.on(mongo_uri, db.name, tmp_path)
+
+
+def session_of(made: datetime, **snippet: Any) -> Document:
+    sid = str(ObjectId.from_datetime(made))[:8] + str(ObjectId())[8:]
+    return {**new_session(sid, USER, made, "client"), **snippet}
+
+
+def event_of(session: Document, **snippet: Any) -> Document:
+    sid = session["session_id"]
+    return {
+        **new_event(ObjectId(), USER, sid, LONG_AGO, "/home", "page_view", {}, "client"),
+        **snippet,
+    }
+
+
+def orphans(db: Db, number: int) -> list[Any]:
+    """The _ids of that many old orphans, beside one sound session with its event."""
+    sound = session_of(LONG_AGO, event_count=1, pages=["/home"])
+    event = event_of(sound)
+    db["events"].insert_one({**event, "_id": ObjectId.from_datetime(LONG_AGO)})
+    db["sessions"].insert_one({**sound, "last_event_at": LONG_AGO})
+    # Values and an order of fields that a careless copy would lose.
+    odd: Document = {"zip": Int64(7), "amount": Decimal128("1.50"), "at": {"b": 1, "a": [None]}}
+    made = [session_of(LONG_AGO + timedelta(hours=n), **odd) for n in range(number)]
+    db["sessions"].insert_many(made)
+    return [session["_id"] for session in made]
+
+
+def test_a_dry_run_of_deletion_writes_nothing(verbs: Verbs, db: Db) -> None:
+    orphans(db, 4)
+    before = raw_documents(db)
+    assert verbs("delete-orphans", "--max-delete", "100%") == 0
+    assert raw_documents(db) == before
+    assert sorted(db.list_collection_names()) == ["events", "sessions"]
+
+
+def test_only_empty_old_sessions_without_events_are_deleted_and_undo_restores_every_byte(
+    verbs: Verbs, db: Db
+) -> None:
+    gone = orphans(db, 4)
+    kept = [
+        session_of(NOW - timedelta(hours=23)),
+        session_of(LONG_AGO, last_event_at=NOW - timedelta(hours=23)),
+        session_of(LONG_AGO, event_count=3),  # a phantom: its events may have been archived
+        session_of(LONG_AGO, pages=["/home"]),
+    ]
+    with_event = session_of(LONG_AGO)
+    db["sessions"].insert_many([*kept, with_event])
+    db["events"].insert_one(event_of(with_event, timestamp=NOW))
+    old_enough = session_of(NOW - timedelta(hours=25))
+    db["sessions"].insert_one(old_enough)
+    before = raw_documents(db)
+
+    code, report = verbs.reported(*APPLY)
+    gone.append(old_enough["_id"])
+    assert (code, report["outcomes"]["applied"], report["outcomes"]["planned"]) == (0, 5, 5)
+    after = raw_documents(db)
+    assert after == {key: before[key] for key in before if key not in gone}
+    kept_whole = {row["before"]["_id"]: row["before"] for row in db[JOURNAL].find()}
+    assert sorted(kept_whole) == sorted(gone)
+
+    run_id = report["run_id"]
+    assert verbs("undo", run_id) == 0
+    assert raw_documents(db) == after  # undoing is a dry run too
+    assert verbs("undo", run_id, "--apply") == 0
+    assert raw_documents(db) == before
+
+
+def test_more_orphans_than_max_delete_stop_the_run_before_it_writes(verbs: Verbs, db: Db) -> None:
+    orphans(db, 4)
+    before = raw_documents(db)
+    for limit in (("--max-delete", "3"), ("--max-delete", "79%"), ()):
+        assert verbs("delete-orphans", "--apply", *limit) == 4
+        assert raw_documents(db) == before
+        assert db[JOURNAL].count_documents({}) == 0
+        assert last_run(db)["verdict"] == 4
+    assert verbs("delete-orphans", "--apply", "--max-delete", "80%") == 0
+    assert outcomes(db) == {"applied": 4}
+
+
+def test_an_event_between_plan_and_deletion_saves_its_session(verbs: Verbs, db: Db) -> None:
+    saved, *others = orphans(db, 4)
+    before = raw_documents(db)
+    journal = f"{db.name}.{JOURNAL}"
+    with (
+        ThreadPoolExecutor() as threads,
+        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
+    ):
+        deleted = threads.submit(verbs, *APPLY)
+        hold.until(lambda: is_planned(db))
+        db["events"].insert_one(event_of({"session_id": str(saved)}))
+        hold.release()
+        assert deleted.result() == 5
+    assert outcomes(db) == {"applied": 3, "skipped_changed": 1}
+    assert raw_documents(db) == {k: before[k] for k in before if k not in others}
+
+
+def test_an_event_of_a_plain_insert_beside_the_deletion_brings_its_session_back(
+    verbs: Verbs, db: Db
+) -> None:
+    saved, *others = orphans(db, 4)
+    before = raw_documents(db)
+    with (
+        ThreadPoolExecutor() as threads,
+        held(*(db.client, "delete"), seconds=4, on=f"{db.name}.sessions") as hold,
+    ):
+        deleted = threads.submit(verbs, *APPLY)
+        hold.wait()  # the transaction has looked for events, and has not deleted yet
+        db["events"].insert_one(event_of({"session_id": str(saved)}))
+        hold.release()
+        assert deleted.result() == 5
+    assert outcomes(db) == {"applied": 3, "skipped_changed": 1}
+    assert raw_documents(db) == {k: before[k] for k in before if k not in others}
+
+
+def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
+    verbs: Verbs, db: Db
+) -> None:
+    touched, filled, vanished, *others = orphans(db, 5)
+    journal = f"{db.name}.{JOURNAL}"
+    with (
+        ThreadPoolExecutor() as threads,
+        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
+    ):
+        deleted = threads.submit(verbs, *APPLY)
+        hold.until(lambda: is_planned(db))
+        # Held before the copy: what the plan observed decides, and only that.
+        db["sessions"].update_one({"_id": filled}, {"$inc": {"event_count": 1}})
+        db["sessions"].delete_one({"_id": vanished})
+        hold.release()
+        assert deleted.result() == 5
+    assert outcomes(db) == {"applied": 3, "skipped_changed": 1, "skipped_gone": 1}
+    assert db["sessions"].count_documents({"_id": {"$in": [touched, *others]}}) == 0
+    assert db["sessions"].find_one({"_id": filled})["event_count"] == 1  # type: ignore[index]
+
+
+def test_any_other_field_changed_after_the_copy_keeps_the_session(verbs: Verbs, db: Db) -> None:
+    touched, *others = orphans(db, 3)
+    with (
+        ThreadPoolExecutor() as threads,
+        held(*(db.client, "find"), seconds=2, on=f"{db.name}.{JOURNAL}") as hold,
+    ):
+        deleted = threads.submit(verbs, *APPLY)
+        hold.until(lambda: is_copied(db))
+        assert db[JOURNAL].count_documents({"before": {"$exists": True}}) == 3
+        db["sessions"].update_one({"_id": touched}, {"$set": {"note": "by support"}})
+        hold.release()
+        assert deleted.result() == 5
+    assert outcomes(db) == {"applied": 2, "skipped_changed": 1}
+    assert db["sessions"].count_documents({"_id": {"$in": others}}) == 0
+    assert db["sessions"].find_one({"_id": touched})["note"] == "by support"  # type: ignore[index]
+
+
+def test_empty_sessions_without_a_session_id_end_as_an_outcome(verbs: Verbs, db: Db) -> None:
+    orphans(db, 2)
+    nameless = session_of(LONG_AGO)
+    del nameless["session_id"]
+    db["sessions"].insert_one(nameless)
+    assert verbs(*APPLY) in (0, 5)
+    assert db[RUNS].find_one({"_id": last_run(db)["_id"]})["state"] == "done"  # type: ignore[index]

@@ -1,0 +1,215 @@
+"""kill -9 of the driver at every point of a run: resumed, it ends as one clean run."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+from pyspark.sql import SparkSession
+
+from tests.faults.runs import (
+    JOURNAL,
+    RUNS,
+    SESSIONS,
+    Hold,
+    Job,
+    Point,
+    Process,
+    differing,
+    hash_of,
+    outcomes,
+    raw_documents,
+    recomputed_documents,
+    started,
+    the_run,
+)
+
+Document = dict[str, Any]
+
+BROKEN = 83
+SMALL, BATCHES = ("--batch-size", "10"), 9
+SMALL_STEPS = ("--batch-size", "2", "--break-lease")
+SMALL_WRITES = ("--conf", "spark.mongodb.write.maxBatchSize=10")  # ten commands for the journal
+
+# The commands of a run on the journal, in their order: the plan is read back by one find and
+# counted by two aggregates; a batch is one find and four aggregates, the first of which captures.
+BEFORE_JOURNAL = Point("delete", JOURNAL)
+INSIDE_JOURNAL = Point("update", JOURNAL, skip=5)
+BEFORE_SEAL = Point("find", JOURNAL)
+# On the run's own document: one update when the run begins, three with each batch.
+BEFORE_END = Point("update", RUNS, skip=1 + 3 * BATCHES)
+APPLIED_POINTS = {
+    "between plan and apply": Point("find", JOURNAL, skip=1),
+    "before the capture": Point("aggregate", JOURNAL, skip=2),
+    "after the capture": Point("aggregate", JOURNAL, skip=3),
+    "after the merge": Point("aggregate", JOURNAL, skip=4),
+    "after the outcome": Point("aggregate", JOURNAL, skip=5),
+    "between two batches": Point("find", JOURNAL, skip=2),
+    "after the capture of a later batch": Point("aggregate", JOURNAL, skip=11),
+    "after the merge of a later batch": Point("aggregate", JOURNAL, skip=12),
+}
+PLANNING_POINTS = {
+    "before the journal": BEFORE_JOURNAL,
+    "half-way through the journal": INSIDE_JOURNAL,
+    "before the plan is sealed": BEFORE_SEAL,
+}
+
+
+def assert_as_one_clean_run(db: Database[Document], expected: dict[Any, bytes]) -> None:
+    """The sessions are those of a clean run, and the only run counts each of them once."""
+    assert differing(db, expected) == []
+    run = the_run(db)
+    assert (run["state"], run["verdict"], run["error"]) == ("done", 0, None)
+    assert run["planned"] == BROKEN
+    assert run["progress"]["counts"] == {"applied": BROKEN}
+    assert run["report"]["outcomes"]["applied"] == BROKEN
+    assert outcomes(db, run["_id"]) == {"applied": BROKEN}
+
+
+def kill_when_held(hold: Hold, process: Process) -> None:
+    hold.wait()
+    process.kill()
+    hold.release()
+
+
+def kill_at(point: Point, hold: Hold, uri: str, db: Database[Document]) -> None:
+    """``apply`` of the planned run, in a process that is killed at the point."""
+    hold.at(db, point)
+    with started(uri, db.name, "apply", the_run(db)["_id"], *SMALL) as process:
+        kill_when_held(hold, process)
+
+
+@pytest.mark.parametrize("point", APPLIED_POINTS.values(), ids=APPLIED_POINTS)
+def test_a_run_killed_while_it_applies_ends_as_one_clean_run(
+    planned: Database[Document], mongo_uri: str, hold: Hold, job: Job, point: Point
+) -> None:
+    before, expected = raw_documents(planned), recomputed_documents(planned)
+    kill_at(point, hold, mongo_uri, planned)
+    run = the_run(planned)
+    assert run["state"] in ("planned", "applying")
+    code, told = job(planned, "resume", run["_id"], *SMALL, "--break-lease")
+    assert code == 0, told
+    assert_as_one_clean_run(planned, expected)
+    code, told = job(planned, "undo", run["_id"], "--apply")  # what was kept is from before it all
+    assert code == 0, told
+    assert differing(planned, before) == []
+
+
+@pytest.mark.parametrize("point", [Point("aggregate", SESSIONS), BEFORE_END])
+def test_a_run_killed_before_its_end_is_written_ends_as_one_clean_run(
+    planned: Database[Document], mongo_uri: str, hold: Hold, job: Job, point: Point
+) -> None:
+    expected = recomputed_documents(planned)
+    kill_at(point, hold, mongo_uri, planned)
+    assert differing(planned, expected) == []
+    run = the_run(planned)
+    assert run["progress"]["counts"] == {"applied": BROKEN}
+    assert (run["state"], "ended_at" in run) == ("applying", False)
+    code, told = job(planned, "resume", run["_id"], "--break-lease")
+    assert code == 0, told
+    assert_as_one_clean_run(planned, expected)
+
+
+def test_a_dead_run_keeps_its_lease_and_is_named(
+    planned: Database[Document], mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    kill_at(APPLIED_POINTS["after the capture"], hold, mongo_uri, planned)
+    run, before = the_run(planned), hash_of(planned)
+    code, told = job(planned, "resume", run["_id"])
+    assert code == 6
+    assert f"run {run['_id']} holds the lease until " in told
+    assert "--break-lease takes it over" in told
+    assert hash_of(planned) == before
+    assert the_run(planned) == run
+
+
+def test_a_new_fix_takes_over_what_a_killed_run_left(
+    planned: Database[Document], spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    kill_at(APPLIED_POINTS["after the merge of a later batch"], hold, mongo_uri, planned)
+    left = len(differing(planned, expected))
+    assert left == BROKEN - 30  # three batches were merged, two of them recorded
+    code, told = job(planned, "fix", "--apply", "--break-lease")
+    assert code == 0, told
+    assert f"Fixed {left} sessions" in told
+    assert differing(planned, expected) == []
+    code, told = job(planned, "resume", run)  # the old run finds the rest of its plan done
+    assert code == 0, told
+    old = planned[RUNS].find_one({"_id": run})
+    assert old is not None
+    assert old["progress"]["counts"] == {"applied": BROKEN}
+    assert differing(planned, expected) == []
+
+
+def test_a_run_killed_half_way_through_its_journal_is_never_applied_but_resumed(
+    shop: Database[Document], spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    expected, before = recomputed_documents(shop), hash_of(shop)
+    kill_a_fix_at(INSIDE_JOURNAL, hold, mongo_uri, shop)
+    run = the_run(shop)["_id"]
+    assert 0 < shop[JOURNAL].count_documents({}) < BROKEN
+    code, told = job(shop, "apply", run, "--break-lease")
+    assert (code, f"run {run} is planning, not planned" in told) == (2, True)
+    assert hash_of(shop) == before
+    code, told = job(shop, "resume", run, *SMALL, "--break-lease")
+    assert code == 0, told
+    assert_as_one_clean_run(shop, expected)
+
+
+def kill_a_fix_at(point: Point, hold: Hold, uri: str, db: Database[Document]) -> None:
+    """``fix --apply``, whose JVM and Python are killed at the point."""
+    hold.at(db, point)
+    with started(uri, db.name, "fix", "--apply", *SMALL, spark_options=SMALL_WRITES) as process:
+        kill_when_held(hold, process)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("then", ["resume", "fix"])
+@pytest.mark.parametrize(
+    "point",
+    [*PLANNING_POINTS.values(), *APPLIED_POINTS.values()],
+    ids=[*PLANNING_POINTS, *APPLIED_POINTS],
+)
+def test_a_fix_killed_at_any_point_ends_as_one_clean_run(
+    shop: Database[Document],
+    spark: SparkSession,
+    mongo_uri: str,
+    hold: Hold,
+    job: Job,
+    point: Point,
+    then: str,
+) -> None:
+    expected = recomputed_documents(shop)
+    kill_a_fix_at(point, hold, mongo_uri, shop)
+    words = [the_run(shop)["_id"]] if then == "resume" else ["--apply"]
+    code, told = job(shop, then, *words, *SMALL, "--break-lease")
+    assert code == 0, told
+    assert differing(shop, expected) == []
+    if then == "resume":
+        assert_as_one_clean_run(shop, expected)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("repetition", range(20))
+def test_a_run_killed_at_random_times_ends_as_one_clean_run(
+    planned: Database[Document], mongo_uri: str, job: Job, repetition: int
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    pause = Random(repetition)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL_STEPS) as process:
+        while "Run " not in process.text() and process.popen.poll() is None:
+            time.sleep(0.01)
+        time.sleep(pause.uniform(0, 1))
+        process.kill()
+    with started(mongo_uri, planned.name, "resume", run, *SMALL_STEPS) as process:
+        while "Run " not in process.text() and process.popen.poll() is None:
+            time.sleep(0.01)
+        time.sleep(pause.uniform(0, 1))
+        process.kill()  # and again while it resumes
+    code, told = job(planned, "resume", run, *SMALL, "--break-lease")
+    assert code == 0 or f"run {run} is done" in told, told
+    assert_as_one_clean_run(planned, expected)

@@ -1,0 +1,266 @@
+"""One repair at a time: a lease that is held, lost, broken, and fenced in the server."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+from pyspark.sql import SparkSession
+
+from tests.faults.runs import (
+    JOURNAL,
+    RUNS,
+    Hold,
+    Job,
+    Point,
+    Process,
+    differing,
+    hash_of,
+    outcomes,
+    recomputed_documents,
+    run_documents,
+    started,
+    the_run,
+)
+
+Db = Database[dict[str, Any]]
+
+BROKEN = 83
+SMALL = ("--batch-size", "10")
+LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
+LEASE_TIME = 60.0
+# Aggregates on the journal: two count the plan, four make a batch: capture, merge, outcome, count.
+BEFORE_SECOND_CAPTURE = Point("aggregate", JOURNAL, skip=6)
+BEFORE_SECOND_MERGE = Point("aggregate", JOURNAL, skip=7)
+
+
+def let_the_lease_expire(db: Db) -> None:
+    """What 60 s without a renewal do."""
+    db[RUNS].update_one({"_id": "lease"}, {"$set": {"expires_at": LONG_AGO}})
+
+
+def lease_of(db: Db) -> dict[str, Any]:
+    lease = db[RUNS].find_one({"_id": "lease"})
+    assert lease is not None
+    return lease
+
+
+def occupy(db: Db, holder: str = "r-other") -> None:
+    """The lease in the hands of another run."""
+    expires = datetime.now(timezone.utc) + timedelta(hours=1)
+    held = {"holder": holder, "token": 100, "expires_at": expires}
+    db[RUNS].update_one({"_id": "lease"}, {"$set": held})
+
+
+# The second run
+
+
+@pytest.mark.parametrize("verb", ["apply", "resume", "undo"])
+def test_while_another_run_holds_the_lease_a_verb_ends_at_once_and_changes_nothing(
+    planned: Db, job: Job, verb: str
+) -> None:
+    run = the_run(planned)["_id"]
+    if verb == "undo":
+        job(planned, "apply", run)
+    occupy(planned)
+    before, runs, journal = hash_of(planned), hash_of(planned, RUNS), hash_of(planned, JOURNAL)
+    began = time.monotonic()
+    code, told = job(planned, verb, run, *(["--apply"] if verb == "undo" else []))
+    assert code == 6
+    assert time.monotonic() - began < 5
+    assert told.startswith(f"{verb}: run r-other holds the lease until ")
+    assert hash_of(planned) == before
+    assert hash_of(planned, JOURNAL) == journal
+    assert hash_of(planned, RUNS) == runs
+
+
+@pytest.mark.parametrize("verb", ["fix", "delete-orphans"])
+def test_a_second_new_run_ends_at_once_and_says_so_in_its_document(
+    planned: Db, job: Job, verb: str
+) -> None:
+    occupy(planned)
+    before, journal, lease = hash_of(planned), hash_of(planned, JOURNAL), lease_of(planned)
+    first = the_run(planned)
+    code, told = job(planned, verb, "--apply")
+    assert code == 6
+    assert told.startswith(f"{verb}: run r-other holds the lease until ")
+    assert hash_of(planned) == before
+    assert hash_of(planned, JOURNAL) == journal
+    assert lease_of(planned) == lease
+    untouched, second = run_documents(planned)
+    assert untouched == first
+    assert (second["state"], second["verdict"]) == ("planning", 6)
+    assert "run r-other holds the lease" in second["error"]
+
+
+def test_a_live_run_is_named_and_ends_as_if_nothing_had_been(
+    planned: Db, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    hold.at(planned, BEFORE_SECOND_MERGE, milliseconds=3_000)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        hold.wait()
+        document = the_run(planned)
+        code, told = job(planned, "resume", run)
+        assert (code, f"run {run} holds the lease until" in told) == (6, True)
+        assert the_run(planned) == document
+        hold.let_go()
+        assert process.wait() == 0, process.text()
+    assert differing(planned, expected) == []
+    done = the_run(planned)
+    assert (done["state"], done["verdict"], done["error"]) == ("done", 0, None)
+    assert done["progress"]["counts"] == {"applied": BROKEN}
+
+
+def test_the_lease_is_given_back_at_the_end_and_after_a_refusal(planned: Db, job: Job) -> None:
+    run = the_run(planned)["_id"]
+    row = planned[JOURNAL].find_one({}, {"_id": 1})
+    assert row is not None
+    planned[JOURNAL].update_one(row, {"$set": {"plan.new.event_count": 99}})
+    assert job(planned, "apply", run)[0] == 2
+    assert lease_of(planned)["expires_at"] <= datetime.now(timezone.utc)
+    token = lease_of(planned)["token"]
+    assert job(planned, "apply", run)[0] == 2
+    assert lease_of(planned)["token"] == token + 1
+
+
+def test_break_lease_takes_it_from_its_holder(planned: Db, job: Job) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    occupy(planned)
+    code, told = job(planned, "apply", run, "--break-lease")
+    assert code == 0, told
+    assert (lease_of(planned)["holder"], lease_of(planned)["token"]) == (run, 101)
+    assert differing(planned, expected) == []
+
+
+# The holder that was paused
+
+
+def pause_at(point: Point, hold: Hold, db: Db, process: Process) -> None:
+    """SIGSTOP at the point; the command that was under way is carried out by the server."""
+    hold.at(db, point, milliseconds=3_000)
+    hold.wait()
+    process.signal(signal.SIGSTOP)
+    hold.let_go()
+
+
+def wake(process: Process) -> tuple[int, str]:
+    process.signal(signal.SIGCONT)
+    return process.wait(), process.text()
+
+
+def test_a_holder_paused_beyond_its_lease_writes_no_further_batch(
+    planned: Db, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        pause_at(BEFORE_SECOND_CAPTURE, hold, planned, process)
+        before = hash_of(planned)
+        assert len(differing(planned, expected)) == BROKEN - 10
+        let_the_lease_expire(planned)
+        code, told = wake(process)
+    assert code == 6
+    assert f"run {run} lost the lease" in told
+    assert hash_of(planned) == before
+    assert outcomes(planned, run) == {"applied": 10, "none": BROKEN - 10}
+    assert the_run(planned)["verdict"] == 6
+    code, told = job(planned, "resume", run)
+    assert code == 0, told
+    assert differing(planned, expected) == []
+    assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN}
+
+
+def test_a_paused_holder_finds_the_lease_taken_and_leaves_the_ended_run_alone(
+    planned: Db, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        pause_at(BEFORE_SECOND_CAPTURE, hold, planned, process)
+        let_the_lease_expire(planned)
+        code, told = job(planned, "resume", run)
+        assert code == 0, told
+        assert job(planned, "undo", run, "--apply")[0] == 0
+        before, document, journal = hash_of(planned), the_run(planned), hash_of(planned, JOURNAL)
+        code, told = wake(process)
+    assert code == 6
+    assert hash_of(planned) == before
+    assert hash_of(planned, JOURNAL) == journal
+    assert the_run(planned) == document
+    assert (document["state"], document["undo"]) == ("undone", {"restored": BROKEN})
+    assert len(differing(planned, expected)) == BROKEN
+
+
+def test_a_merge_that_arrives_after_the_lease_expired_changes_nothing(
+    planned: Db, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    hold.at(planned, BEFORE_SECOND_MERGE, milliseconds=3_000)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        hold.wait()  # the merge has been sent, the server has not begun with it
+        let_the_lease_expire(planned)
+        before = hash_of(planned)
+        hold.let_go()
+        assert process.wait() == 6, process.text()
+    assert hash_of(planned) == before
+    assert len(differing(planned, expected)) == BROKEN - 10
+    assert outcomes(planned, run) == {"applied": 10, "none": BROKEN - 10}
+
+
+def test_a_merge_that_arrives_after_the_lease_was_broken_changes_nothing(
+    planned: Db, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    run = the_run(planned)["_id"]
+    hold.at(planned, BEFORE_SECOND_MERGE, milliseconds=3_000)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        hold.wait()
+        occupy(planned)
+        before = hash_of(planned)
+        hold.let_go()
+        assert process.wait() == 6, process.text()
+    assert hash_of(planned) == before
+    assert lease_of(planned)["holder"] == "r-other"
+    assert lease_of(planned)["token"] == 100
+
+
+@pytest.mark.faults
+def test_a_holder_paused_in_real_time_cannot_write_after_a_minute(
+    planned: Db, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        pause_at(BEFORE_SECOND_CAPTURE, hold, planned, process)
+        before = hash_of(planned)
+        assert job(planned, "resume", run)[0] == 6  # still its lease
+        time.sleep(LEASE_TIME + 5)
+        code, told = wake(process)
+        assert code == 6
+        assert re.search("lost the lease", told), told
+    assert hash_of(planned) == before
+    assert job(planned, "resume", run)[0] == 0
+    assert differing(planned, expected) == []
+
+
+@pytest.mark.faults
+def test_a_planner_that_was_paused_cannot_set_the_ended_run_back(
+    shop: Db, spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    expected = recomputed_documents(shop)
+    hold.at(shop, Point("find", JOURNAL), milliseconds=3_000)  # the journal is written
+    with started(mongo_uri, shop.name, "fix", "--apply", *SMALL) as process:
+        hold.wait()
+        process.signal(signal.SIGSTOP)
+        hold.let_go()
+        run = the_run(shop)["_id"]
+        let_the_lease_expire(shop)
+        assert job(shop, "resume", run)[0] == 0
+        document, before = the_run(shop), hash_of(shop)
+        assert wake(process)[0] == 6
+    assert hash_of(shop) == before
+    assert the_run(shop) == document
+    assert (document["state"], document["verdict"]) == ("done", 0)
+    assert differing(shop, expected) == []

@@ -1,0 +1,275 @@
+"""Settings: defaults, then the config file, then the command line; what is not understood is
+refused by its name, and the connection string appears nowhere."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+from session_repair import settings
+from session_repair.errors import Refused
+from session_repair.settings import (
+    DEFAULT_CONFIG,
+    Settings,
+    describe,
+    format_duration,
+    limit_of,
+    load_settings,
+    parse_duration,
+    read_uri,
+    revived,
+)
+
+URI = "mongodb://repair:hush@db.example:27017"
+
+DURATIONS = [
+    ("0s", timedelta(0)),
+    ("250ms", timedelta(milliseconds=250)),
+    ("90s", timedelta(seconds=90)),
+    ("15m", timedelta(minutes=15)),
+    ("24h", timedelta(hours=24)),
+    ("30d", timedelta(days=30)),
+]
+
+
+@pytest.mark.parametrize(("text", "duration"), DURATIONS)
+def test_a_duration_is_read(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+    assert parse_duration(f" {text} ") == duration
+
+
+@pytest.mark.parametrize(
+    "text", ["", "15", "m", "1.5h", "-1m", "1h30m", "15 m", "15M", "1w", "1e9d"]
+)
+def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write 90s, 15m, 24h or 30d"):
+        parse_duration(text)
+
+
+def test_a_duration_beyond_what_can_be_counted_is_refused() -> None:
+    with pytest.raises(ValueError, match="'99999999999d' is too long a duration"):
+        parse_duration("99999999999d")
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(0), "0s"),
+        (timedelta(milliseconds=1500), "1500ms"),
+        (timedelta(seconds=60), "1m"),
+        (timedelta(seconds=61), "61s"),
+        (timedelta(hours=24), "1d"),
+        (timedelta(hours=25), "25h"),
+    ],
+)
+def test_a_duration_is_written_in_the_largest_whole_unit(duration: timedelta, text: str) -> None:
+    assert format_duration(duration) == text
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    ("limit", "allowed"),
+    [("500", 500), ("0", 0), ("5%", 10), ("100%", 200), ("0.5%", 1), (" 7 ", 7)],
+)
+def test_a_limit_is_a_number_or_a_share_of_the_total(limit: str, allowed: int) -> None:
+    assert limit_of(limit, 200) == allowed
+
+
+@pytest.mark.parametrize("limit", ["", "%", "-1", "many", "5 %", "1e3"])
+def test_what_is_no_limit_is_refused(limit: str) -> None:
+    with pytest.raises(Refused, match="is no limit; write a number such as 500"):
+        limit_of(limit, 200)
+
+
+def config(folder: Path, text: str) -> str:
+    file = folder / "repair.toml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def test_an_option_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    file = config(tmp_path, 'database = "shop"\nsettle = "1h"\n')
+    made = load_settings(URI, file, {"settle": timedelta(minutes=2), "database": None})
+    assert (made.uri, made.database, made.settle) == (URI, "shop", timedelta(minutes=2))
+    assert (made.scope, made.batch_size) == ("empty", 1000)
+
+
+def test_an_option_may_be_false_or_empty_and_still_wins(tmp_path: Path) -> None:
+    file = config(tmp_path, "allow_shrink = true\n")
+    assert load_settings(URI, file, {}).allow_shrink is True
+    assert load_settings(URI, file, {"allow_shrink": False}).allow_shrink is False
+
+
+def test_a_field_mapping_changes_only_the_fields_that_it_names(tmp_path: Path) -> None:
+    file = config(tmp_path, '[fields.events]\npage = "meta.page"\n[collections]\nruns = "r"\n')
+    made = load_settings(URI, file, {})
+    assert made.event_fields == {
+        "session_id": "session_id",
+        "user_id": "user_id",
+        "timestamp": "timestamp",
+        "page": "meta.page",
+    }
+    assert made.session_fields["pages"] == "pages"
+    assert (made.runs, made.journal) == ("r", "session_repair_journal")
+
+
+REFUSED = {
+    'colour = "red"': "unknown key 'colour' in it",
+    'uri = "mongodb://hush"': "unknown key 'uri' in it",
+    'since = "2025-10-01"': "unknown key 'since' in it",
+    'session_ids = ["a"]': "unknown key 'session_ids' in it",
+    "break_lease = true": "unknown key 'break_lease' in it",
+    'session_fields = "x"': "unknown key 'session_fields' in it",
+    '[collections]\nusers = "u"': "unknown key 'users' in collections",
+    '[collections]\nsettle = "1m"': "unknown key 'settle' in collections",
+    '[fields.users]\nname = "n"': "unknown key 'users' in fields",
+    '[fields.events]\npages = "p"': "unknown key 'pages' in fields.events",
+    '[fields.sessions]\npage = "p"': "unknown key 'page' in fields.sessions",
+    "[fields.sessions]\npages = 5": "sessions.pages = 5 is no field name",
+    '[fields.sessions]\npages = ""': "sessions.pages = '' is no field name",
+    "collections = 5": "collections = 5 is no table; write [collections]",
+    'fields = "x"': "fields = 'x' is no table; write [fields]",
+    'fields.events = "x"': "fields.events = 'x' is no table; write [fields.events]",
+    "settle = 15": "settle = 15 is not of type str",
+    'settle = "soon"': "settle: 'soon' is not a duration",
+    'max_time = "soon"': "max_time: 'soon' is not a duration",
+    "database = 5": "database = 5 is not of type str",
+    "report = 5": "report = 5 is not of type str",
+    'batch_size = "5"': "batch_size = '5' is not of type int",
+    "batch_size = true": "batch_size = True is not of type int",
+    "allow_shrink = 1": "allow_shrink = 1 is not of type bool",
+    "database =": "is not TOML",
+    "database = 1\ndatabase = 2": "is not TOML",
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED.items(), ids=REFUSED)
+def test_what_a_config_file_must_not_say_is_refused_by_name(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    file = config(tmp_path, text)
+    with pytest.raises(Refused) as refusal:
+        load_settings(URI, file, {})
+    message = str(refusal.value)
+    assert message.startswith(f"--config {file}")
+    assert reason in message
+    assert "hush" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("scope", "everything", "scope 'everything' is unknown; write empty or all"),
+        ("batch_size", 0, "batch_size 0 is too small"),
+        ("max_changes", "many", "'many' is no limit"),
+        ("max_delete", "5 %", "'5 %' is no limit"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_wherever_it_comes_from(
+    tmp_path: Path, name: str, value: Any, reason: str
+) -> None:
+    with pytest.raises(Refused, match=reason):
+        load_settings(URI, None, {name: value})
+    written = value if isinstance(value, int) else f'"{value}"'
+    with pytest.raises(Refused, match=reason):
+        load_settings(URI, config(tmp_path, f"{name} = {written}\n"), {})
+
+
+def test_a_config_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"absent\.toml: No such file"):
+        load_settings(URI, str(tmp_path / "absent.toml"), {})
+    with pytest.raises(Refused, match="Is a directory"):
+        load_settings(URI, str(tmp_path), {})
+    (tmp_path / "bytes.toml").write_bytes(b'database = "\xff"')
+    with pytest.raises(Refused, match=r"bytes\.toml is not TOML"):
+        load_settings(URI, str(tmp_path / "bytes.toml"), {})
+
+
+def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
+    assert load_settings(URI, None, {}) == Settings(uri=URI)
+    delivered = tomllib.loads(DEFAULT_CONFIG.read_text(encoding="utf-8"))
+    for owner in ("session", "event"):
+        mapping = delivered["fields"][f"{owner}s"]
+        assert mapping == getattr(Settings(uri=URI), f"{owner}_fields")
+    named = {*delivered, *delivered["collections"]} - {"collections", "fields"}
+    with_default = {item.name for item in fields(Settings) if item.default is not None}
+    assert named == with_default - set(settings.NOT_IN_A_FILE)
+
+
+def test_without_the_delivered_file_the_defaults_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "DEFAULT_CONFIG", tmp_path / "absent.toml")
+    assert load_settings(URI, None, {}) == Settings(uri=URI)
+
+
+def test_the_connection_string_is_in_no_repr_and_no_description() -> None:
+    made = Settings(uri=URI)
+    assert "hush" not in f"{made!r} {made} {describe(made)}"
+    assert "uri" not in describe(made)
+
+
+def test_described_settings_are_plain_and_come_back_as_they_were(tmp_path: Path) -> None:
+    file = config(tmp_path, 'settle = "90s"\n[fields.events]\npage = "p"\n')
+    options: dict[str, Any] = {
+        "since": datetime.fromisoformat("2025-10-01T00:00:00+00:00"),
+        "session_ids": ("a", "b"),
+        "max_time": timedelta(hours=1),
+    }
+    made = load_settings(URI, file, options)
+    described = describe(made)
+    assert described["settle"] == "90s"
+    assert described["since"] == "2025-10-01T00:00:00+00:00"
+    assert described["session_ids"] == ["a", "b"]
+    plain = (str, int, bool, list, dict, type(None))
+    assert {type(value) for value in described.values()} <= set(plain)
+    assert Settings(uri=URI, **revived(described)) == made
+
+
+def test_the_connection_string_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGODB_URI", f" {URI}\n")
+    assert read_uri(None) == URI
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_without_a_connection_string_the_message_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("MONGODB_URI", raising=False)
+    if value is not None:
+        monkeypatch.setenv("MONGODB_URI", value)
+    with pytest.raises(Refused, match=r"^MONGODB_URI is not set\. Export it"):
+        read_uri(None)
+
+
+def test_a_uri_file_wins_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONGODB_URI", "mongodb://elsewhere")
+    file = tmp_path / "uri"
+    file.write_text(URI + "\n", encoding="utf-8")
+    assert read_uri(str(file)) == URI
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), (b" \n", "is empty"), (b"\xff", "is not text")]
+)
+def test_a_uri_file_without_a_connection_string_is_refused(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "uri"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Refused, match=rf"^--uri-file {file}.*{reason}"):
+        read_uri(str(file))
