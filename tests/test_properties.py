@@ -163,7 +163,8 @@ def surveyed(
     found = diagnose(
         sessions_frame(spark, *sessions), rebuild(events_frame(spark, *events), MARK), NOW, SETTLE
     )
-    changes = correct(found, "all", allow_shrink).where("session_key IS NOT NULL")
+    # As the job does: without it the optimizer repeats every finding in every change.
+    changes = correct(found, "all", allow_shrink).persist().where("session_key IS NOT NULL")
     dates = ("first_event_at", "last_event_at")
     rows = changes.select(
         "session_key",

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
+from pymongo.write_concern import WriteConcern
 from pyspark.sql import SparkSession
 
 from demo.generate import generate
@@ -203,9 +204,10 @@ def not_applying(member: Member) -> Iterator[None]:
 
 def write_for(db: Db, seconds: float) -> None:
     """Writes that only the primary has to acknowledge."""
+    traffic = db.client.get_database("traffic", write_concern=WriteConcern(1))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        db.client["traffic"]["writes"].insert_one({})
+        traffic["writes"].insert_one({})
         time.sleep(0.2)
 
 

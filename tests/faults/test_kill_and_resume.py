@@ -39,6 +39,7 @@ SMALL_WRITES = ("--conf", "spark.mongodb.write.maxBatchSize=10")  # ten commands
 BEFORE_JOURNAL = Point("delete", JOURNAL)
 INSIDE_JOURNAL = Point("update", JOURNAL, skip=5)
 BEFORE_SEAL = Point("find", JOURNAL)
+BEFORE_REPORT = Point("aggregate", SESSIONS)  # the first that asks what was left
 # On the run's own document: one update when the run begins, three with each batch.
 BEFORE_END = Point("update", RUNS, skip=1 + 3 * BATCHES)
 APPLIED_POINTS = {
@@ -98,7 +99,7 @@ def test_a_run_killed_while_it_applies_ends_as_one_clean_run(
     assert differing(planned, before) == []
 
 
-@pytest.mark.parametrize("point", [Point("aggregate", SESSIONS), BEFORE_END])
+@pytest.mark.parametrize("point", [BEFORE_REPORT, BEFORE_END], ids=["report", "end"])
 def test_a_run_killed_before_its_end_is_written_ends_as_one_clean_run(
     planned: Database[Document], mongo_uri: str, hold: Hold, job: Job, point: Point
 ) -> None:
