@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -53,8 +53,9 @@ class Process:
         return self.popen.wait(seconds)
 
     def kill(self) -> None:
-        """SIGKILL to the JVM and to Python at once."""
-        self.signal(signal.SIGKILL)
+        """SIGKILL to the JVM and to Python at once. Harmless when the command has ended."""
+        with suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
         self.popen.wait(PATIENCE)
 
     def signal(self, number: signal.Signals) -> None:
