@@ -27,6 +27,7 @@ from tests.e2e.world import Document, rebuilt
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OPTIONS_OF_OTHERS = {
+    "--help",
     "--keep",
     "--sessions",
     "--faults",
