@@ -1,4 +1,7 @@
-"""Delete orphan sessions: those that are empty, old and without any event. START HERE."""
+"""Delete orphan sessions: those that are empty, old and without any event. START HERE.
+
+With ``--duplicates``: empty copies, beside the canonical document of their session_id.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from session_repair.cli import (
 )
 from session_repair.connection import connected, require_rights, require_transactions, server_time
 from session_repair.errors import Exit
-from session_repair.plan import plan_run, survey_orphans
+from session_repair.plan import plan_run, survey_deletions
 from session_repair.report import DELETE_ORPHANS, Report
 from session_repair.runs import Run, new_run_id
 from session_repair.settings import Settings
@@ -34,7 +37,7 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
     with connected(settings) as database:
         if not is_apply:
             flight = preflight(database, settings)
-            return survey_orphans(database, settings, flight, new_run_id(flight.now)).report
+            return survey_deletions(database, settings, flight, new_run_id(flight.now)).report
         require_rights(database, settings, "remove")
         require_transactions(database)
         run = Run.begin(database, settings, DELETE_ORPHANS, server_time(database))
@@ -46,10 +49,16 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 @click.command(DELETE_ORPHANS)
 @with_options(CONNECTION, IDENTITY, JSON, WRITING)
 @click.option("--apply", "is_apply", is_flag=True, help="Delete; without it nothing is written.")
+@click.option(
+    "--duplicates",
+    is_flag=True,
+    default=None,
+    help="Not orphans: empty copies of sessions that stand in another document too.",
+)
 @click.option("--min-age", type=Duration(), help="Only sessions older than this (24h).")
 @click.option("--max-delete", metavar="N|P%", help="Stop when more are to be deleted (5%).")
 def command(is_apply: bool, **options: Any) -> Exit:
-    """Delete empty sessions without events; a dry run unless --apply is given."""
+    """Delete empty sessions without events, or empty copies; a dry run unless --apply is given."""
     settings = settings_from(**options)
     report = delete_orphans(settings, is_apply)
     return finish(report, (fix_report if is_apply else deletion_plan)(report), settings)

@@ -45,6 +45,7 @@ def event(number: int = 1, **snippet: Any) -> Row:
     """A row of EVENTS."""
     base = {
         "event_key": oid(number),
+        "key_order": None,
         "session_id": "s",
         "user": ALICE,
         "timestamp": at("10:00"),
@@ -68,6 +69,7 @@ def session(number: int = 100, **snippet: Any) -> Row:
     """A row of SESSIONS; a snippet of ``types`` changes only the types that it names."""
     base = {
         "session_key": oid(number),
+        "key_order": None,
         "session_id": "s",
         "user": ALICE,
         "event_count": 2,
@@ -75,6 +77,7 @@ def session(number: int = 100, **snippet: Any) -> Row:
         "last_event_at": at("10:05"),
         "pages": ["/home", "/cart"],
         "created_at": at("09:00"),
+        "size": 300,
         "types": {**TYPES_OF_SOUND, **snippet.pop("types", {})},
         "malformed": None,
     }
@@ -91,12 +94,12 @@ def rebuilt(**snippet: Any) -> Row:
         "user": ALICE,
         "user_conflict": False,
         "last_created_at": at("09:00"),
+        "last_active_at": at("10:05"),
         "malformed_events": 0,
         "malformed": [],
         "checked_events": 2,
+        "pages_size": 31,
     }
-    if "pages_size" in REBUILT.fieldNames():
-        base["pages_size"] = 31
     return laid_over(base, snippet)
 
 

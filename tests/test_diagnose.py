@@ -214,7 +214,32 @@ def test_a_wrong_type_is_the_only_finding_of_its_session(spark: SparkSession) ->
                 ("document", "session first_event_at: string"),
                 ("event", "event page: int, user_id: bool"),
                 ("both", "session event_count: double, event page: int"),
-                ("size", "rebuilt pages take 16777217 bytes"),
+                ("size", "over 16 MB: rebuilt pages of 16777217 bytes"),
+            ]
+        ],
+    )
+
+
+def test_a_session_id_of_two_types_comes_with_a_hint(spark: SparkSession) -> None:
+    wrong = "session_id: objectId"
+    of_events = rebuilt(malformed_events=2, malformed=[wrong], event_count=0)
+    sessions = [
+        session(1, session_id="session", malformed=wrong, event_count=0),
+        session(2, session_id="events"),
+        session(3, session_id="both", malformed=wrong),
+        session(4, session_id="no event", malformed=wrong),
+    ]
+    hint = ", the other side spells this session_id as a string: convert one of them"
+    found = diagnosed(spark, sessions, session=rebuilt(), events=of_events, both=of_events)
+    assert_rows(
+        found.select("session_id", "codes", F.expr("findings.evidence").alias("evidence")),
+        *[
+            {"session_id": name, "codes": ["malformed"], "evidence": [evidence]}
+            for name, evidence in [
+                ("session", f"session {wrong}{hint}"),
+                ("events", f"event {wrong}{hint}"),
+                ("both", f"session {wrong}, event {wrong}"),
+                ("no event", f"session {wrong}"),
             ]
         ],
     )
@@ -230,12 +255,16 @@ INSTANTS: dict[str, tuple[Row, Row, bool]] = {
     "stored first": ({"first_event_at": NOW}, {}, True),
     "stored last": ({"last_event_at": NOW}, {}, True),
     "creation of the document": ({"created_at": NOW}, {}, True),
-    "first event": ({}, {"first_event_at": NOW, "last_event_at": FAR}, True),
-    "last event": ({}, {"last_event_at": NOW}, True),
+    "an event": ({}, {"last_active_at": NOW}, True),
+    "an event before one of the year 9999": (
+        {},
+        {"last_active_at": NOW, "last_event_at": FAR},
+        True,
+    ),
     "creation of an event": ({}, {"last_created_at": NOW}, True),
-    "as the window opens": ({}, {"last_event_at": OPENED}, True),
-    "before the window": ({}, {"last_event_at": OPENED - TICK}, False),
-    "a clock that runs ahead": ({}, {"last_event_at": CLOSES}, True),
+    "as the window opens": ({}, {"last_active_at": OPENED}, True),
+    "before the window": ({}, {"last_active_at": OPENED - TICK}, False),
+    "a clock that runs ahead": ({}, {"last_active_at": CLOSES}, True),
     "beyond every clock error": ({"last_event_at": CLOSES + TICK}, {}, False),
     "year 9999": ({"last_event_at": FAR}, {"last_event_at": FAR}, False),
     "far future, but created now": ({"last_event_at": FAR, "created_at": NOW}, {}, True),
@@ -243,14 +272,14 @@ INSTANTS: dict[str, tuple[Row, Row, bool]] = {
 
 
 def test_a_session_is_in_flight_by_each_sign_of_activity(spark: SparkSession) -> None:
-    quiet = {"first_event_at": LONG_AGO, "last_event_at": LONG_AGO}
+    quiet = dict.fromkeys(("first_event_at", "last_event_at"), LONG_AGO)
+    idle = dict.fromkeys(("last_created_at", "last_active_at"), LONG_AGO)
     sessions = [
         session(number, session_id=case, **{**quiet, "created_at": LONG_AGO, **document})
         for number, (case, (document, _, _)) in enumerate(INSTANTS.items())
     ]
     by_session = {
-        case: rebuilt(**{**quiet, "last_created_at": LONG_AGO, **events})
-        for case, (_, events, _) in INSTANTS.items()
+        case: rebuilt(**{**quiet, **idle, **events}) for case, (_, events, _) in INSTANTS.items()
     }
     found = diagnosed(spark, sessions, **by_session)
     assert_rows(

@@ -40,6 +40,7 @@ few_examples = settings(
 )
 
 MARK = at("12:00")
+HORIZON = at("12:00") + timedelta(days=1)
 SESSION_IDS = [f"s{number}" for number in range(4)]
 PAGES = ["/", "/a", "/b", "{}, w: {}"]
 # Few instants, so that many events share one.
@@ -138,7 +139,7 @@ def figures_of(rebuilt_sessions: DataFrame) -> dict[str | None, Row]:
 @few_examples
 @given(events=event_lists())
 def test_rebuild_says_what_plain_python_says(spark: SparkSession, events: list[Row]) -> None:
-    assert figures_of(rebuild(events_frame(spark, *events), MARK)) == oracle(events)
+    assert figures_of(rebuild(events_frame(spark, *events), MARK, HORIZON)) == oracle(events)
 
 
 @few_examples
@@ -150,8 +151,8 @@ def test_neither_order_nor_partitions_of_the_events_change_what_is_rebuilt(
     cut = data.draw(st.integers(0, len(events)))
     split = events_frame(spark, *shuffled[:cut]).union(events_frame(spark, *shuffled[cut:]))
     assert_df_equality(
-        rebuild(events_frame(spark, *events), MARK),
-        rebuild(split.repartition(parts), MARK),
+        rebuild(events_frame(spark, *events), MARK, HORIZON),
+        rebuild(split.repartition(parts), MARK, HORIZON),
         ignore_row_order=True,
     )
 
@@ -161,7 +162,10 @@ def surveyed(
 ) -> dict[str, Row]:
     """The changes of each document, as plain values; None for none."""
     found = diagnose(
-        sessions_frame(spark, *sessions), rebuild(events_frame(spark, *events), MARK), NOW, SETTLE
+        sessions_frame(spark, *sessions),
+        rebuild(events_frame(spark, *events), MARK, HORIZON),
+        NOW,
+        SETTLE,
     )
     # As the job does: without it the optimizer repeats every finding in every change.
     changes = correct(found, "all", allow_shrink).persist().where("session_key IS NOT NULL")

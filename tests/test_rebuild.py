@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import bson
@@ -24,15 +24,16 @@ from tests.frames import (
 )
 
 MARK = at("12:00")
+HORIZON = at("12:00") + timedelta(days=1)
 
 
 def rebuilt_from(spark: SparkSession, *events: Row) -> DataFrame:
     """One row per session, the figures as columns."""
-    return rebuild(events_frame(spark, *events), MARK).select("session_id", "rebuilt.*")
+    return rebuild(events_frame(spark, *events), MARK, HORIZON).select("session_id", "rebuilt.*")
 
 
 def test_a_rebuilt_session_has_the_shape_of_the_schema(spark: SparkSession) -> None:
-    made = rebuild(events_frame(spark), MARK).schema
+    made = rebuild(events_frame(spark), MARK, HORIZON).schema
     assert shape(made) == shape(REBUILT_SESSIONS)
     assert made["rebuilt"].dataType.fieldNames() == REBUILT.fieldNames()  # type: ignore[attr-defined]
 
@@ -208,6 +209,21 @@ def test_the_last_creation_is_the_latest_time_in_an_object_id(spark: SparkSessio
         rebuilt,
         {"session_id": "s", "last_created_at": at("10:00:07")},
         {"session_id": "no ObjectId", "last_created_at": None},
+    )
+
+
+def test_a_timestamp_beyond_the_horizon_hides_no_activity(spark: SparkSession) -> None:
+    rebuilt = rebuilt_from(
+        spark,
+        event(1, timestamp=at("11:58")),
+        event(2, timestamp=HORIZON, session_id="at it"),
+        event(3, timestamp=HORIZON + timedelta(milliseconds=1)),
+        event(4, timestamp=at("11:59"), malformed="page: int"),
+    )
+    assert_rows(
+        rebuilt,
+        {"session_id": "s", "last_active_at": at("11:59")},
+        {"session_id": "at it", "last_active_at": HORIZON},
     )
 
 

@@ -69,5 +69,14 @@ def type_expressions(paths: Mapping[str, str]) -> dict[str, Any]:
 def value_where_typed(
     field: str, path: str, allowed: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
-    """The value of ``path`` where its type, found under TYPES, is allowed, else null."""
-    return {"$cond": [{"$in": [f"${TYPES}.{field}", list(allowed[field])]}, f"${path}", None]}
+    """The value of ``path`` where its type, found under TYPES, is allowed, else null.
+
+    A session_id that is an ObjectId is handed on as its hex digits: it stays malformed, but is
+    found beside those of the other collection that spell it as text.
+    """
+    value: Any = f"${path}"
+    known = list(allowed[field])
+    if field == "session_id":
+        value = {"$toString": value}
+        known.append("objectId")
+    return {"$cond": [{"$in": [f"${TYPES}.{field}", known]}, value, None]}

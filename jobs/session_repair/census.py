@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bson import ObjectId
+from bson import ObjectId, json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database
 
-from session_repair.bson_types import GREATEST_DATE_MS, LEAST_DATE_MS, type_expressions
+from session_repair.bson_types import GREATEST_DATE_MS, LEAST_DATE_MS, type_expression
 from session_repair.errors import IncompleteRead, Refused
+from session_repair.report import OddType
 
 Document = dict[str, Any]
+
+SAMPLES = 20  # _ids of documents with a field of one odd type
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Census:
     documents: int
     checked: int  # documents older than the mark or of unknown age
     id_types: frozenset[str]  # types at both ends of the _id index
-    odd: tuple[Document, ...]  # unexpected combinations of types, each with its count
+    odd: tuple[OddType, ...]  # the types of fields that were not expected
 
     @property
     def needs_one_cursor(self) -> bool:
@@ -39,14 +43,11 @@ def take_census(
     database: Database[Document],
     collection: str,
     paths: Mapping[str, str],
-    expected: Mapping[str, tuple[str, ...]] | None,
+    expected: Mapping[str, tuple[str, ...]],
     session_ids: tuple[str, ...],
     mark: datetime,
 ) -> Census:
-    """The census of one collection. Raises Refused when there is no such collection.
-
-    With ``expected`` None its types are not looked at, because each document is checked anyway.
-    """
+    """The census of one collection. Raises Refused when there is no such collection."""
     refuse_unreadable(database, collection)
     scope = {paths["session_id"]: {"$in": list(session_ids)}} if session_ids else {}
     id_types = id_types_at_both_ends(database, collection)
@@ -57,7 +58,7 @@ def take_census(
         documents=database[collection].count_documents(scope),
         checked=count_checked(database, collection, scope, mark, id_types),
         id_types=id_types,
-        odd=tuple(odd_types(database, collection, paths, expected, scope) if expected else ()),
+        odd=tuple(odd_types(database, collection, paths, expected, scope)),
     )
 
 
@@ -110,27 +111,67 @@ def odd_types(
     paths: Mapping[str, str],
     expected: Mapping[str, tuple[str, ...]],
     scope: Document,
-) -> list[Document]:
-    """Combinations of field types with at least one that is not expected: {types, count}."""
-    odd = {"$or": [is_odd(paths[field], types) for field, types in expected.items()]}
+) -> Iterator[OddType]:
+    """Each field's types that are not expected."""
+    may_be_odd = {"$or": [is_maybe_odd(paths[field], types) for field, types in expected.items()]}
+    odd_fields = []
+    for field, types in expected.items():
+        found = type_expression(field, paths[field])
+        odd = [{"field": field, "type": found}]
+        odd_fields.append({"$cond": [{"$in": [found, list(types)]}, [], odd]})
     pipeline: list[Document] = [
-        {"$match": {"$and": [scope, odd]}},
-        {"$group": {"_id": type_expressions(paths), "count": {"$sum": 1}}},
-        {"$project": {"_id": 0, "types": "$_id", "count": 1}},
+        {"$match": {"$and": [scope, may_be_odd]}},
+        {"$project": {"odd": {"$concatArrays": odd_fields}}},
+        {"$unwind": "$odd"},
+        {
+            "$group": {
+                "_id": "$odd",
+                "documents": {"$sum": 1},
+                "some": {"$firstN": {"input": "$_id", "n": SAMPLES}},
+            }
+        },
+        {"$sort": {"_id.field": 1, "_id.type": 1}},
     ]
-    return list(database[collection].aggregate(pipeline, allowDiskUse=True))
+    # Dates may be beyond the years that Python knows.
+    exact: CodecOptions[Document] = CodecOptions(
+        datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
+    )
+    rows = database.get_collection(collection, exact).aggregate(pipeline, allowDiskUse=True)
+    for row in rows:
+        yield OddType(
+            collection=collection,
+            field=row["_id"]["field"],
+            type=row["_id"]["type"],
+            documents=row["documents"],
+            samples=tuple(extended_json(key) for key in row["some"]),
+        )
 
 
-def is_odd(path: str, types: tuple[str, ...]) -> Document:
-    """The filter for documents whose field has another type, or is a date out of range."""
+def extended_json(key: Any) -> str:
+    """An _id as the report writes it: the digits of an ObjectId, the extended JSON of others."""
+    if isinstance(key, ObjectId):
+        return str(key)
+    return json_util.dumps(key, json_options=json_util.CANONICAL_JSON_OPTIONS)
+
+
+def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
+    """A quick filter that lets pass every document whose field is of another type.
+
+    A filter looks into arrays: one that holds a string passes for a string. So all that holds an
+    array, in the field or on the way to it, has to be looked at.
+    """
     present = [name for name in types if name != "missing"]
-    odd: list[Document] = [{path: {"$not": {"$type": present}}}]
+    other: Document = {path: {"$not": {"$type": present}}}
     if "missing" in types:
-        odd = [{path: {"$exists": True, "$not": {"$type": present}}}]
-    if "date" in types:
-        odd.append({path: {"$lt": DatetimeMS(LEAST_DATE_MS)}})
-        odd.append({path: {"$gt": DatetimeMS(GREATEST_DATE_MS)}})
-    return {"$or": odd}
+        other = {path: {"$exists": True, "$not": {"$type": present}}}
+    names = path.split(".")
+    on_the_way = [".".join(names[: number + 1]) for number in range(len(names))]
+    arrays = [{parent: {"$type": "array"}} for parent in on_the_way]
+    dates = [
+        {path: {"$lt": DatetimeMS(LEAST_DATE_MS)}},
+        {path: {"$gt": DatetimeMS(GREATEST_DATE_MS)}},
+    ]
+    return {"$or": [other, *arrays, *(dates if "date" in types else [])]}
 
 
 def require_all_rows(database: Database[Document], census: Census, rows: int) -> None:

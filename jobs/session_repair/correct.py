@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from session_repair.schemas import CHANGES, CORRECTED
-from session_repair.symptoms import differs, lacks, rebuilt, stored
+from session_repair.symptoms import MAX_DOCUMENT, differs, lacks, rebuilt, size_of_plan, stored
 
 # The change that mends each symptom; the others are only reported.
 MENDED_BY = {
@@ -36,7 +36,8 @@ def correct(
 
     A session in the scope ``empty`` is rebuilt whole. Without ``allow_shrink`` no count is
     lowered, no page dropped, and where fewer events exist than the session counts, dates only
-    widen: the missing events may have expired. ``since`` (included) and ``until`` (excluded)
+    widen: the missing events may have expired. A session whose copy and correction do not fit into
+    one journal row is only reported. ``since`` (included) and ``until`` (excluded)
     bound the first event of the sessions that are corrected.
     """
     mended_by = MENDED_BY_SHRINKING if allow_shrink else MENDED_BY
@@ -44,6 +45,7 @@ def correct(
         diagnosed.withColumn("changes", changes(allow_shrink))
         .withColumn("changes", F.when(is_in_scope(scope, since, until), F.col("changes")))
         .withColumn("changes", F.when(is_any_set(F.col("changes")), F.col("changes")))
+        .withColumn("changes", F.when(fits_into_the_journal(), F.col("changes")))
         .withColumn("findings", acted_findings(mended_by))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
@@ -98,6 +100,11 @@ def with_missing_pages() -> Column:
     own = F.coalesce(stored("pages"), nothing)
     added = F.concat(own, F.array_except(rebuilt("pages"), own))
     return F.when(lacks(rebuilt("pages"), own), added).otherwise(rebuilt("pages"))
+
+
+def fits_into_the_journal() -> Column:
+    """True when a row can hold the plan, the observed fields and the whole document. Never null."""
+    return F.coalesce(size_of_plan() + 2 * stored("size") <= MAX_DOCUMENT, F.lit(True))
 
 
 def is_any_set(change: Column) -> Column:

@@ -1,15 +1,16 @@
-"""Delete: remove orphan sessions, batch by batch, each in one transaction that looks once more.
+"""Delete: remove orphans or empty copies, batch by batch, in transactions that look once more.
 
-MongoDB has no aggregation stage that deletes. The transaction renews the lease, looks for events
-of the batch, and deletes only documents that are byte for byte those kept in the journal. An
-ingest without transactions may insert an event beside it; so the events are looked for once more
-after the commit, and a session that got one is put back as it was.
+MongoDB has no aggregation stage that deletes. The transaction renews the lease, looks for what
+makes a session of the batch needed, and deletes only documents that are byte for byte those kept
+in the journal. Others may write without transactions beside it; so that is looked for once more
+after the commit, and a session that is needed now is put back as it was.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne
@@ -30,10 +31,14 @@ from session_repair.lease import Lease
 Document = dict[str, Any]
 
 DUPLICATE_KEY = 11000
+# Raw bytes keep every value; dates may be beyond the years that Python knows.
+EXACT: CodecOptions[Any] = CodecOptions(
+    RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS
+)
 
 
 def delete_unchanged(target: Target, lease: Lease, batch: list[str]) -> None:
-    """Delete the sessions of the batch that are unchanged and still have no event."""
+    """Delete the sessions of the batch that are unchanged and still not needed."""
     kept = {
         **undecided(batch),
         "before": {"$exists": True},
@@ -44,22 +49,59 @@ def delete_unchanged(target: Target, lease: Lease, batch: list[str]) -> None:
 
     def in_transaction(session: ClientSession) -> None:
         lease.renew(session)
-        alive = ids_with_events(target, rows, session)
+        needed = needed_rows(target, rows, session)
         deletions = [
             DeleteOne({"_id": row["before"]["_id"], "$expr": is_still(row["before"])})
             for row in rows
-            if row["plan"]["session_id"] not in alive
+            if row["_id"] not in needed
         ]
         if deletions:
             sessions.bulk_write(deletions, session=session)
 
     with target.database.client.start_session() as session:
         session.with_transaction(in_transaction)
-    put_back_late(target, rows)
+    needed = needed_rows(target, rows)
+    insert_absent(target, [row for row in rows if row["_id"] in needed])
 
 
 def is_still(document: Document) -> Document:
     return {"$eq": ["$$ROOT", {"$literal": document}]}
+
+
+def needed_rows(
+    target: Target, rows: list[Document], session: ClientSession | None = None
+) -> set[str]:
+    """The _ids of rows whose session must stay: an orphan with an event, a copy left alone."""
+    copies = [row for row in rows if "canonical" in row["plan"]]
+    orphans = [row for row in rows if "canonical" not in row["plan"]]
+    needed = set()
+    if orphans:
+        alive = ids_with_events(target, orphans, session)
+        needed |= {row["_id"] for row in orphans if row["plan"]["session_id"] in alive}
+    if copies:
+        there = canonical_documents(target, copies, session)
+        needed |= {row["_id"] for row in copies if named(row["plan"]["canonical"]) not in there}
+    return needed
+
+
+def canonical_documents(
+    target: Target, copies: list[Document], session: ClientSession | None
+) -> set[bytes]:
+    """The _ids, as bytes, of the canonical documents that still have the copies' session_ids."""
+    path = target.path("session_id")
+    wanted = {
+        "_id": {"$in": [row["plan"]["canonical"]["v"] for row in copies]},
+        path: {"$in": [row["plan"]["session_id"] for row in copies]},
+    }
+    sessions = target.database[target.settings.sessions].with_options(codec_options=EXACT)
+    return {
+        named({"v": found["_id"]}) for found in sessions.find(wanted, {"_id": 1}, session=session)
+    }
+
+
+def named(envelope: Document) -> bytes:
+    """The envelope of an _id as bytes, which can be compared whatever the type."""
+    return bson.encode({"v": envelope["v"]})
 
 
 def ids_with_events(
@@ -74,17 +116,9 @@ def ids_with_events(
     return {group["_id"] for group in groups}
 
 
-def put_back_late(target: Target, rows: list[Document]) -> None:
-    """Insert again what was deleted although an event arrived."""
-    alive = ids_with_events(target, rows)
-    insert_absent(target, [row for row in rows if row["plan"]["session_id"] in alive])
-
-
 def kept_rows(target: Target, selected: Document) -> list[Document]:
     """The plan and the kept document of journal rows, as raw bytes, which keep every value."""
-    # Dates may be beyond the years that Python knows.
-    exact = CodecOptions(RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
-    raw = target.journal.with_options(codec_options=exact)
+    raw = target.journal.with_options(codec_options=EXACT)
     return list(raw.find(selected, {"plan": 1, "before": 1}))
 
 

@@ -56,7 +56,7 @@ def with_canonical(sessions: DataFrame) -> DataFrame:
     oldest _id. A document without a session_id has no others. Where one of them is malformed all
     are: its count cannot be told, and filling another one could count every event twice.
     """
-    best_first = [F.col("event_count").desc_nulls_last(), F.col("session_key")]
+    best_first = [F.col("event_count").desc_nulls_last(), F.col("key_order"), F.col("session_key")]
     same_session = Window.partitionBy("session_id").orderBy(*best_first)
     best = F.first("session_key").over(same_session)
     copies = Window.partitionBy("session_id")
@@ -82,8 +82,7 @@ def is_in_flight(now: datetime, settle: timedelta) -> Column:
         stored("first_event_at"),
         stored("last_event_at"),
         F.col("created_at"),
-        rebuilt("first_event_at"),
-        rebuilt("last_event_at"),
+        rebuilt("last_active_at"),
         rebuilt("last_created_at"),
     ]
     recent = [

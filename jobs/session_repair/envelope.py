@@ -81,3 +81,40 @@ def type_name(envelope: Column) -> Column:
     for name, mark in TYPE_MARKS.items():
         kind = kind.when(envelope.startswith(HEAD + mark), name)
     return F.when(envelope.isNotNull(), kind.otherwise("object"))
+
+
+# MongoDB's order of types, as far as they can be an _id.
+RANKS = {
+    "null": 0,
+    **dict.fromkeys(("int", "long", "double", "decimal"), 1),
+    "string": 2,
+    "object": 3,
+    "binData": 4,
+    "objectId": 5,
+    "bool": 6,
+    "date": 7,
+    "timestamp": 8,
+}
+
+
+def key_order(key: Column) -> Column:
+    """What sorts _ids of several types as MongoDB does, shape KEY_ORDER; the envelope breaks ties.
+
+    Numbers go by value, as doubles, strings by code point, binary data by length. Others stand in
+    the order of their JSON.
+    """
+    value = F.from_json(
+        key,
+        """v struct<`$numberInt`: string, `$numberLong`: string, `$numberDouble`: string,
+        `$numberDecimal`: string, `$binary`: struct<base64: string>>""",
+    )["v"]
+    numbers = [value[f"$number{kind}"] for kind in ("Int", "Long", "Double", "Decimal")]
+    string = F.when(key.startswith(HEAD + '"'), F.from_json(key, "v string")["v"])
+    octets = F.unbase64(value["$binary"]["base64"])
+    binary = F.concat(F.lpad(F.octet_length(octets).cast("string"), 8, "0"), F.hex(octets))
+    ranks = F.create_map(*[F.lit(it) for pair in RANKS.items() for it in pair])
+    return F.struct(
+        ranks[type_name(key)].alias("rank"),
+        F.coalesce(*numbers).cast("double").alias("number"),
+        F.coalesce(string, binary).alias("text"),
+    )

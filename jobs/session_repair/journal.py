@@ -51,13 +51,18 @@ def journal_rows(corrected: DataFrame, run_id: str, expires_at: datetime) -> Dat
 
 
 def deletion_rows(corrected: DataFrame, run_id: str, expires_at: datetime) -> DataFrame:
-    """One row per session to be deleted, shape JOURNAL_ROWS, ``plan.delete`` being true. Pure."""
+    """One row per session to be deleted, shape JOURNAL_ROWS, ``plan.delete`` being true. Pure.
+
+    ``plan.canonical`` is the _id of the document that makes it a copy; absent for an orphan.
+    """
+    is_copy = F.col("canonical_key") != F.col("session_key")
     plan = json_object(
         {
             "session": F.col("session_key"),
             "session_id": json_text(F.col("session_id")),
             "observed": json_object(observed_fields()),
             "delete": F.lit("true"),
+            "canonical": F.when(is_copy, F.col("canonical_key")),
             "findings": F.to_json(F.col("findings.code")),
         }
     )

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 
 from session_repair.breakers import require_bounded, require_events
 from session_repair.cli import show
+from session_repair.deletable import deletable_copies, deletable_orphans
 from session_repair.journal import (
     deletion_rows,
     drop_rows,
@@ -20,7 +21,6 @@ from session_repair.journal import (
     plan_digest,
     write_journal,
 )
-from session_repair.orphans import deletable_orphans
 from session_repair.report import DELETE_ORPHANS
 from session_repair.runs import Run
 from session_repair.settings import Settings
@@ -48,19 +48,20 @@ def survey_corrections(
     return found
 
 
-def survey_orphans(
+def survey_deletions(
     database: Database[Document], settings: Settings, flight: Preflight, run_id: str
 ) -> Survey:
-    """The orphan sessions that are to be deleted."""
+    """The orphan sessions, or with ``--duplicates`` the empty copies, that are to be deleted."""
     require_events(database, settings)
     spark = spark_session("session-repair delete-orphans", flight.documents)
     found = survey(spark, database, settings, flight, DELETE_ORPHANS, run_id)
-    orphans = deletable_orphans(found.corrected, flight.now, settings.min_age)
-    totals = replace(found.report.totals, planned=orphans.count())
+    choose = deletable_copies if settings.duplicates else deletable_orphans
+    deletable = choose(found.corrected, flight.now, settings.min_age)
+    totals = replace(found.report.totals, planned=deletable.count())
     report = replace(found.report, totals=totals, corrections=())
     show(deletion_heading(report))
     require_bounded(totals.planned, settings.max_delete, totals, "--max-delete")
-    return Survey(orphans, report)
+    return Survey(deletable, report)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Planner:
 
 PLANNERS = {
     "fix": Planner(survey_corrections, journal_rows),
-    DELETE_ORPHANS: Planner(survey_orphans, deletion_rows),
+    DELETE_ORPHANS: Planner(survey_deletions, deletion_rows),
 }
 
 

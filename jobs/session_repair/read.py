@@ -18,17 +18,19 @@ from session_repair.bson_types import (
 )
 from session_repair.census import Census
 from session_repair.connection import spark_uri
-from session_repair.envelope import creation_time, in_envelope, present
-from session_repair.schemas import EVENTS, SESSIONS
+from session_repair.envelope import creation_time, in_envelope, key_order, present
+from session_repair.schemas import EVENTS, KEY_ORDER, SESSIONS
 from session_repair.settings import Settings
 
+NOTHING: Mapping[str, Any] = {}
 SINGLE_PARTITION = "com.mongodb.spark.sql.connector.read.partitioner.SinglePartitionPartitioner"
 
 # What the connector hands over: dates as milliseconds, which no time zone or calendar can bend.
 SESSION_COLUMNS = """
     session_key string, user string, session_id string, event_count bigint, first_event_at bigint,
-    last_event_at bigint, pages array<string>, types struct<session_id: string, user_id: string,
-    event_count: string, first_event_at: string, last_event_at: string, pages: string>
+    last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
+    user_id: string, event_count: string, first_event_at: string, last_event_at: string,
+    pages: string>
 """
 PLAIN_EVENT_COLUMNS = "_id string, user string, session_id string, timestamp bigint, page string"
 GUARDED_EVENT_COLUMNS = """
@@ -39,10 +41,12 @@ GUARDED_EVENT_COLUMNS = """
 
 def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per session document, shape SESSIONS."""
-    pipeline = guarded_pipeline("session_key", settings.session_fields, SESSION_TYPES)
+    size = {"size": {"$bsonSize": "$$ROOT"}}
+    pipeline = guarded_pipeline("session_key", settings.session_fields, SESSION_TYPES, size)
     rows = load(spark, settings, census, pipeline, SESSION_COLUMNS)
     return rows.select(
         "session_key",
+        order_of("session_key", census),
         "session_id",
         present(F.col("user")).alias("user"),
         "event_count",
@@ -50,6 +54,7 @@ def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> Da
         instant("last_event_at"),
         "pages",
         creation_time(F.col("session_key")).alias("created_at"),
+        "size",
         "types",
         malformed_fields(SESSION_TYPES).alias("malformed"),
     ).select(*SESSIONS.fieldNames())
@@ -76,6 +81,7 @@ def read_events(spark: SparkSession, settings: Settings, census: Census) -> Data
         user = in_envelope(F.col("user"))
     return rows.select(
         "event_key",
+        order_of("event_key", census),
         "session_id",
         user.alias("user"),
         instant("timestamp"),
@@ -109,7 +115,10 @@ def load(
 
 
 def guarded_pipeline(
-    key: str, paths: Mapping[str, str], allowed: Mapping[str, tuple[str, ...]]
+    key: str,
+    paths: Mapping[str, str],
+    allowed: Mapping[str, tuple[str, ...]],
+    more: Mapping[str, Any] = NOTHING,
 ) -> list[dict[str, Any]]:
     """Stages that name each field's type, and hand on its value only where the type is allowed."""
     values = {
@@ -127,10 +136,15 @@ def guarded_pipeline(
             ]
         }
     }
-    return [
-        {"$set": {TYPES: type_expressions(paths)}},
-        {"$project": {"_id": 0, key: {"v": "$_id"}, "user": user, **values, "types": f"${TYPES}"}},
-    ]
+    fields = {key: {"v": "$_id"}, "user": user, **values, "types": f"${TYPES}", **more}
+    return [{"$set": {TYPES: type_expressions(paths)}}, {"$project": {"_id": 0, **fields}}]
+
+
+def order_of(key: str, census: Census) -> Column:
+    """The order of the _ids, at no cost where their text has it."""
+    is_textual = census.id_types <= {"objectId"}
+    order = F.lit(None).cast(KEY_ORDER) if is_textual else key_order(F.col(key))
+    return order.alias("key_order")
 
 
 def instant(name: str) -> Column:

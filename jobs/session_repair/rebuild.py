@@ -19,26 +19,29 @@ def is_checked(key: Column, counted_before: datetime) -> Column:
     return object_id_before(key, counted_before) | ~is_object_id(key)
 
 
-def rebuild(events: DataFrame, counted_before: datetime) -> DataFrame:
+def rebuild(events: DataFrame, counted_before: datetime, horizon: datetime) -> DataFrame:
     """One row per session_id among the events, the null one included: (session_id, rebuilt).
 
     Events with a malformed field are counted apart and reach no other figure. An event without a
     timestamp counts, gives no date, and its page comes after the dated ones. An event without a
     user says nothing about the user. Pages are first reduced per (session, page), so a session of
-    a million events holds no more than its distinct pages in memory.
+    a million events holds no more than its distinct pages in memory. A timestamp beyond the
+    ``horizon`` is the error of a clock, and no sign of activity.
     """
-    return events.transform(visits, counted_before).transform(sessions_of_visits)
+    return events.transform(visits, counted_before, horizon).transform(sessions_of_visits)
 
 
-def visits(events: DataFrame, counted_before: datetime) -> DataFrame:
+def visits(events: DataFrame, counted_before: datetime, horizon: datetime) -> DataFrame:
     """One row per (session_id, page, malformed) among the events, with partial figures."""
-    first_visit = F.struct(F.col("timestamp").isNull(), "timestamp", "event_key")
+    first_visit = F.struct(F.col("timestamp").isNull(), "timestamp", "key_order", "event_key")
     checked = is_checked(F.col("event_key"), counted_before)
+    active = F.when(F.col("timestamp") <= F.lit(horizon), F.col("timestamp"))
     return events.groupBy("session_id", "page", "malformed").agg(
         F.count("*").alias("events"),
         F.min(first_visit).alias("first_visit"),
         F.min("timestamp").alias("first_event_at"),
         F.max("timestamp").alias("last_event_at"),
+        F.max(active).alias("last_active_at"),
         F.min("user").alias("least_user"),
         F.max("user").alias("greatest_user"),
         F.max(F.when(is_object_id(F.col("event_key")), F.col("event_key"))).alias("last_key"),
@@ -61,6 +64,7 @@ def sessions_of_visits(visits: DataFrame) -> DataFrame:
         "user": F.when(least_user == greatest_user, least_user),
         "user_conflict": F.coalesce(least_user != greatest_user, F.lit(False)),
         "last_created_at": creation_time(F.max("last_key")),
+        "last_active_at": F.max("last_active_at"),
         "malformed_events": F.coalesce(F.sum(F.when(~sound, F.col("events"))), F.lit(0)),
         "malformed": F.sort_array(F.collect_set("malformed")),
         "checked_events": F.sum("checked_events"),

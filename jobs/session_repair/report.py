@@ -34,6 +34,17 @@ class Symptoms:
 
 
 @dataclass(frozen=True)
+class OddType:
+    """A BSON type that a field should not have: in how many documents, the _ids of a few."""
+
+    collection: str
+    field: str
+    type: str
+    documents: int
+    samples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Totals:
     """What was read and diagnosed. ``potentially_empty`` names no page or counts nothing."""
 
@@ -106,6 +117,7 @@ class Report:
     totals: Totals
     symptoms: tuple[Symptoms, ...]
     corrections: tuple[Correction, ...]
+    malformed: tuple[OddType, ...] = ()
     outcomes: Outcomes | None = None
     verification: Verification | None = None
 
@@ -120,6 +132,10 @@ class Report:
             Correction(it["session_id"], tuple(FieldChange(**change) for change in it["changes"]))
             for it in document["corrections"]
         ]
+        malformed = [
+            OddType(**{**it, "samples": tuple(it["samples"])})
+            for it in document.get("malformed", ())
+        ]
         outcomes, verification = document["outcomes"], document["verification"]
         return Report(
             **{
@@ -127,6 +143,7 @@ class Report:
                 "totals": Totals(**document["totals"]),
                 "symptoms": tuple(symptoms),
                 "corrections": tuple(corrections),
+                "malformed": tuple(malformed),
                 "outcomes": Outcomes(**outcomes) if outcomes else None,
                 "verification": Verification(**verification) if verification else None,
             }

@@ -10,6 +10,8 @@ from pyspark.sql.types import (
     ArrayType,
     BooleanType,
     DataType,
+    DoubleType,
+    IntegerType,
     LongType,
     StringType,
     StructField,
@@ -23,6 +25,14 @@ def column(name: str, kind: DataType, meaning: str) -> StructField:
 
 
 PAGES = ArrayType(StringType())
+
+KEY_ORDER = StructType(
+    [
+        column("rank", IntegerType(), "place of the type in MongoDB's order of types"),
+        column("number", DoubleType(), "value of a number"),
+        column("text", StringType(), "a string itself, the digits of binary data"),
+    ]
+)
 
 TYPES = StructType(
     [
@@ -38,13 +48,15 @@ TYPES = StructType(
 SESSIONS = StructType(
     [
         column("session_key", StringType(), "_id of the document"),
-        column("session_id", StringType(), "null when absent or malformed"),
+        column("key_order", KEY_ORDER, "sorts before session_key; null where all are ObjectIds"),
+        column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
         column("user", StringType(), "user_id as stored; null when absent or null"),
         column("event_count", LongType(), "stored number of events; null when absent or malformed"),
         column("first_event_at", TimestampType(), "stored; null when absent or malformed"),
         column("last_event_at", TimestampType(), "stored; null when absent or malformed"),
         column("pages", PAGES, "stored pages in stored order; null when absent or malformed"),
         column("created_at", TimestampType(), "second of the ObjectId in _id; null for other _ids"),
+        column("size", LongType(), "bytes of the document in BSON"),
         column("types", TYPES, "BSON type names, which tell null from missing from malformed"),
         column(
             "malformed", StringType(), "'field: type' of each field of a wrong type; null for none"
@@ -55,7 +67,8 @@ SESSIONS = StructType(
 EVENTS = StructType(
     [
         column("event_key", StringType(), "_id of the event"),
-        column("session_id", StringType(), "null when absent or malformed"),
+        column("key_order", KEY_ORDER, "sorts before event_key; null where all are ObjectIds"),
+        column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
         column("user", StringType(), "user_id of the event; null when absent or null"),
         column("timestamp", TimestampType(), "when it happened; null when absent or malformed"),
         column("page", StringType(), "the page it names; null when it names none"),
@@ -67,7 +80,7 @@ EVENTS = StructType(
 
 STORED = StructType(
     [SESSIONS[name] for name in ("event_count", "pages", "first_event_at", "last_event_at")]
-    + [SESSIONS["user"], SESSIONS["types"]]
+    + [SESSIONS["user"], SESSIONS["size"], SESSIONS["types"]]
 )
 
 REBUILT = StructType(
@@ -79,6 +92,7 @@ REBUILT = StructType(
         column("user", StringType(), "the one user of its events; null if none or several"),
         column("user_conflict", BooleanType(), "its events name several users"),
         column("last_created_at", TimestampType(), "latest ObjectId time among its events"),
+        column("last_active_at", TimestampType(), "greatest timestamp that is no clock error"),
         column("malformed_events", LongType(), "events with a field of a wrong type, not counted"),
         column("malformed", ArrayType(StringType()), "distinct 'field: type' among those"),
         column("checked_events", LongType(), "events old enough to be compared with a count"),
@@ -165,7 +179,11 @@ FINDING_ROWS = StructType(
 CORRECTION_ROWS = StructType(
     [
         *SESSION_IDENTITY,
-        column("old", StructType([f for f in STORED.fields if f.name != "types"]), "as planned on"),
+        column(
+            "old",
+            StructType([f for f in STORED.fields if f.name in CHANGES.fieldNames()]),
+            "as planned on",
+        ),
         column("new", CHANGES, "the fields written; null for those left alone"),
         column("outcome", StringType(), "applied, skipped_changed, skipped_gone, failed or null"),
     ]

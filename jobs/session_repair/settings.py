@@ -43,6 +43,7 @@ NOT_IN_A_FILE = (
     "until",
     "asked",
     "break_lease",
+    "duplicates",
     "session_fields",
     "event_fields",
 )
@@ -80,6 +81,7 @@ class Settings:
     pause_file: str | None = None
     min_age: timedelta = timedelta(hours=24)
     max_delete: str = "5%"
+    duplicates: bool = False  # delete empty copies, not orphans
     break_lease: bool = False
     server_selection_timeout: timedelta = timedelta(seconds=5)
     report: str | None = None
@@ -129,6 +131,7 @@ SEMANTIC = (
     "until",
     "settle",
     "min_age",
+    "duplicates",
 )
 
 

@@ -12,6 +12,8 @@ REQUIRED = {
     "spark.sql.datetime.java8API.enabled": "false",  # true breaks the connector's writes
     "spark.sql.caseSensitive": "true",  # field names that differ in case are different fields
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # the default is out of date
+    # A session dated 1582 or 0001 is written as it is; the default stops at it.
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     # Without these the connection string would stand in the event log and in plans.
     "spark.redaction.regex": (
         r"(?i)secret|password|token|access[.]?key|connection[.]uri|mongodb(\+srv)?://"

@@ -10,18 +10,18 @@ from pymongo import ReadPreference
 from pymongo.database import Database
 from pyspark.sql import DataFrame, SparkSession
 
-from session_repair.bson_types import PLAIN_EVENT_TYPES
+from session_repair.bson_types import EVENT_TYPES, PLAIN_EVENT_TYPES, SESSION_TYPES
 from session_repair.census import Census, require_all_rows, take_census
 from session_repair.confirm import confirm
 from session_repair.connection import server_time
 from session_repair.correct import correct
 from session_repair.datasets import require_writable
-from session_repair.diagnose import diagnose
+from session_repair.diagnose import CLOCK_ERROR, diagnose
 from session_repair.errors import Refused
 from session_repair.pace import replication_lag
 from session_repair.read import read_events, read_sessions
 from session_repair.rebuild import rebuild
-from session_repair.report import Report
+from session_repair.report import OddType, Report
 from session_repair.settings import Settings, describe, format_duration
 from session_repair.summarize import sample_corrections, summarize_symptoms, summarize_totals
 
@@ -40,6 +40,12 @@ class Preflight:
     @property
     def documents(self) -> int:
         return self.sessions.documents + self.events.documents
+
+    @property
+    def malformed(self) -> tuple[OddType, ...]:
+        """The types of fields that make a document malformed."""
+        of_events = [it for it in self.events.odd if it.type not in EVENT_TYPES[it.field]]
+        return (*self.sessions.odd, *of_events)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,9 @@ def preflight(database: Database[Document], settings: Settings) -> Preflight:
     return Preflight(
         now=now,
         mark=mark,
-        sessions=take_census(database, settings.sessions, settings.session_fields, None, ids, mark),
+        sessions=take_census(
+            database, settings.sessions, settings.session_fields, SESSION_TYPES, ids, mark
+        ),
         events=take_census(
             database, settings.events, settings.event_fields, PLAIN_EVENT_TYPES, ids, mark
         ),
@@ -96,9 +104,10 @@ def survey(
         require_writable(spark, settings.report)
     sessions = read_sessions(spark, settings, flight.sessions)
     events = read_events(spark, settings, flight.events)
-    corrected = diagnose(
-        sessions, rebuild(events, flight.mark), flight.now, settings.settle
-    ).transform(correct, settings.scope, settings.allow_shrink, settings.since, settings.until)
+    rebuilt = rebuild(events, flight.mark, flight.now + CLOCK_ERROR)
+    corrected = diagnose(sessions, rebuilt, flight.now, settings.settle).transform(
+        correct, settings.scope, settings.allow_shrink, settings.since, settings.until
+    )
     if earlier is not None:
         corrected = corrected.transform(confirm, earlier)
     corrected.persist()
@@ -113,5 +122,6 @@ def survey(
         totals=totals,
         symptoms=summarize_symptoms(corrected),
         corrections=sample_corrections(corrected),
+        malformed=flight.malformed,
     )
     return Survey(corrected, report)

@@ -17,6 +17,8 @@ from pyspark.sql import functions as F
 from session_repair.envelope import readable
 
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; MongoDB stores no larger document
+OBJECT_ID_NAME = "session_id: objectId"  # how a malformed one is told
+OTHER_PLAN = 64 * 1024  # bytes of a journal row beside what grows with the session
 DISPLAYED = 500  # characters; a session of 10,000 pages stays readable
 
 
@@ -70,9 +72,15 @@ def has_right_types() -> Column:
     return F.col("malformed").isNull() & F.coalesce(rebuilt("malformed_events") == 0, F.lit(True))
 
 
+def size_of_plan() -> Column:
+    """Bytes that the rebuilt pages and the names of the session take in a journal row, at most."""
+    names = F.octet_length("session_key") + F.coalesce(F.octet_length("session_id"), F.lit(0))
+    return rebuilt("pages_size") + 3 * names + OTHER_PLAN
+
+
 def fits_into_a_document() -> Column:
     """True when MongoDB could store the rebuilt pages. Never null."""
-    return F.coalesce(rebuilt("pages_size") <= MAX_DOCUMENT, F.lit(True))
+    return F.coalesce(size_of_plan() <= MAX_DOCUMENT, F.lit(True))
 
 
 def is_well_formed() -> Column:
@@ -201,9 +209,18 @@ def wrong_types() -> Column:
         F.size(rebuilt("malformed")) > 0,
         F.concat(F.lit("event "), F.array_join(rebuilt("malformed"), ", ")),
     )
-    size = F.concat(F.lit("rebuilt pages take "), rebuilt("pages_size"), F.lit(" bytes"))
+    sizes = [F.lit("over 16 MB: rebuilt pages of "), rebuilt("pages_size"), F.lit(" bytes")]
+    size = F.concat(*sizes)
     too_large = F.when(~fits_into_a_document(), size)
-    return shortened(F.concat_ws(", ", of_session, of_events, too_large))
+    return shortened(F.concat_ws(", ", of_session, of_events, too_large, hint_on_session_ids()))
+
+
+def hint_on_session_ids() -> Column:
+    """What to do where a session and its events spell one session_id in two types; else null."""
+    of_session = F.coalesce(F.col("malformed").contains(OBJECT_ID_NAME), F.lit(False))
+    of_events = F.exists(rebuilt("malformed"), lambda it: it.contains(OBJECT_ID_NAME))
+    hint = "the other side spells this session_id as a string: convert one of them"
+    return F.when(is_session() & (of_session != of_events), F.lit(hint))
 
 
 def number_of_events() -> Column:

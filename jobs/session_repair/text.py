@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from session_repair.errors import Exit
-from session_repair.report import DELETE_ORPHANS, Correction, Report, Sample, Symptoms
+from session_repair.report import DELETE_ORPHANS, Correction, OddType, Report, Sample, Symptoms
 from session_repair.undo import UndoReport
 
 LINE = "=" * 60
+SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,8 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
     for symptom in symptoms:
         for sample in symptom.samples:
             yield f"     {sample_line(symptom, sample)}"
+    if block.codes == ("malformed",):
+        yield from (f"     {odd_type_line(it)}" for it in report.malformed)
 
 
 def counted(report: Report, block: Block, found: int) -> int:
@@ -164,6 +167,13 @@ def counted(report: Report, block: Block, found: int) -> int:
     if block.codes == ("zero_events",):
         return report.totals.counts_nothing
     return found
+
+
+def odd_type_line(odd: OddType) -> str:
+    some = ", ".join(shown(key) for key in odd.samples[:SHOWN])
+    return (
+        f"{odd.documents} of {printable(odd.collection)}: {odd.field} is {odd.type}, as in {some}"
+    )
 
 
 def sample_line(symptom: Symptoms, sample: Sample) -> str:
@@ -260,7 +270,7 @@ def fix_report(report: Report) -> Iterator[str]:
     if report.verdict is not Exit.CLEAN:
         yield "⚠️  Not everything was done: run it again for what was skipped"
     elif report.verb == DELETE_ORPHANS:
-        yield "✅ All planned orphan sessions have been deleted!"
+        yield f"✅ All planned {deletable(report).one} have been deleted!"
     elif report.totals.deferred:
         yield "✅ All sessions that can be fixed now have been fixed; those in flight wait"
     else:
@@ -269,22 +279,54 @@ def fix_report(report: Report) -> Iterator[str]:
         yield f"   {orphans} orphan sessions remain (created but no events)"
 
 
+@dataclass(frozen=True)
+class Deletable:
+    """What ``delete-orphans`` deletes, and how it is called."""
+
+    heading: str
+    code: str
+    one: str
+    found: str
+    left: str
+
+
+ORPHANS = Deletable(
+    "Delete Orphan Sessions",
+    "orphan_session",
+    "orphan sessions",
+    "orphan sessions (no events)",
+    "are too young or in flight",
+)
+COPIES = Deletable(
+    "Delete Empty Copies",
+    "duplicate_session",
+    "empty copies",
+    "documents that repeat a session_id",
+    "are not empty, too young, in flight or malformed",
+)
+
+
+def deletable(report: Report) -> Deletable:
+    return COPIES if report.settings.get("duplicates") else ORPHANS
+
+
 def deletion_heading(report: Report) -> Iterator[str]:
     """What ``delete-orphans`` prints before it deletes."""
-    yield from title("Delete Orphan Sessions")
-    yield f"Found {report.symptom('orphan_session').found} orphan sessions (no events)"
+    kind = deletable(report)
+    yield from title(kind.heading)
+    yield f"Found {report.symptom(kind.code).found} {kind.found}"
     yield ""
 
 
 def deletion_plan(report: Report) -> Iterator[str]:
     """What ``delete-orphans`` prints when it writes nothing."""
-    planned = report.totals.planned
+    kind, planned = deletable(report), report.totals.planned
     yield f"Would delete {planned} sessions. This was a dry run: nothing was written."
-    for sample in report.symptom("orphan_session").samples:
+    for sample in report.symptom(kind.code).samples:
         yield f"  {printable(str(sample.session_id))}"
-    younger = report.symptom("orphan_session").found - planned
-    if younger:
-        yield f"ℹ️  {younger} are too young or in flight"
+    left = report.symptom(kind.code).found - planned
+    if left:
+        yield f"ℹ️  {left} {kind.left}"
 
 
 def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:

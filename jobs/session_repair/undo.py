@@ -38,7 +38,8 @@ class UndoReport:
 
     @property
     def is_whole(self) -> bool:
-        return not (self.counts.get(CHANGED, 0) or self.counts.get(GONE, 0))
+        """Nothing of the run stands any more; asked after an undo."""
+        return not any(self.counts.get(state, 0) for state in (RESTORABLE, CHANGED, GONE))
 
 
 def survey_undo(target: Target, run_id: str) -> UndoReport:

@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 import session_repair.survey
-from session_repair.bson_types import PLAIN_EVENT_TYPES
+from session_repair.bson_types import PLAIN_EVENT_TYPES, SESSION_TYPES
 from session_repair.census import require_all_rows, take_census
 from session_repair.errors import IncompleteRead
 from session_repair.settings import EVENT_FIELDS, SESSION_FIELDS, same_names
@@ -162,7 +162,7 @@ def test_documents_that_come_and_go_during_the_read_are_no_lost_rows(
     db: Database[Document], made: dict[str, Document]
 ) -> None:
     mark = datetime.now(timezone.utc).replace(microsecond=0)
-    census = take_census(db, "sessions", same_names(SESSION_FIELDS), None, (), mark)
+    census = take_census(db, "sessions", same_names(SESSION_FIELDS), SESSION_TYPES, (), mark)
     db["sessions"].insert_one({"_id": ObjectId(), "session_id": "new"})
     db["sessions"].delete_many({"session_id": {"$in": ["deleted", "ingested"]}})
     for rows in (5, 4, 3):

@@ -1,0 +1,165 @@
+"""Strategies for collections that hold anything: hostile text, wrong types, odd _ids, copies."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from hypothesis import strategies as st
+
+from tests.e2e.world import ANN, BOB, MORNING, Document, made_at
+
+HOSTILE = [
+    "{}, w: {}",
+    "{}",
+    "[1]",
+    '{"$oid": "68d000000000000000000001"}',
+    '{"v": 1}',
+    '{"$date": {"$numberLong": "0"}}',
+    "$where",
+    "$session_id",
+    "$$ROOT",
+    "a.b",
+    ".",
+    "null",
+    "7",
+    "",
+    " leading and trailing ",
+    "\u00e1",
+    "a\u0301",  # the same letter in another Unicode form
+    'quotes " \' ` and \\ \\" \\u0041',
+    "lines\nof\r\ntext\t\x00\x01\x1b[31m\x7f",
+    "\U0001f9ff\u200d\u2764\ufe0f",
+    "\u202eright-to-left\u202c \u2066mark\u2069",
+    "<script>alert(1)</script>&amp;",
+    "\ufeff\u2028\uffff",
+]
+texts = st.sampled_from(HOSTILE) | st.text(max_size=6)
+pages = st.sampled_from(["/home", "/cart", *HOSTILE])
+SESSION_IDS = [f"68f0000000000000000000{n:02x}" for n in range(24)] + HOSTILE[:9]
+
+MS = timedelta(milliseconds=1)
+INSTANTS = [
+    MORNING,
+    MORNING + MS,
+    MORNING - MS,
+    datetime(1, 1, 1, tzinfo=timezone.utc),
+    datetime(1582, 10, 10, tzinfo=timezone.utc),  # a day that the Gregorian calendar skipped
+    datetime(1899, 12, 31, 23, 59, 59, 999_000, tzinfo=timezone.utc),
+    datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=timezone.utc),
+    datetime(2025, 3, 9, 7, 30, tzinfo=timezone.utc),  # New York skips and repeats an hour
+    datetime(2025, 11, 2, 5, 30, tzinfo=timezone.utc),
+    datetime(2025, 11, 2, 6, 30, tzinfo=timezone.utc),
+    datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=timezone.utc),
+]
+instants = st.sampled_from(INSTANTS)
+users = st.sampled_from(
+    [None, ANN, BOB, "ann", str(ANN), 5, Int64(5), Binary(bytes(16), 4), Binary(b"raw", 0)]
+)
+WRONG = [
+    2.9,
+    3.0,
+    float("nan"),
+    True,
+    "7",
+    7,
+    Int64(2**33),
+    Decimal128("5"),
+    MORNING,
+    DatetimeMS(2**60),
+    DatetimeMS(-(2**60)),
+    [],
+    ["/home"],
+    [["/home"]],
+    ["/home", 5],
+    [None],
+    [MORNING],
+    {},
+    {"a": "b"},
+    {"v": {"x": None}},
+    ObjectId("68f000000000000000000003"),  # which others spell as text
+    Binary(b"\x00", 5),
+    Regex("^/"),
+    Timestamp(1, 1),
+    MinKey(),
+    MaxKey(),
+]
+MISSING = object()
+
+
+class Shop:
+    """What is put into the two collections."""
+
+    def __init__(self, sessions: list[Document], events: list[Document]) -> None:
+        self.sessions, self.events = sessions, events
+
+
+right_of_session: dict[str, st.SearchStrategy[Any]] = {
+    "session_id": st.sampled_from(SESSION_IDS),
+    "event_count": st.sampled_from(
+        [MISSING, None, 0, Int64(0), 1, 2, 3, Int64(4), Int64(2**33), -1]
+    ),
+    "pages": st.sampled_from([MISSING, None]) | st.lists(pages, max_size=3),
+    "first_event_at": st.sampled_from([MISSING, None]) | instants,
+    "last_event_at": st.sampled_from([MISSING, None]) | instants,
+    "user_id": st.just(MISSING) | users,
+}
+right_of_event: dict[str, st.SearchStrategy[Any]] = {
+    "session_id": st.sampled_from(SESSION_IDS),
+    "timestamp": instants | instants | instants | st.sampled_from([MISSING, None]),
+    "page": pages | pages | st.sampled_from([MISSING, None]),
+    "user_id": st.sampled_from([ANN] * 30 + [MISSING, BOB, Int64(5)]),
+}
+
+
+def document(
+    draw: Callable[..., Any], right: dict[str, st.SearchStrategy[Any]], sound: int
+) -> Document:
+    """A document of the right types; one of ``sound`` and a few has a field of a wrong one."""
+    fields = {name: draw(strategy) for name, strategy in right.items()}
+    odd = draw(st.sampled_from([None] * sound + list(right)))
+    if odd is not None:
+        fields[odd] = draw(st.sampled_from([MISSING, None, *WRONG]))
+    return {name: value for name, value in fields.items() if value is not MISSING}
+
+
+def plain_id(number: int) -> Any:
+    return made_at(MORNING, number)
+
+
+def odd_id(number: int) -> Any:
+    """An _id of one of many types, among which the numbers of each stand in its order."""
+    kinds = [
+        made_at(MORNING, number),
+        number,
+        Int64(2**40 + number),
+        number + 0.5,
+        f"{HOSTILE[number % len(HOSTILE)]}{number}",
+        Binary(uuid.UUID(int=number).bytes, 4),
+        {"shop": HOSTILE[number % len(HOSTILE)], "n": f"{number:04}"},
+        datetime(2025, 1, 1, 0, number % 60, number // 60, tzinfo=timezone.utc),
+    ]
+    return kinds[number % len(kinds)]
+
+
+@st.composite
+def shops(draw: Callable[..., Any]) -> Shop:
+    """Forty sessions over two dozen session_ids and their events."""
+    odd_sessions, odd_events = draw(st.booleans()), draw(st.sampled_from([False, False, True]))
+    sessions, events = [], []
+    for number in draw(st.permutations(range(40))):
+        key = (odd_id if odd_sessions else plain_id)(number)
+        made = document(draw, right_of_session, 30)
+        sessions.append(
+            {"_id": key, "more": {draw(st.sampled_from(["a", "b"])): draw(texts)}, **made}
+        )
+    for number in draw(st.permutations(range(100, 190))):
+        key = (odd_id if odd_events else plain_id)(number)
+        events.append({"_id": key, **document(draw, right_of_event, 60)})
+    # Without an event that has every field the job takes the names for wrong ones.
+    plain = {"session_id": SESSION_IDS[0], "timestamp": MORNING, "page": "/home", "user_id": ANN}
+    events.append({"_id": plain_id(999), **plain})
+    return Shop(sessions, events)

@@ -1,0 +1,193 @@
+"""What a repair should find and write, in plain Python, whatever the two collections hold.
+
+It shares no code with the job. Dates are milliseconds, types are those of the bytes that the server
+keeps; documents are compared as those bytes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+from bson import DatetimeMS, Int64, ObjectId
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo.database import Database
+
+Document = dict[str, Any]
+
+EXACT: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+MISSING = object()
+YEAR_1, YEAR_9999 = -62_135_596_800_000, 253_402_300_799_999
+COUNT, DATES = ("event_count",), ("first_event_at", "last_event_at", "timestamp")
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """By _id of the session, or by session_id of events without one: what is to be found."""
+
+    codes: dict[bytes, dict[str, str]]  # code → action
+    without_session: dict[str | None, set[str]]
+    documents: dict[bytes, bytes]  # every session after the repair
+
+
+def key_of(value: Any) -> bytes:
+    return bson.encode({"v": value})
+
+
+def kind(value: Any) -> str:
+    """A rough BSON type: what the rules tell apart."""
+    if value is MISSING or value is None:
+        return "absent"
+    if isinstance(value, bool):
+        return "other"
+    kinds = {str: "string", int: "integer", Int64: "integer", ObjectId: "objectId", list: "array"}
+    if isinstance(value, DatetimeMS):
+        return "date" if YEAR_1 <= int(value) <= YEAR_9999 else "other"
+    if isinstance(value, bytes):  # a Binary, or one of subtype 0
+        return "binary"
+    return kinds.get(type(value), "other")
+
+
+def is_right(field: str, value: Any, in_session: bool) -> bool:
+    found = kind(value)
+    if field == "session_id":
+        return found == "string" or (found == "absent" and not in_session)
+    if field == "user_id":
+        return found in ("absent", "objectId", "string", "integer", "binary")
+    if field in COUNT:
+        return found in ("absent", "integer")
+    if field in DATES:
+        return found in ("absent", "date")
+    if field == "pages":
+        return found == "absent" or (
+            found == "array" and all(kind(page) == "string" for page in value)
+        )
+    return found in ("absent", "string")
+
+
+SESSION = ("session_id", "user_id", "event_count", "first_event_at", "last_event_at", "pages")
+EVENT = ("session_id", "user_id", "timestamp", "page")
+
+
+def is_sound(document: Document, fields: tuple[str, ...]) -> bool:
+    return all(is_right(it, document.get(it, MISSING), fields is SESSION) for it in fields)
+
+
+def text_id(document: Document) -> str | None:
+    value = document.get("session_id")
+    return str(value) if isinstance(value, (str, ObjectId)) else None
+
+
+def value(document: Document, field: str) -> Any:
+    """The value; a date as its milliseconds."""
+    found = document.get(field)
+    return int(found) if isinstance(found, DatetimeMS) else found
+
+
+def sums_of(events: list[Document]) -> Document:
+    """What sound events, in the order of their _ids, say of a session."""
+    dated = [it for it in events if value(it, "timestamp") is not None]
+    dated.sort(key=lambda it: value(it, "timestamp"))  # stable: then by _id
+    undated = [it for it in events if value(it, "timestamp") is None]
+    visits = [it["page"] for it in [*dated, *undated] if it.get("page") is not None]
+    users = {key_of(it["user_id"]): it["user_id"] for it in events if it.get("user_id") is not None}
+    return {
+        "event_count": len(events),
+        "pages": list(dict.fromkeys(visits)),
+        "first_event_at": value(dated[0], "timestamp") if dated else None,
+        "last_event_at": value(dated[-1], "timestamp") if dated else None,
+        "user_id": next(iter(users.values())) if len(users) == 1 else None,
+        "conflict": len(users) > 1,
+    }
+
+
+def foresee(db: Database[Document]) -> Foreseen:
+    """What ``fix --apply --scope all`` should find and leave, from the two collections alone."""
+    sessions = list(db.get_collection("sessions", EXACT).find().sort("_id"))
+    events = defaultdict(list)
+    for event in db.get_collection("events", EXACT).find().sort("_id"):
+        events[text_id(event)].append(event)
+    of_id = defaultdict(list)
+    for session in sessions:
+        if text_id(session) is not None:
+            of_id[text_id(session)].append(session)
+    codes, documents = {}, {}
+    for session in sessions:
+        key = key_of(session["_id"])
+        same = of_id[text_id(session)] if text_id(session) is not None else [session]
+        found, after = judge(session, same, events.get(text_id(session), []))
+        codes[key], documents[key] = found, bson.encode(after)
+    without_session = {
+        session_id: {"orphan_events"} | (set() if all_sound(some) else {"malformed"})
+        for session_id, some in events.items()
+        if session_id is None or session_id not in of_id
+    }
+    return Foreseen(codes, without_session, documents)
+
+
+def all_sound(events: list[Document]) -> bool:
+    return all(is_sound(event, EVENT) for event in events)
+
+
+def judge(
+    session: Document, same: list[Document], events: list[Document]
+) -> tuple[dict[str, str], Document]:
+    """The findings of one session with their actions, and the document after the repair."""
+    if text_id(session) is None:
+        events = []  # those without a session_id are nobody's
+    stored = [it.get("event_count") for it in same]
+    counts = [it if is_right("event_count", it, in_session=True) else None for it in stored]
+    best = max(range(len(same)), key=lambda n: (counts[n] is not None, counts[n] or 0, -n))
+    found = {} if same[best] is session else {"duplicate_session": "report"}
+    if not (all(is_sound(it, SESSION) for it in same) and all_sound(events)):
+        return {**found, "malformed": "report"}, session
+    if found:
+        return found, session
+    pages = session.get("pages") or []
+    count = session.get("event_count") or 0
+    if not events:
+        is_empty = not pages and not count
+        return {"orphan_session" if is_empty else "phantom_session": "report"}, session
+    return compare(session, pages, count, sums_of(events))
+
+
+def compare(
+    session: Document, pages: list[str], count: int, should: Document
+) -> tuple[dict[str, str], Document]:
+    new: Document = {}
+    has_expired = should["event_count"] < count
+    if count != should["event_count"]:
+        found = {"zero_events" if not count else "count_mismatch": "report"}
+        if not has_expired:
+            new["event_count"] = should["event_count"]
+    else:
+        found = {}
+    lacking = [page for page in should["pages"] if page not in pages]
+    if lacking:
+        found["empty_pages" if not pages else "pages_missing"] = "correct"
+        is_part = set(pages) <= set(should["pages"])
+        new["pages"] = should["pages"] if is_part else [*pages, *lacking]
+    if not set(pages) <= set(should["pages"]):
+        found["pages_extra"] = "report"
+    for name, wider in (("first_event_at", min), ("last_event_at", max)):
+        stored, rebuilt = value(session, name), should[name]
+        if rebuilt is None or stored == rebuilt:
+            continue
+        found[f"{name.removesuffix('_at')}_mismatch"] = "report"
+        if has_expired and stored is not None:
+            rebuilt = wider(stored, rebuilt)
+        if rebuilt != stored:
+            new[name] = DatetimeMS(rebuilt)
+    user = should["user_id"]
+    if user is not None and key_of(session.get("user_id")) != key_of(user):
+        found["user_mismatch"] = "correct"
+        new["user_id"] = user
+    if should["conflict"]:
+        found["user_conflict"] = "report"
+    names = {"zero_events": "event_count", "count_mismatch": "event_count"}
+    names |= {f"{it}_event_mismatch": f"{it}_event_at" for it in ("first", "last")}
+    found |= {code: "correct" for code, name in names.items() if code in found and name in new}
+    order = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
+    return found, {**session, **{name: new[name] for name in order if name in new}}

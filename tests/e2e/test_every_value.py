@@ -1,0 +1,109 @@
+"""Whatever the two collections hold: found as foreseen, repaired to the byte, and undone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bson
+import pyarrow.dataset
+import pytest
+from bson import json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+from hypothesis import HealthCheck, Phase, event, given, settings
+from pymongo.database import Database
+
+from session_repair.__main__ import main
+from tests.e2e.anything import Shop, shops
+from tests.e2e.oracle import EXACT, foresee, key_of
+from tests.e2e.world import JOURNAL, RUNS, Command, Document
+
+OF_REPORT = json_util.CANONICAL_JSON_OPTIONS
+RAW: Any = CodecOptions(RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
+
+few_examples = settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],  # to shrink a database takes longer than to look at it
+)
+
+
+def fill(db: Database[Document], shop: Shop) -> None:
+    for name in (JOURNAL, RUNS, "sessions", "events"):
+        db.drop_collection(name)
+    db["sessions"].insert_many(shop.sessions)
+    db["events"].insert_many(shop.events)
+
+
+def bytes_of(db: Database[Document]) -> dict[bytes, bytes]:
+    """Every session as the server holds it, by its _id of whatever type."""
+    raw: Any = db.get_collection("sessions", RAW)
+    return {key_of(document["_id"]): document.raw for document in raw.find()}
+
+
+def assert_same(actual: dict[bytes, bytes], expected: dict[bytes, bytes]) -> None:
+    """The same documents to the byte; those that differ are shown as values."""
+    assert actual.keys() == expected.keys()
+    differing = [key for key in expected if actual[key] != expected[key]]
+    assert [
+        (bson.decode(actual[it], EXACT), bson.decode(expected[it], EXACT)) for it in differing
+    ] == []
+
+
+def findings_in(report: Path) -> list[Document]:
+    """The rows of the newest run but for their dates, which Python may not know."""
+    table = pyarrow.dataset.dataset(report / "findings", partitioning="hive").to_table(
+        columns=["session", "session_type", "session_id", "code", "action", "outcome"]
+    )
+    return table.to_pylist()
+
+
+def session_key(row: Document) -> bytes:
+    """The _id that the report tells as text."""
+    if row["session_type"] == "objectId":
+        return key_of(bson.ObjectId(row["session"]))
+    return key_of(json_util.loads(f'{{"v": {row["session"]}}}', json_options=OF_REPORT)["v"])
+
+
+@few_examples
+@given(shop=shops())
+def test_whatever_there_is_is_found_repaired_and_undone(
+    command: Command,
+    mongo_uri: str,
+    db: Database[Document],
+    tmp_path_factory: Any,
+    shop: Shop,
+) -> None:
+    fill(db, shop)
+    before, foreseen = bytes_of(db), foresee(db)
+    report = tmp_path_factory.mktemp("report")
+    where = ("--database", db.name)
+    fixed = command("fix", *where, "--apply", "--scope", "all", "--report", str(report))
+    assert (fixed.code, fixed.complaints) == (0, "")
+
+    found: dict[bytes, dict[str, str]] = {key: {} for key in before}
+    without_session: dict[str | None, set[str]] = {}
+    for row in findings_in(report):
+        if row["session"] is None:
+            without_session.setdefault(row["session_id"], set()).add(row["code"])
+        else:
+            found[session_key(row)][row["code"]] = row["action"]
+            assert row["outcome"] == ("applied" if row["action"] == "correct" else None)
+    assert found == foreseen.codes
+    assert without_session == foreseen.without_session
+    assert_same(bytes_of(db), foreseen.documents)
+
+    again = command("fix", *where, "--apply", "--scope", "all")
+    assert (again.code, again.figure("Read back as planned")) == (0, 0)
+    assert_same(bytes_of(db), foreseen.documents)
+
+    (run,) = db[RUNS].find({"planned": {"$gt": 0}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MONGODB_URI", mongo_uri)
+        assert main(["undo", run["_id"], *where, "--apply"]) == 0
+    assert_same(bytes_of(db), before)
+    for codes in foreseen.codes.values():
+        event(" ".join(sorted(codes)))
