@@ -35,31 +35,51 @@ PLAIN_EVENT_TYPES = {**EVENT_TYPES, "user_id": ("objectId", *ABSENT)}
 LEAST_DATE_MS, GREATEST_DATE_MS = -62_135_596_800_000, 253_402_300_799_999
 
 
+PARENTS = ("object", "missing", "null")  # what may stand on the way to a nested field
+
+
+def parents_of(path: str) -> list[str]:
+    """The paths on the way to a nested field, the outermost first."""
+    names = path.split(".")
+    return [".".join(names[:number]) for number in range(1, len(names))]
+
+
 def type_expression(field: str, path: str) -> dict[str, Any]:
     """The server's name for the type of ``path``, finer than ``$type`` for pages and dates.
 
     An array with an element that is no string is ``array of <type>``, a date outside the years
-    1 to 9999 is ``date out of range``.
+    1 to 9999 is ``date out of range``, what has no object on its way is ``inside <type>``.
     """
-    plain = {"$type": f"${path}"}
+    expression: dict[str, Any] = {"$type": f"${path}"}
     if field == "pages":
-        others = {
-            "$filter": {"input": f"${path}", "cond": {"$ne": [{"$type": "$$this"}, "string"]}}
-        }
-        first = {"$type": {"$arrayElemAt": [others, 0]}}
-        mixed = {"$cond": [{"$eq": [first, "missing"]}, "array", {"$concat": ["array of ", first]}]}
-        return {"$cond": [{"$eq": [plain, "array"]}, mixed, plain]}
+        expression = type_of_pages(path)
     if field in ("first_event_at", "last_event_at", "timestamp"):
-        milliseconds = {"$toLong": f"${path}"}
-        in_range = {
-            "$and": [
-                {"$gte": [milliseconds, LEAST_DATE_MS]},
-                {"$lte": [milliseconds, GREATEST_DATE_MS]},
-            ]
-        }
-        checked = {"$cond": [in_range, "date", "date out of range"]}
-        return {"$cond": [{"$eq": [plain, "date"]}, checked, plain]}
-    return plain
+        expression = type_of_date(path)
+    for parent in parents_of(path):
+        kind = {"$type": f"${parent}"}
+        inside = {"$concat": ["inside ", kind]}
+        expression = {"$cond": [{"$in": [kind, list(PARENTS)]}, expression, inside]}
+    return expression
+
+
+def type_of_pages(path: str) -> dict[str, Any]:
+    plain = {"$type": f"${path}"}
+    others = {"$filter": {"input": f"${path}", "cond": {"$ne": [{"$type": "$$this"}, "string"]}}}
+    first = {"$type": {"$arrayElemAt": [others, 0]}}
+    mixed = {"$cond": [{"$eq": [first, "missing"]}, "array", {"$concat": ["array of ", first]}]}
+    return {"$cond": [{"$eq": [plain, "array"]}, mixed, plain]}
+
+
+def type_of_date(path: str) -> dict[str, Any]:
+    plain, milliseconds = {"$type": f"${path}"}, {"$toLong": f"${path}"}
+    in_range = {
+        "$and": [
+            {"$gte": [milliseconds, LEAST_DATE_MS]},
+            {"$lte": [milliseconds, GREATEST_DATE_MS]},
+        ]
+    }
+    checked = {"$cond": [in_range, "date", "date out of range"]}
+    return {"$cond": [{"$eq": [plain, "date"]}, checked, plain]}
 
 
 def type_expressions(paths: Mapping[str, str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database
 
-from session_repair.bson_types import GREATEST_DATE_MS, LEAST_DATE_MS, type_expression
+from session_repair.bson_types import GREATEST_DATE_MS, LEAST_DATE_MS, parents_of, type_expression
 from session_repair.errors import IncompleteRead, Refused
 from session_repair.report import OddType
 
@@ -164,14 +164,14 @@ def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
     other: Document = {path: {"$not": {"$type": present}}}
     if "missing" in types:
         other = {path: {"$exists": True, "$not": {"$type": present}}}
-    names = path.split(".")
-    on_the_way = [".".join(names[: number + 1]) for number in range(len(names))]
-    arrays = [{parent: {"$type": "array"}} for parent in on_the_way]
-    dates = [
-        {path: {"$lt": DatetimeMS(LEAST_DATE_MS)}},
-        {path: {"$gt": DatetimeMS(GREATEST_DATE_MS)}},
-    ]
-    return {"$or": [other, *arrays, *(dates if "date" in types else [])]}
+    odd: list[Document] = [other, {path: {"$type": "array"}}]
+    if "date" in types:
+        odd.append({path: {"$lt": DatetimeMS(LEAST_DATE_MS)}})
+        odd.append({path: {"$gt": DatetimeMS(GREATEST_DATE_MS)}})
+    for parent in parents_of(path):
+        odd.append({parent: {"$exists": True, "$not": {"$type": ["object", "null"]}}})
+        odd.append({parent: {"$type": "array"}})
+    return {"$or": odd}
 
 
 def require_all_rows(database: Database[Document], census: Census, rows: int) -> None:

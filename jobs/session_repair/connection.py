@@ -154,7 +154,11 @@ RIGHTS_TO_APPLY = {
 
 
 def require_rights(database: Database[Document], settings: Settings, *on_sessions: str) -> None:
-    """Raise Refused when the user lacks a right that a write needs; ``$merge`` needs insert too."""
+    """Raise Refused when the user lacks a right that a write needs; ``$merge`` needs insert too.
+
+    And when the sessions stand in a capped collection, whose documents cannot grow.
+    """
+    refuse_capped(database, settings.sessions)
     status = database.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
     if not status["authenticatedUsers"]:
         return  # the server runs without access control
@@ -172,6 +176,14 @@ def require_rights(database: Database[Document], settings: Settings, *on_session
                 f"user {user!r} lacks the right to {', '.join(lacking)} on "
                 f"{database.name}.{collection}. Grant it, or leave out --apply."
             )
+
+
+def refuse_capped(database: Database[Document], collection: str) -> None:
+    for found in database.list_collections(filter={"name": collection, "options.capped": True}):
+        raise Refused(
+            f"{database.name}.{found['name']} is a capped collection, whose documents cannot grow. "
+            "Copy it into another one to repair it; verify works on it."
+        )
 
 
 def require_transactions(database: Database[Document]) -> None:

@@ -140,7 +140,7 @@ def odd_id(number: int) -> Any:
         f"{HOSTILE[number % len(HOSTILE)]}{number}",
         Binary(uuid.UUID(int=number).bytes, 4),
         {"shop": HOSTILE[number % len(HOSTILE)], "n": f"{number:04}"},
-        datetime(2025, 1, 1, 0, number % 60, number // 60, tzinfo=timezone.utc),
+        datetime(2025, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=number),
     ]
     return kinds[number % len(kinds)]
 

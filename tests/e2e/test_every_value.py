@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,9 @@ from tests.e2e.world import JOURNAL, RUNS, Command, Document
 OF_REPORT = json_util.CANONICAL_JSON_OPTIONS
 RAW: Any = CodecOptions(RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
 
-few_examples = settings(
-    max_examples=10,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate],  # to shrink a database takes longer than to look at it
+# To shrink a database takes longer than to look at it.
+of_databases = settings(
+    deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
 )
 
 
@@ -68,18 +66,45 @@ def session_key(row: Document) -> bytes:
     return key_of(json_util.loads(f'{{"v": {row["session"]}}}', json_options=OF_REPORT)["v"])
 
 
-@few_examples
-@given(shop=shops())
-def test_whatever_there_is_is_found_repaired_and_undone(
+@dataclass(frozen=True)
+class Bench:
+    """Where an example is tried."""
+
+    command: Command
+    uri: str
+    db: Database[Document]
+    folders: pytest.TempPathFactory
+
+
+@pytest.fixture
+def bench(
     command: Command,
     mongo_uri: str,
     db: Database[Document],
-    tmp_path_factory: Any,
-    shop: Shop,
-) -> None:
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bench:
+    return Bench(command, mongo_uri, db, tmp_path_factory)
+
+
+@settings(of_databases, max_examples=6, derandomize=True)
+@given(shop=shops())
+def test_whatever_there_is_is_found_repaired_and_undone(bench: Bench, shop: Shop) -> None:
+    find_repair_and_undo(bench, shop)
+
+
+@pytest.mark.faults
+@settings(of_databases, max_examples=60)
+@given(shop=shops())
+def test_much_more_is_found_repaired_and_undone(bench: Bench, shop: Shop) -> None:
+    find_repair_and_undo(bench, shop)
+
+
+def find_repair_and_undo(bench: Bench, shop: Shop) -> None:
+    """All findings are as foreseen, all documents after the repair, and none is left to repair."""
+    command, db = bench.command, bench.db
     fill(db, shop)
     before, foreseen = bytes_of(db), foresee(db)
-    report = tmp_path_factory.mktemp("report")
+    report = bench.folders.mktemp("report")
     where = ("--database", db.name)
     fixed = command("fix", *where, "--apply", "--scope", "all", "--report", str(report))
     assert (fixed.code, fixed.complaints) == (0, "")
@@ -102,7 +127,7 @@ def test_whatever_there_is_is_found_repaired_and_undone(
 
     (run,) = db[RUNS].find({"planned": {"$gt": 0}})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MONGODB_URI", mongo_uri)
+        patch.setenv("MONGODB_URI", bench.uri)
         assert main(["undo", run["_id"], *where, "--apply"]) == 0
     assert_same(bytes_of(db), before)
     for codes in foreseen.codes.values():

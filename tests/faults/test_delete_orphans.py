@@ -37,8 +37,13 @@ def verbs(spark: SparkSession, mongo_uri: str, db: Db, tmp_path: Path) -> Verbs:
     return Verbs.on(mongo_uri, db.name, tmp_path)
 
 
+def id_made(made: datetime) -> str:
+    """The digits of an ObjectId of that time, and of no other."""
+    return str(ObjectId.from_datetime(made))[:8] + str(ObjectId())[8:]
+
+
 def session_of(made: datetime, **snippet: Any) -> Document:
-    sid = str(ObjectId.from_datetime(made))[:8] + str(ObjectId())[8:]
+    sid = id_made(made)
     return {**new_session(sid, USER, made, "client"), **snippet}
 
 
@@ -195,3 +200,93 @@ def test_empty_sessions_without_a_session_id_end_as_an_outcome(verbs: Verbs, db:
     db["sessions"].insert_one(nameless)
     assert verbs(*APPLY) in (0, 5)
     assert db[RUNS].find_one({"_id": last_run(db)["_id"]})["state"] == "done"  # type: ignore[index]
+
+
+COPIES = (*APPLY, "--duplicates")
+FULL = {"event_count": 1, "pages": ["/home"], "last_event_at": LONG_AGO}
+
+
+def copies(db: Db, session_id: str, *snippets: Document) -> list[Any]:
+    """The _ids of documents of one session_id, the oldest first, beside an old event of theirs."""
+    made = [
+        session_of(LONG_AGO + timedelta(minutes=number), **{"session_id": session_id, **snippet})
+        for number, snippet in enumerate(snippets)
+    ]
+    db["sessions"].insert_many(made)
+    event = event_of({"session_id": session_id}, _id=ObjectId(id_made(LONG_AGO)))
+    db["events"].insert_one(event)
+    return [session["_id"] for session in made]
+
+
+def test_only_empty_old_copies_are_deleted_and_the_unique_index_can_be_made(
+    verbs: Verbs, db: Db
+) -> None:
+    orphan = session_of(LONG_AGO)
+    db["sessions"].insert_one(orphan)
+    gone = copies(db, "one full", {}, FULL, {})
+    del gone[1]
+    gone += copies(db, "all empty", {}, {}, {"pages": None}, {"event_count": Int64(0)}, {})[1:]
+    gone += copies(db, "two full", FULL, {**FULL, "event_count": 2}, {})[2:]
+    copies(db, "a young copy", FULL, {"_id": ObjectId.from_datetime(NOW - timedelta(hours=23))})
+    copies(db, "malformed", {**FULL, "event_count": 2.5}, {})
+    copies(db, "malformed copy", FULL, {"pages": "/home"})
+    copies(db, "an event just now", FULL, {})
+    db["events"].insert_one(event_of({"session_id": "an event just now"}, timestamp=NOW))
+    before = raw_documents(db)
+
+    assert verbs("delete-orphans", "--duplicates", "--max-delete", "100%") == 0
+    assert raw_documents(db) == before  # a dry run
+    code, report = verbs.reported(*COPIES)
+    assert (code, report["outcomes"]["applied"], report["outcomes"]["planned"]) == (0, 7, 7)
+    after = raw_documents(db)
+    assert after == {key: before[key] for key in before if key not in gone}
+    run_id = report["run_id"]
+    assert verbs("undo", run_id, "--apply") == 0
+    assert raw_documents(db) == before
+
+    assert verbs(*COPIES, "--session-id", "all empty") == 0
+    unique = {"session_id": "all empty"}
+    db["sessions"].create_index("session_id", unique=True, partialFilterExpression=unique)
+    # Now the index keeps the copies out: undo says so and loses nothing.
+    assert verbs("undo", last_run(db)["_id"], "--apply") == 5
+    assert db["sessions"].count_documents(unique) == 1
+
+
+def test_a_copy_whose_canonical_document_has_gone_stays(verbs: Verbs, db: Db) -> None:
+    kept, copy = copies(db, "s", FULL, {})
+    _, other_copy = copies(db, "renamed", FULL, {})
+    _, third_copy = copies(db, "sound", FULL, {})
+    journal = f"{db.name}.{JOURNAL}"
+    with (
+        ThreadPoolExecutor() as threads,
+        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
+    ):
+        deleted = threads.submit(verbs, *COPIES)
+        hold.until(lambda: is_planned(db))
+        db["sessions"].delete_one({"_id": kept})
+        db["sessions"].update_one(
+            {"session_id": "renamed", "event_count": 1}, {"$set": {"session_id": "other"}}
+        )
+        hold.release()
+        assert deleted.result() == 5
+    left = {session["_id"] for session in db["sessions"].find()}
+    assert {copy, other_copy} <= left
+    assert third_copy not in left
+    assert outcomes(db) == {"applied": 1, "skipped_changed": 2}
+
+
+def test_a_canonical_document_deleted_beside_the_deletion_brings_its_copy_back(
+    verbs: Verbs, db: Db
+) -> None:
+    kept, copy = copies(db, "s", FULL, {})
+    before = raw_documents(db)
+    with (
+        ThreadPoolExecutor() as threads,
+        held(*(db.client, "delete"), seconds=4, on=f"{db.name}.sessions") as hold,
+    ):
+        deleted = threads.submit(verbs, *COPIES)
+        hold.wait()  # the transaction has seen the canonical document, and has not deleted yet
+        db["sessions"].delete_one({"_id": kept})
+        hold.release()
+        assert deleted.result() == 5
+    assert raw_documents(db) == {copy: before[copy]}

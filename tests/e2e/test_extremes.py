@@ -1,0 +1,324 @@
+"""Extremes: very large values and sessions, other names, collections of odd kinds, time zones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from pymongo.database import Database
+from pyspark.sql import SparkSession
+
+from demo.server import EmbeddedMongod
+from tests.e2e.anything import INSTANTS, odd_id
+from tests.e2e.oracle import EXACT, foresee, key_of
+from tests.e2e.test_command import spark_submit
+from tests.e2e.world import (
+    ANN,
+    MORNING,
+    RUNS,
+    Command,
+    Document,
+    Shop,
+    fingerprint,
+    made_at,
+    minute,
+    stored_bytes,
+)
+
+MB = 1024 * 1024
+
+
+@pytest.fixture
+def small_partitions(spark: SparkSession) -> Iterator[None]:
+    """Partitions of one megabyte, the smallest that the connector makes."""
+    size = "spark.mongodb.read.partitioner.options.partition.size"
+    spark.conf.set(size, "1")
+    yield
+    spark.conf.unset(size)
+
+
+def exact(db: Database[Document], name: str) -> list[Document]:
+    return list(db.get_collection(name, EXACT).find().sort("_id"))
+
+
+def test_no_row_is_lost_where_ids_of_many_types_fill_several_partitions(
+    db: Database[Document], command: Command, small_partitions: None
+) -> None:
+    """Bounds of one type hide documents of another: the connector loses those without an error."""
+    filler = "x" * 2_000
+    for number in range(4_000):
+        session = {"_id": odd_id(number), "session_id": f"s{number}", "pages": [], "filler": filler}
+        db["sessions"].insert_one(session)
+    db["events"].insert_many(
+        {
+            "_id": odd_id(number),
+            "session_id": f"s{number}",
+            "timestamp": MORNING,
+            "page": f"/{number}",
+            "user_id": ANN,
+            "filler": filler,
+        }
+        for number in range(4_000)
+    )
+    foreseen = foresee(db)
+    assert command("fix", "--database", db.name, "--apply").code == 0
+    left = {key_of(it["_id"]): bson.encode(it) for it in exact(db, "sessions")}
+    assert left == foreseen.documents
+    assert {it["pages"][0] for it in exact(db, "sessions")} == {f"/{n}" for n in range(4_000)}
+
+
+def test_texts_of_a_megabyte_survive(db: Database[Document], command: Command) -> None:
+    shop = Shop(db)
+    long = {
+        name: f"{name} " + '\u00e4"\\\n{}' * (MB // 8) for name in ("id", "page", "user", "key")
+    }
+    session = shop.session(long["id"], _id=long["key"], user_id=None)
+    shop.events(long["id"], {0: long["page"], 1: "/home"}, user_id=long["user"])
+    assert command("verify", "--database", db.name).code == 3
+    assert command("fix", "--database", db.name, "--apply").code == 0
+    assert db["sessions"].find_one() == {
+        **session,
+        "event_count": 2,
+        "pages": [long["page"], "/home"],
+        "last_event_at": minute(1),
+        "user_id": long["user"],
+    }
+
+
+@pytest.mark.faults
+def test_a_session_of_a_million_events_and_one_that_no_document_can_hold(
+    db: Database[Document], command: Command
+) -> None:
+    shop = Shop(db)
+    busy, wide = shop.session("busy"), shop.session("wide")
+    large = shop.session("large", event_count=1, pages=["x" * (6 * MB)])
+    shop.events("large", {0: "x" * (6 * MB), 1: "y" * (3 * MB)})
+    insert_events(db, 10**6, 10**7, lambda n: {"session_id": "busy", "page": f"/{n % 7}"})
+    insert_events(
+        db, 300_000, 2 * 10**7, lambda n: {"session_id": "wide", "page": f"/product/{n:048}"}
+    )
+    before = stored_bytes(db)
+
+    ended = command("fix", "--database", db.name, "--scope", "all", "--apply")
+    assert (ended.code, ended.complaints) == (0, "")
+    after = stored_bytes(db)
+    # Its copy and its correction do not fit into one row of the journal.
+    assert after[wide["_id"]] == before[wide["_id"]]
+    assert after[large["_id"]] == before[large["_id"]]
+    assert db["sessions"].find_one({"_id": busy["_id"]}) == {
+        **busy,
+        "event_count": 10**6,
+        "pages": [f"/{n}" for n in range(7)],
+        "last_event_at": MORNING + timedelta(milliseconds=10**6 - 1),
+    }
+    told = command("verify", "--database", db.name, "--scope", "all").out
+    sizes = f"over 16 MB: rebuilt pages of {300_000 * (9 + 48 + 16)} bytes"
+    assert f"     malformed  wide  {sizes}\n" in told
+    assert "     pages_missing  large  " in told
+
+
+def insert_events(db: Database[Document], number: int, first: int, fields: Any) -> None:
+    """Events of Ann's a millisecond apart."""
+    for begin in range(0, number, 50_000):
+        db["events"].insert_many(
+            [
+                {
+                    "_id": made_at(MORNING, first + n),
+                    "timestamp": MORNING + timedelta(milliseconds=n),
+                    "user_id": ANN,
+                    **fields(n),
+                }
+                for n in range(begin, min(begin + 50_000, number))
+            ],
+            ordered=False,
+        )
+
+
+NAMES = """
+[collections]
+sessions = "web.sessions-2025"
+events = "web.events-2025 (raw)"
+journal = "repair.journal-1"
+runs = "repair.runs-1"
+
+[fields.sessions]
+session_id = "sid"
+user_id = "who.user"
+event_count = "stats.of-events.n"
+pages = "stats.pages"
+first_event_at = "from"
+last_event_at = "to"
+
+[fields.events]
+session_id = "meta.session"
+user_id = "meta.user"
+timestamp = "meta.at"
+page = "meta.page"
+"""
+
+
+def test_other_names_and_nested_ones(
+    db: Database[Document], command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "names.toml").write_text(NAMES)
+    where = ("--database", db.name, "--config", f"{tmp_path}/names.toml")
+    sessions, events = db["web.sessions-2025"], db["web.events-2025 (raw)"]
+    stats = {"kept": 1, "of-events": {"n": 0, "also": [1]}, "pages": []}
+    made = [
+        {"_id": made_at(MORNING, 1), "sid": "a.b", "stats": stats, "from": MORNING, "who": None},
+        {"_id": made_at(MORNING, 2), "sid": "$none", "stats": 5, "to": None},
+        {"_id": made_at(MORNING, 3), "sid": "array", "stats": [{"pages": []}]},
+    ]
+    sessions.insert_many(made)
+    for number, page in enumerate(["/home", "/cart", "/home"]):
+        meta = {"user": ANN, "at": minute(number), "page": page}
+        for name in ("a.b", "$none", "array"):
+            events.insert_one(
+                {"_id": made_at(MORNING, 10 + events.estimated_document_count())}
+                | {"meta": {"session": name, **meta}}
+            )
+    events.insert_one({"_id": made_at(MORNING, 99), "meta": [{"session": "a.b", "page": "/no"}]})
+
+    told = command("verify", *where)
+    assert told.code == 3
+    malformed = [line.strip() for line in told.out.splitlines() if " is inside " in line]
+    sessions_odd = [
+        f"1 of web.sessions-2025: {field} is inside {kind}, as in {made_at(MORNING, number)}"
+        for field in ("event_count", "pages")
+        for kind, number in (("array", 3), ("int", 2))
+    ]
+    assert malformed == sessions_odd + [
+        f"1 of web.events-2025 (raw): {field} is inside array, as in {made_at(MORNING, 99)}"
+        for field in ("page", "session_id", "timestamp", "user_id")
+    ]
+    before = stored_bytes(db, "web.sessions-2025")
+    fixed = command("fix", *where, "--apply")
+    assert (fixed.code, fixed.complaints) == (0, "")
+    after = {it["_id"]: it for it in sessions.find()}
+    repaired = {
+        "_id": made[0]["_id"],
+        "sid": "a.b",
+        "stats": {"kept": 1, "of-events": {"n": 3, "also": [1]}, "pages": ["/home", "/cart"]},
+        "from": MORNING,
+        "who": {"user": ANN},
+        "to": minute(2),
+    }
+    assert after[made[0]["_id"]] == repaired
+    for left_alone in made[1:]:
+        raw = stored_bytes(db, "web.sessions-2025")[left_alone["_id"]]
+        assert raw == before[left_alone["_id"]]
+    assert set(db.list_collection_names()) == {
+        "web.sessions-2025",
+        "web.events-2025 (raw)",
+        "repair.journal-1",
+        "repair.runs-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("view", {"viewOn": "real", "pipeline": []}),
+        ("timeseries", {"timeseries": {"timeField": "timestamp"}}),
+    ],
+)
+@pytest.mark.parametrize("name", ["sessions", "events"])
+def test_views_and_time_series_are_refused_in_a_line(
+    db: Database[Document], command: Command, kind: str, options: Document, name: str
+) -> None:
+    for it in {"sessions", "events", "real"} - {name}:
+        db.create_collection(it)
+    db.create_collection(name, **options)
+    before = fingerprint(db)
+    for verb in (("verify",), ("fix",)):
+        ended = command(*verb, "--database", db.name)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == (
+            f"{verb[0]}: {db.name}.{name} is a {kind}, whose rows cannot be counted and split by "
+            "_id. Name the collection behind it.\n"
+        )
+    assert fingerprint(db) == before
+
+
+def test_capped_events_are_read_and_capped_sessions_are_only_verified(
+    db: Database[Document], command: Command
+) -> None:
+    db.create_collection("events", capped=True, size=MB)
+    shop = Shop(db)
+    session = shop.session("one")
+    shop.events("one", {0: "/home", 1: "/cart"})
+    assert command("fix", "--database", db.name, "--apply").code == 0
+    filled = db["sessions"].find_one({"_id": session["_id"]})
+    assert filled is not None
+    assert filled["pages"] == ["/home", "/cart"]
+
+    db.drop_collection("sessions")
+    db.create_collection("sessions", capped=True, size=MB)
+    shop.session("one")
+    before = stored_bytes(db)
+    assert command("verify", "--database", db.name).code == 3
+    for verb in (("fix", "--apply"), ("fix", "--plan")):
+        ended = command(*verb, "--database", db.name)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == (
+            f"fix: {db.name}.sessions is a capped collection, whose documents cannot grow. Copy it "
+            "into another one to repair it; verify works on it.\n"
+        )
+    assert stored_bytes(db) == before
+    assert db[RUNS].count_documents({"verb": {"$exists": True}}) == 1
+
+
+def instants_shop(db: Database[Document]) -> None:
+    """A session for every two of the instants, empty or a millisecond off, with two events."""
+    numbers = iter(range(1, 10**6))
+    for first in INSTANTS:
+        for last in INSTANTS:
+            if first >= last:
+                continue
+            name = f"{first:%Y-%m-%dT%H:%M:%S.%f}/{last:%Y-%m-%dT%H:%M:%S.%f}"
+            session = {"_id": made_at(MORNING, next(numbers)), "session_id": name}
+            off = {
+                "first_event_at": first,
+                "last_event_at": first,
+                "event_count": 2,
+                "pages": ["/"],
+            }
+            db["sessions"].insert_one({**session, **(off if last > MORNING else {})})
+            for moment in (last, first):
+                event = {"_id": made_at(MORNING, next(numbers)), "session_id": name}
+                db["events"].insert_one({**event, "timestamp": moment, "page": "/", "user_id": ANN})
+
+
+def test_the_time_zones_of_the_machine_the_jvm_and_the_server_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zones = ("Asia/Ho_Chi_Minh", "America/New_York")
+    documents: list[dict[bytes, bytes]] = []
+    reports: list[Any] = []
+    for machine, jvm in (zones, zones[::-1]):
+        monkeypatch.setenv("TZ", machine)
+        file = tmp_path / f"{len(reports)}.json"
+        with EmbeddedMongod() as server, server.client() as client:
+            db = client["browsing"]
+            instants_shop(db)
+            foreseen = foresee(db)
+            options = ("--conf", f"spark.driver.extraJavaOptions=-Duser.timezone={jvm}")
+            ended = spark_submit(
+                *(*options, "fix", "--apply", "--scope", "all"),
+                *("--json", str(file), "--report", str(tmp_path / "report")),
+                uri=server.uri,
+            )
+            assert ended.code == 0, ended.err
+            left = {key_of(it["_id"]): bson.encode(it) for it in exact(db, "sessions")}
+        assert left == foreseen.documents
+        documents.append(left)
+        report = json.loads(file.read_text())
+        reports.append([report[part] for part in ("totals", "symptoms", "corrections")])
+    assert documents[0] == documents[1]
+    assert reports[0] == reports[1]
+    assert "0001-01-01T00:00:00.000Z" in json.dumps(reports[0])
