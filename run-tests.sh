@@ -29,7 +29,7 @@ step() {
   "${@:2}" || failed+=("$1")
 }
 code=()
-for folder in jobs demo tests benchmarks dags; do [[ ! -d $folder ]] || code+=("$folder"); done
+for folder in jobs demo docs tests benchmarks dags; do [[ ! -d $folder ]] || code+=("$folder"); done
 step shellcheck "$VENV/bin/shellcheck" spark-submit.sh setup/functions.sh run-tests.sh .ci/run
 step lint "$python" -m ruff check
 step format "$python" -m ruff format --check

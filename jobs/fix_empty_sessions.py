@@ -20,7 +20,7 @@ from session_repair.cli import (
     with_options,
 )
 from session_repair.connection import connected, require_rights, server_time
-from session_repair.datasets import write_datasets
+from session_repair.datasets import keep_findings, write_datasets
 from session_repair.errors import Exit, Refused
 from session_repair.plan import plan_run, survey_corrections
 from session_repair.runs import Run, new_run_id
@@ -37,19 +37,20 @@ def fix(settings: Settings, mode: str) -> Exit:
         if mode == DRY_RUN:
             flight = preflight(database, settings)
             found = survey_corrections(database, settings, flight, new_run_id(flight.now))
+            keep_findings(found, settings)
             report, lines = found.report, dry_run_report(found.report)
         else:
             require_rights(database, settings)
             run = Run.begin(database, settings, "fix", server_time(database))
             with working(run, settings) as (run, lease):
                 found = plan_run(database, settings, run)
+                keep_findings(found, settings)
                 report, lines = found.report, plan_report(found.report)
                 if mode == APPLY:
                     report = carry_out(database, settings, run, lease)
                     lines = fix_report(report)
         verdict = finish(report, lines, settings)
-        if settings.report:
-            write_datasets(found.corrected, report, settings)
+        write_datasets(found, report, settings)
         return verdict
 
 

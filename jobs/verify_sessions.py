@@ -17,7 +17,7 @@ from session_repair.cli import (
     with_options,
 )
 from session_repair.connection import connected
-from session_repair.datasets import write_datasets
+from session_repair.datasets import keep_findings, write_datasets
 from session_repair.errors import Exit
 from session_repair.runs import new_run_id
 from session_repair.settings import Settings
@@ -32,9 +32,9 @@ def verify(settings: Settings) -> Exit:
         flight = preflight(database, settings)
         spark = spark_session("session-repair verify", flight.documents)
         found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))
+        keep_findings(found, settings)
         verdict = finish(found.report, verification_report(found.report), settings)
-        if settings.report:
-            write_datasets(found.corrected, found.report, settings)
+        write_datasets(found, found.report, settings)
         return verdict
 
 

@@ -70,15 +70,15 @@ def apply_run(
     A batch that a lost connection broke off is repeated: each of its steps may run again.
     """
     done = run.read()["progress"]
-    counts, after = Counter(done["counts"]), done["after"]
+    counts, after, number = Counter(done["counts"]), done["after"], done.get("batches", 0)
     while batch := patiently(next_batch, target, run.run_id, after, pace.batch_size):
         patiently(pace.before_batch, run.run_id)
         began = time.monotonic()
-        outcomes = patiently(apply_batch, target, lease, batch, change)
+        outcomes = patiently(apply_batch, target, lease, batch, change, number)
         patiently(run.advance, after, batch[-1], outcomes)
         pace.after_batch(time.monotonic() - began)
         counts.update(outcomes)
-        after = batch[-1]
+        after, number = batch[-1], number + 1
         on_progress(sum(counts.values()))
     return counts
 
@@ -107,13 +107,17 @@ def next_batch(target: Target, run_id: str, after: str, size: int) -> list[str]:
     return [row["_id"] for row in rows]
 
 
-def apply_batch(target: Target, lease: Lease, batch: list[str], change: Change) -> Counter[str]:
+def apply_batch(
+    target: Target, lease: Lease, batch: list[str], change: Change, number: int
+) -> Counter[str]:
     """Capture, change, record; the number of rows by outcome."""
     lease.renew()
     run_split(target, batch, capture_stages(target))
     change.make(target, lease, batch)
     lease.renew()  # nothing was changed if the lease was lost: then no outcome may be written
-    target.journal.aggregate([{"$match": undecided(batch)}, *outcome_stages(target, change)])
+    target.journal.aggregate(
+        [{"$match": undecided(batch)}, *outcome_stages(target, change, number)]
+    )
     by_outcome = target.journal.aggregate(
         [{"$match": rows_of(batch)}, {"$group": {"_id": "$outcome", "rows": {"$sum": 1}}}]
     )
@@ -259,15 +263,23 @@ def leaves(tree: Document) -> list[str]:
     return [leaf for some in nested for leaf in some]
 
 
-def outcome_stages(target: Target, change: Change) -> list[Document]:
+def outcome_stages(target: Target, change: Change, number: int) -> list[Document]:
     """Compare each session with the plan's result, and write the outcome into the journal."""
     outcome = {"$switch": {"branches": change.outcomes(target), "default": CHANGED}}
     return [
         *found_session(target),
-        {"$project": {"outcome": outcome, "decided_at": "$$NOW"}},
+        {"$project": {"outcome": outcome, "decided_at": "$$NOW", "batch": {"$literal": number}}},
         merge_into(
             target.settings.journal,
-            [{"$set": {"outcome": "$$new.outcome", "decided_at": "$$new.decided_at"}}],
+            [
+                {
+                    "$set": {
+                        "outcome": "$$new.outcome",
+                        "decided_at": "$$new.decided_at",
+                        "batch": "$$new.batch",
+                    }
+                }
+            ],
         ),
     ]
 

@@ -7,82 +7,101 @@ from dataclasses import asdict
 from math import ceil
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from session_repair.connection import spark_uri
 from session_repair.envelope import readable, type_name
-from session_repair.errors import Refused
+from session_repair.folders import move, remove, touch
 from session_repair.journal import of_run
 from session_repair.report import Report
 from session_repair.schemas import (
     CORRECTION_ROWS,
     FINDING_ROWS,
     JOURNAL_OUTCOMES,
+    KEPT_ROWS,
     SCHEMA_VERSION,
     SUMMARY_ROWS,
 )
 from session_repair.settings import Settings
+from session_repair.survey import Survey
 
 ROWS_PER_FILE = 500_000
+STAGING = "_staging"  # readers pass over names that begin with an underscore
 
 
-def write_datasets(corrected: DataFrame, report: Report, settings: Settings) -> None:
-    """Write the three datasets of a run under ``--report``; no other run's files are touched."""
-    spark = corrected.sparkSession
+def keep_findings(found: Survey, settings: Settings) -> None:
+    """Put aside what the datasets of the run are made of, before a write can change the sessions.
+
+    Spark might compute a lost part of the frame again, and would then find healed sessions.
+    """
+    if settings.report:
+        rows = found.corrected.where(F.size("findings") > 0).select(*KEPT_ROWS.fieldNames())
+        rows.write.mode("overwrite").parquet(f"{staging(found.report, settings)}/kept")
+
+
+def write_datasets(found: Survey, report: Report, settings: Settings) -> None:
+    """Write the three datasets of a run under ``--report``; no other run's files are touched.
+
+    They are made in a folder that readers pass over, then moved one by one, the summary last: a
+    run without a summary is not complete. ``_SUCCESS`` beside the summary is the very last.
+    """
+    if not settings.report:
+        return
+    spark, aside = found.corrected.sparkSession, staging(report, settings)
+    kept = spark.read.schema(KEPT_ROWS).parquet(f"{aside}/kept")
     outcomes = read_outcomes(spark, report, settings)
-    findings, corrections = finding_rows(corrected, outcomes), correction_rows(corrected, outcomes)
-    found = sum(symptom.found for symptom in report.symptoms)
-    write(findings, "findings", report, settings, found)
-    write(corrections, "corrections", report, settings, report.totals.planned)
-    write(summary_rows(spark, report), "summary", report, settings, 1)
-
-
-def require_writable(spark: SparkSession, directory: str) -> None:
-    """Raise Refused unless a file can be made in the ``--report`` folder, which is made here."""
-    hadoop = spark.sparkContext._jvm.org.apache.hadoop  # type: ignore[union-attr]
-    folder, probe = hadoop.fs.Path(directory), hadoop.fs.Path(f"{directory}/_probe")
-    try:
-        files = folder.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-        files.mkdirs(folder)
-        files.create(probe).close()
-        files.delete(probe, False)
-    except Py4JJavaError as error:
-        cause = str(error.java_exception).partition("\n")[0]
-        raise Refused(f"--report {directory} cannot be written: {cause}") from None
-
-
-def write(rows: DataFrame, name: str, report: Report, settings: Settings, expected: int) -> None:
+    findings = sum(symptom.found for symptom in report.symptoms)
+    datasets = {
+        "findings": (finding_rows(kept, outcomes), findings),
+        "corrections": (correction_rows(kept, outcomes), report.totals.planned),
+        "summary": (summary_rows(spark, report), 1),
+    }
     partition = f"run_date={report.server_time:%Y-%m-%d}/run_id={report.run_id}"
+    for name, (rows, expected) in datasets.items():
+        write(rows, f"{aside}/{name}", expected)
+    for name in datasets:
+        move(spark, f"{aside}/{name}", f"{settings.report}/{name}/{partition}")
+    touch(spark, f"{settings.report}/summary/{partition}/_SUCCESS")
+    remove(spark, aside)
+
+
+def staging(report: Report, settings: Settings) -> str:
+    return f"{settings.report}/{STAGING}/{report.run_id}"
+
+
+def write(rows: DataFrame, folder: str, expected: int) -> None:
+    """Write rows with their version into few files; the mark of success is set at the end."""
     versioned = rows.withColumn("schema_version", F.lit(SCHEMA_VERSION))
     files = max(1, ceil(expected / ROWS_PER_FILE))
-    versioned.coalesce(files).write.parquet(f"{settings.report}/{name}/{partition}")
+    unmarked = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
+    versioned.coalesce(files).write.mode("overwrite").options(**unmarked).parquet(folder)
 
 
 def read_outcomes(spark: SparkSession, report: Report, settings: Settings) -> DataFrame:
     """One row per journal row of the run, shape JOURNAL_OUTCOMES; none without corrections."""
     if report.outcomes is None or report.outcomes.planned == 0:
         return rows_of([], spark, JOURNAL_OUTCOMES)
-    pipeline = [{"$match": of_run(report.run_id)}, {"$project": {"outcome": 1}}]
+    pipeline = [{"$match": of_run(report.run_id)}, {"$project": {"outcome": 1, "batch": 1}}]
     rows = (
         spark.read.format("mongodb")
         .option("connection.uri", spark_uri(settings))
         .option("database", settings.database)
         .option("collection", settings.journal)
         .option("aggregation.pipeline", json.dumps(pipeline))
-        .schema("_id string, outcome string")
+        .schema("_id string, outcome string, batch int")
         .load()
     )
     key = F.substring("_id", len(report.run_id) + 2, 2**31 - 1)
-    return rows.select(key.alias("session_key"), "outcome").select(*JOURNAL_OUTCOMES.fieldNames())
+    named = rows.select(key.alias("session_key"), "outcome", "batch")
+    return named.select(*JOURNAL_OUTCOMES.fieldNames())
 
 
-def finding_rows(corrected: DataFrame, outcomes: DataFrame) -> DataFrame:
+def finding_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
     """One row per session and symptom, shape FINDING_ROWS."""
     return (
-        corrected.select("session_key", "session_id", "started_at", F.inline("findings"))
+        kept.select("session_key", "session_id", "started_at", F.inline("findings"))
         .join(outcomes, "session_key", "left")
         .withColumn("outcome", F.when(F.col("action") == "correct", F.col("outcome")))
         .transform(with_readable_id)
@@ -90,10 +109,10 @@ def finding_rows(corrected: DataFrame, outcomes: DataFrame) -> DataFrame:
     )
 
 
-def correction_rows(corrected: DataFrame, outcomes: DataFrame) -> DataFrame:
+def correction_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
     """One row per planned document, old and new values typed, shape CORRECTION_ROWS."""
     return (
-        corrected.where("changes IS NOT NULL")
+        kept.where("changes IS NOT NULL")
         .join(outcomes, "session_key", "left")
         .withColumn("old", F.col("stored").withField("user", readable(F.col("stored.user"))))
         .withColumn("new", F.col("changes").withField("user", readable(F.col("changes.user"))))

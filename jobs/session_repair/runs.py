@@ -111,7 +111,7 @@ class Run:
             planned=planned,
             digest=digest,
             report=asdict(report),
-            progress={"after": "", "counts": {}},
+            progress={"after": "", "batches": 0, "counts": {}},
             error=None,
         )
 
@@ -122,7 +122,7 @@ class Run:
             {**self.mine(), "progress.after": after},
             {
                 "$set": {"progress.after": upto, "state": APPLYING},
-                "$inc": increments,
+                "$inc": {**increments, "progress.batches": 1},
                 "$currentDate": {"updated_at": True},
             },
         )

@@ -159,7 +159,14 @@ JOURNAL_ROWS = StructType(
     ]
 )
 
-SCHEMA_VERSION = 1  # rises when a column is added; columns are only ever added
+SCHEMA_VERSION = 2  # rises when a column is added; columns are only ever added
+
+KEPT_ROWS = StructType(
+    [
+        CORRECTED[name]
+        for name in ("session_key", "session_id", "started_at", "stored", "changes", "findings")
+    ]
+)
 
 SESSION_IDENTITY = [
     column("session", StringType(), "_id of the session: hex digits of an ObjectId, else JSON"),
@@ -185,6 +192,7 @@ CORRECTION_ROWS = StructType(
             "as planned on",
         ),
         column("new", CHANGES, "the fields written; null for those left alone"),
+        column("batch", IntegerType(), "number of the batch, from 0; null before it was decided"),
         column("outcome", StringType(), "applied, skipped_changed, skipped_gone, failed or null"),
     ]
 )
@@ -202,5 +210,6 @@ JOURNAL_OUTCOMES = StructType(
     [
         column("session_key", StringType(), "_id of the document"),
         column("outcome", StringType(), "what became of the correction; null before it is known"),
+        column("batch", IntegerType(), "number of the batch that decided it"),
     ]
 )

@@ -15,9 +15,9 @@ from session_repair.census import Census, require_all_rows, take_census
 from session_repair.confirm import confirm
 from session_repair.connection import server_time
 from session_repair.correct import correct
-from session_repair.datasets import require_writable
 from session_repair.diagnose import CLOCK_ERROR, diagnose
 from session_repair.errors import Refused
+from session_repair.folders import require_writable
 from session_repair.pace import replication_lag
 from session_repair.read import read_events, read_sessions
 from session_repair.rebuild import rebuild
