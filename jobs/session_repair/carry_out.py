@@ -46,7 +46,7 @@ def working(run: Run, settings: Settings) -> Iterator[tuple[Run, Lease]]:
 
 def carry_out(database: Database[Document], settings: Settings, run: Run, lease: Lease) -> Report:
     """Apply what has no outcome yet, then read back what the database says."""
-    target, pace = Target(database, settings), Pace(database, settings)
+    target, pace = Target(database, settings), Pace(database, settings, lease.taken)
     document = run.read()
     planned, change = document["planned"], CHANGES[document["verb"]]
     with progress_of(planned) as on_progress, pace.interruptible():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -34,6 +35,7 @@ class Lease:
     collection: Collection[Document]
     run_id: str
     token: int
+    taken: float = field(default_factory=time.monotonic, compare=False)  # by this process's clock
 
     @staticmethod
     def take(collection: Collection[Document], run_id: str, break_lease: bool) -> Lease:

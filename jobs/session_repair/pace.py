@@ -45,13 +45,12 @@ class Pace:
 
     database: Database[Document]
     settings: Settings
+    started: float  # of the run's work, planning included, by time.monotonic
     batch_size: int = field(init=False)
-    started: float = field(init=False)
     is_interrupted: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.batch_size = self.settings.batch_size
-        self.started = time.monotonic()
 
     def before_batch(self, run_id: str) -> None:
         """Wait while the replicas lag; raise when the run has to stop."""

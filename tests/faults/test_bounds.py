@@ -102,8 +102,9 @@ def test_the_pause_file_stops_the_run_between_two_batches(
 def test_the_time_limit_stops_the_run_between_two_batches(
     verbs: Verbs, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
-    with held(db.client, "aggregate", seconds=0.4, on=on_journal(db)):
-        assert verbs("apply", plan, "--batch-size", "20", "--max-time", "1s") == 5
+    # Two of these commands check the plan, four make up a batch.
+    with held(db.client, "aggregate", seconds=0.8, on=on_journal(db)):
+        assert verbs("apply", plan, "--batch-size", "20", "--max-time", "3s") == 5
     assert outcomes(db) == {"applied": 20, "none": BROKEN - 20}
     assert last_run(db)["progress"]["counts"] == {"applied": 20}
     assert verbs("resume", plan) == 0
