@@ -139,7 +139,7 @@ def odd_id(number: int) -> Any:
         number + 0.5,
         f"{HOSTILE[number % len(HOSTILE)]}{number}",
         Binary(uuid.UUID(int=number).bytes, 4),
-        {"shop": HOSTILE[number % len(HOSTILE)], "n": f"{number:04}"},
+        {"n": f"{number:04}", "shop": HOSTILE[number % len(HOSTILE)]},  # in the order of its JSON
         datetime(2025, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=number),
     ]
     return kinds[number % len(kinds)]

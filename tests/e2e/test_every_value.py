@@ -43,12 +43,15 @@ def bytes_of(db: Database[Document]) -> dict[bytes, bytes]:
 
 
 def assert_same(actual: dict[bytes, bytes], expected: dict[bytes, bytes]) -> None:
-    """The same documents to the byte; those that differ are shown as values."""
+    """The same documents to the byte; the fields that differ are shown."""
     assert actual.keys() == expected.keys()
-    differing = [key for key in expected if actual[key] != expected[key]]
-    assert [
-        (bson.decode(actual[it], EXACT), bson.decode(expected[it], EXACT)) for it in differing
-    ] == []
+    differing = []
+    for key in expected:
+        if actual[key] != expected[key]:
+            is_, should = bson.decode(actual[key], EXACT), bson.decode(expected[key], EXACT)
+            names = [it for it in {**is_, **should} if is_.get(it) != should.get(it)]
+            differing.append([(it, is_.get(it), should.get(it)) for it in names])
+    assert differing == []
 
 
 def findings_in(report: Path) -> list[Document]:
