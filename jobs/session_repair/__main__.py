@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from session_repair.apply import Target
 from session_repair.carry_out import (
     carry_out,
     require_fresh_plan,
@@ -30,6 +29,7 @@ from session_repair.cli import (
 from session_repair.connection import connected, require_rights
 from session_repair.errors import Exit
 from session_repair.runs import UNDONE, Run, list_runs
+from session_repair.target import Target
 from session_repair.text import fix_report, runs_table, undo_report
 from session_repair.undo import survey_undo, undo_run
 

@@ -13,15 +13,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pymongo.database import Database
 from pymongo.errors import ConnectionFailure, OperationFailure
 
+from session_repair.compare import (
+    is_as_planned,
+    is_missing,
+    is_result,
+    is_untouched,
+    with_new_fields,
+)
 from session_repair.connection import first_line
-from session_repair.journal import STORED_NAMES, of_run
+from session_repair.journal import of_run
 from session_repair.lease import Lease
 from session_repair.pace import Pace
 from session_repair.runs import Run
-from session_repair.settings import Settings
+from session_repair.target import Target
 
 Document = dict[str, Any]
 Progress = Callable[[int], None]
@@ -37,21 +43,6 @@ ONE_DOCUMENT_CODES = frozenset({2, 14, 121, 10334, 11000, 16493, 17280, 17419, 1
 
 APPLIED, CHANGED, GONE, FAILED = "applied", "skipped_changed", "skipped_gone", "failed"
 OUTCOMES = (APPLIED, CHANGED, GONE, FAILED)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a run reads its plan and writes its corrections."""
-
-    database: Database[Document]
-    settings: Settings
-
-    @property
-    def journal(self) -> Any:
-        return self.database[self.settings.journal]
-
-    def path(self, name: str) -> str:
-        return self.settings.session_fields[name]
 
 
 @dataclass(frozen=True)
@@ -220,49 +211,6 @@ def merge_into(collection: str, when_matched: list[Document]) -> Document:
     }
 
 
-def is_as_planned(target: Target, row: str) -> Document:
-    """The document is the one that was kept, and its fields are what the plan observed."""
-    same_document = {"$eq": ["$$ROOT", f"{row}.before"]}
-    return {"$and": [same_document, *same_as_observed(target, "$$ROOT", f"{row}.plan")]}
-
-
-def same_as_observed(target: Target, document: str, plan: str) -> list[Document]:
-    """The document's fields are what the plan observed: absent, null or of the same value."""
-    return [
-        {"$eq": [f"{document}.{target.path(name)}", f"{plan}.observed.{name}"]}
-        for name in STORED_NAMES.values()
-    ]
-
-
-def with_new_fields(target: Target, document: str, row: str) -> Document:
-    """The document with the row's planned fields in place, nested ones inside their parents."""
-    tree: Document = {}
-    for name in STORED_NAMES.values():
-        *parents, leaf = target.path(name).split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = f"{row}.plan.new.{name}"
-    return merged_tree(tree, document)
-
-
-def merged_tree(tree: Document, document: str) -> Document:
-    fields: Document = {}
-    for key, new in tree.items():
-        path = f"{document}.{key}"
-        if isinstance(new, dict):  # a parent is only made for a field that is written
-            untouched = {"$and": [is_missing(leaf) for leaf in leaves(new)]}
-            fields[key] = {"$cond": [untouched, path, merged_tree(new, path)]}
-        else:
-            fields[key] = {"$cond": [is_missing(new), path, new]}
-    return {"$mergeObjects": [document, fields]}
-
-
-def leaves(tree: Document) -> list[str]:
-    nested = [leaves(it) if isinstance(it, dict) else [it] for it in tree.values()]
-    return [leaf for some in nested for leaf in some]
-
-
 def outcome_stages(target: Target, change: Change, number: int) -> list[Document]:
     """Compare each session with the plan's result, and write the outcome into the journal."""
     outcome = {"$switch": {"branches": change.outcomes(target), "default": CHANGED}}
@@ -294,30 +242,6 @@ def correction_outcomes(target: Target) -> list[Document]:
 
 def has_error() -> Document:
     return {"$not": is_missing("$error")}
-
-
-def is_missing(path: str) -> Document:
-    return {"$eq": [{"$type": path}, "missing"]}
-
-
-def is_untouched(target: Target) -> Document:
-    """The session found could have been changed and was not."""
-    same_document = {"$eq": ["$found", "$before"]}
-    return {"$and": [same_document, *same_as_observed(target, "$found", "$plan")]}
-
-
-def is_result(target: Target) -> Document:
-    """There is a session, and every planned field of it has its planned value."""
-    planned = [
-        {
-            "$or": [
-                is_missing(f"$plan.new.{name}"),
-                {"$eq": [f"$found.{target.path(name)}", f"$plan.new.{name}"]},
-            ]
-        }
-        for name in STORED_NAMES.values()
-    ]
-    return {"$and": [{"$not": is_missing("$found")}, *planned]}
 
 
 def read_back(target: Target, run_id: str, change: Change) -> Counter[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from pymongo.database import Database
 
-from session_repair.apply import CORRECTION, Target, apply_run
+from session_repair.apply import CORRECTION, apply_run
 from session_repair.connection import clear_errors, server_time
 from session_repair.delete import DELETION
 from session_repair.errors import Refused
@@ -22,6 +22,7 @@ from session_repair.progress import progress_of
 from session_repair.report import DELETE_ORPHANS, Report
 from session_repair.runs import DONE, PLANNED, Run, planned_report, recorded_errors
 from session_repair.settings import Settings, format_duration, revived, semantics
+from session_repair.target import Target
 from session_repair.verify import balanced_outcomes, verify_sessions
 
 Document = dict[str, Any]

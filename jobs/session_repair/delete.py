@@ -17,16 +17,10 @@ from pymongo import DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError
 
-from session_repair.apply import (
-    APPLIED,
-    GONE,
-    Change,
-    Target,
-    is_missing,
-    same_as_observed,
-    undecided,
-)
+from session_repair.apply import APPLIED, GONE, Change, undecided
+from session_repair.compare import is_missing, same_as_observed
 from session_repair.lease import Lease
+from session_repair.target import Target
 
 Document = dict[str, Any]
 

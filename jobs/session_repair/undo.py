@@ -8,19 +8,17 @@ from typing import Any
 
 from session_repair.apply import (
     APPLIED,
-    Target,
     found_session,
-    is_missing,
-    is_result,
     merge_into,
     patiently,
     rows_of,
     while_held,
-    with_new_fields,
 )
+from session_repair.compare import is_missing, is_result, with_new_fields
 from session_repair.delete import insert_absent, kept_rows
 from session_repair.journal import of_run
 from session_repair.lease import Lease
+from session_repair.target import Target
 
 Document = dict[str, Any]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from session_repair.apply import OUTCOMES, Change, Target, outcome_counts, read_back
+from session_repair.apply import OUTCOMES, Change, outcome_counts, read_back
 from session_repair.errors import RepairError
 from session_repair.report import Outcomes, Verification
+from session_repair.target import Target
 
 Document = dict[str, Any]
 

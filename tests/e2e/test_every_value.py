@@ -46,9 +46,9 @@ def assert_same(actual: dict[bytes, bytes], expected: dict[bytes, bytes]) -> Non
     """The same documents to the byte; the fields that differ are shown."""
     assert actual.keys() == expected.keys()
     differing = []
-    for key in expected:
-        if actual[key] != expected[key]:
-            is_, should = bson.decode(actual[key], EXACT), bson.decode(expected[key], EXACT)
+    for key, raw in expected.items():
+        if actual[key] != raw:
+            is_, should = bson.decode(actual[key], EXACT), bson.decode(raw, EXACT)
             names = [it for it in {**is_, **should} if is_.get(it) != should.get(it)]
             differing.append([(it, is_.get(it), should.get(it)) for it in names])
     assert differing == []
