@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import bson
 import pytest
 from pymongo.database import Database
-from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
 from tests.e2e.anything import INSTANTS, odd_id
@@ -33,37 +31,22 @@ from tests.e2e.world import (
 MB = 1024 * 1024
 
 
-@pytest.fixture
-def small_partitions(spark: SparkSession) -> Iterator[None]:
-    """Partitions of one megabyte, the smallest that the connector makes."""
-    size = "spark.mongodb.read.partitioner.options.partition.size"
-    spark.conf.set(size, "1")
-    yield
-    spark.conf.unset(size)
-
-
 def exact(db: Database[Document], name: str) -> list[Document]:
     return list(db.get_collection(name, EXACT).find().sort("_id"))
 
 
 def test_no_row_is_lost_where_ids_of_many_types_fill_several_partitions(
-    db: Database[Document], command: Command, small_partitions: None
+    db: Database[Document], command: Command
 ) -> None:
     """Bounds of one type hide documents of another: the connector loses those without an error."""
-    filler = "x" * 2_000
-    for number in range(4_000):
-        session = {"_id": odd_id(number), "session_id": f"s{number}", "pages": [], "filler": filler}
-        db["sessions"].insert_one(session)
+    filler = "x" * 40_000  # 4,000 of these fill more than two partitions of 64 MB
+    numbers = range(4_000)
+    db["sessions"].insert_many(
+        {"_id": odd_id(n), "session_id": f"s{n}", "pages": [], "filler": filler} for n in numbers
+    )
+    fields = {"timestamp": MORNING, "user_id": ANN}
     db["events"].insert_many(
-        {
-            "_id": odd_id(number),
-            "session_id": f"s{number}",
-            "timestamp": MORNING,
-            "page": f"/{number}",
-            "user_id": ANN,
-            "filler": filler,
-        }
-        for number in range(4_000)
+        {"_id": odd_id(n), "session_id": f"s{n}", "page": f"/{n}", **fields} for n in numbers
     )
     foreseen = foresee(db)
     assert command("fix", "--database", db.name, "--apply").code == 0
