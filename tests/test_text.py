@@ -12,6 +12,7 @@ import pytest
 from session_repair.report import (
     Correction,
     FieldChange,
+    OddType,
     Outcomes,
     Report,
     Sample,
@@ -22,6 +23,9 @@ from session_repair.report import (
 from session_repair.symptoms import CODES
 from session_repair.text import (
     BLOCKS,
+    LINE,
+    deletion_heading,
+    deletion_plan,
     dry_run_report,
     fix_heading,
     fix_report,
@@ -153,6 +157,46 @@ def test_a_block_sums_up_its_symptoms_and_names_each_sample() -> None:
         "     user_conflict  s2  u → none  why",
     ]
     assert block(shown, "Malformed")[2] == "     malformed  k3  pages: int"
+
+
+def test_odd_types_are_counted_with_a_few_of_their_documents() -> None:
+    odd = OddType("events", "page", "int", 7, ("k1", "k\x1b2", "k3", "k4"))
+    shown = text(verification_report(report(Symptoms("malformed", 1, 0, 0, ()), malformed=(odd,))))
+    assert block(shown, "Malformed")[2:] == ["     7 of events: page is int, as in k1, k\\x1b2, k3"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "heading", "found", "left"),
+    [
+        (
+            {},
+            "orphan_session",
+            "Delete Orphan Sessions",
+            "Found 5 orphan sessions (no events)",
+            "ℹ️  3 are too young or in flight",
+        ),
+        (
+            {"duplicates": True},
+            "duplicate_session",
+            "Delete Empty Copies",
+            "Found 5 documents that repeat a session_id",
+            "ℹ️  3 are not empty, too young, in flight or malformed",
+        ),
+    ],
+)
+def test_a_deletion_says_what_it_would_delete_and_why_not_the_rest(
+    settings: dict[str, bool], code: str, heading: str, found: str, left: str
+) -> None:
+    some = (Sample("s1", "k1", None, None, None), Sample("s\u202e2", "k2", None, None, None))
+    made = report(Symptoms(code, 5, 0, 0, some), totals={"planned": 2}, verb="delete-orphans")
+    made = replace(made, settings=settings)
+    assert list(deletion_heading(made))[1:4] == [heading, LINE, found]
+    assert list(deletion_plan(made)) == [
+        "Would delete 2 sessions. This was a dry run: nothing was written.",
+        "  s1",
+        "  s\\u202e2",
+        left,
+    ]
 
 
 def test_a_long_value_is_cut() -> None:
