@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from session_repair.blocks import BLOCKS
 from session_repair.report import (
     Correction,
     FieldChange,
@@ -22,7 +23,6 @@ from session_repair.report import (
 )
 from session_repair.symptoms import CODES
 from session_repair.text import (
-    BLOCKS,
     LINE,
     deletion_heading,
     deletion_plan,

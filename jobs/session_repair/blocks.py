@@ -1,0 +1,97 @@
+"""Blocks: the numbered checks of the Session Verification Report, and what each of them says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Block:
+    """One numbered check: its heading, its count line, the symptoms it sums up."""
+
+    heading: str
+    counted: str
+    codes: tuple[str, ...]
+    wrong: str
+    right: str
+
+
+BLOCKS = (
+    Block(
+        "Empty Pages",
+        "Sessions with empty pages",
+        ("empty_pages",),
+        "sessions need page data",
+        "No session lacks page data that its events have",
+    ),
+    Block(
+        "Zero Events",
+        "Sessions with 0 events",
+        ("zero_events",),
+        "sessions report 0 events although events exist",
+        "No session reports 0 events although events exist",
+    ),
+    Block(
+        "Event Counts",
+        "Sessions whose count differs from their events",
+        ("count_mismatch",),
+        "sessions count other than their events",
+        "Every other count matches the events",
+    ),
+    Block(
+        "Pages",
+        "Sessions whose pages differ from their events",
+        ("pages_missing", "pages_extra"),
+        "differences between pages and events",
+        "Every other list of pages matches the events",
+    ),
+    Block(
+        "Timestamps",
+        "First and last dates that differ from the events",
+        ("first_event_mismatch", "last_event_mismatch"),
+        "dates differ from the events",
+        "First and last dates match the events",
+    ),
+    Block(
+        "Users",
+        "Sessions whose user differs from their events",
+        ("user_mismatch", "user_conflict"),
+        "sessions disagree with their events, or their events with each other",
+        "Every session names the user of its events",
+    ),
+    Block(
+        "Duplicates",
+        "Documents that repeat a session_id",
+        ("duplicate_session",),
+        "documents repeat the session_id of another",
+        "No session_id is repeated",
+    ),
+    Block(
+        "Orphan Sessions",
+        "Empty sessions without any event",
+        ("orphan_session",),
+        "orphan sessions (created but no events)",
+        "No empty session is without events",
+    ),
+    Block(
+        "Orphan Events",
+        "Session ids that only events name",
+        ("orphan_events",),
+        "session ids have events but no session",
+        "Every event belongs to a session",
+    ),
+    Block(
+        "Phantom Sessions",
+        "Filled sessions without any event",
+        ("phantom_session",),
+        "filled sessions have no event (archived?); they are never emptied",
+        "Every filled session has events",
+    ),
+    Block(
+        "Malformed",
+        "Sessions with a field of a wrong type, or such events",
+        ("malformed",),
+        "sessions are left alone because of a wrong type",
+        "No field has a wrong type",
+    ),
+)
