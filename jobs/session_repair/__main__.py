@@ -17,17 +17,18 @@ from session_repair.carry_out import (
 )
 from session_repair.cli import (
     CONNECTION,
-    JSON,
+    ENDING,
     WRITING,
     Duration,
-    finish,
     run_command,
     settings_from,
     show,
     with_options,
+    with_told_ending,
 )
 from session_repair.connection import connected, require_rights
 from session_repair.errors import Exit
+from session_repair.report import Report
 from session_repair.runs import UNDONE, Run, list_runs
 from session_repair.target import Target
 from session_repair.text import fix_report, runs_table, undo_report
@@ -41,9 +42,10 @@ def commands() -> None:
 
 @commands.command("apply")
 @click.argument("run_id", metavar="RUN")
-@with_options(CONNECTION, JSON, WRITING)
+@with_options(CONNECTION, ENDING, WRITING)
 @click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
-def apply(run_id: str, **options: Any) -> Exit:
+@with_told_ending
+def apply(run_id: str, **options: Any) -> Report:
     """Carry out a planned run, that plan and no other."""
     settings = settings_from(**options)
     with connected(settings) as database:
@@ -54,7 +56,8 @@ def apply(run_id: str, **options: Any) -> Exit:
         with working(run, settings) as (run, lease):
             require_intact_plan(database, settings, run)
             report = carry_out(database, settings, run, lease)
-    return finish(report, fix_report(report), settings)
+    show(fix_report(report))
+    return report
 
 
 @commands.command("undo")
