@@ -111,7 +111,14 @@ def require_writable(option: str, path: str | None) -> None:
     """Raise Refused unless a file can be made in the folder of the path."""
     if path is None:
         return
-    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
+    probe = temporary_of(path)
+    try:
+        probe.touch()
+        probe.unlink()
+        is_writable = not Path(path).is_dir()
+    except OSError:
+        is_writable = False
+    if not is_writable:
         raise Refused(f"{option} {path}: its folder cannot be written. Name a writable file.")
 
 
@@ -126,9 +133,13 @@ def require_metrics() -> None:
         ) from None
 
 
+def temporary_of(path: str | Path) -> Path:
+    return Path(f"{path}.{os.getpid()}.tmp")
+
+
 def write_file(option: str, path: str | Path, text: str, mode: int | None = None) -> None:
     """Write the text; a reader sees the old file or the new one, never a part."""
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     try:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         if mode is not None:
