@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
 from session_repair.report import Outcomes, Report, Symptoms, Totals, Verification
@@ -66,24 +67,26 @@ def serving(uri: str, *options: str) -> Iterator[int]:
         assert code == 0, code
 
 
-def a_good_run(client: MongoClient[Document]) -> None:
-    """A run document that says that all is well."""
-    settings = Settings(uri="")
-    database = client[settings.database]
+def a_good_run(database: Database[Document], orphans: int = 0) -> str:
+    """The id of a run of `fix`, ended now, that left nothing but orphans."""
     now = datetime.now(timezone.utc)
+    run = Run.begin(database, Settings(uri=""), "fix", now).held_by(1)
+    nothing = dict.fromkeys((item.name for item in fields(Verification)), 0)
     report = Report(
         verb="fix",
-        run_id="",
+        run_id=run.run_id,
         server_time=now,
         settings={},
         totals=Totals(*[0] * len(fields(Totals))),
-        symptoms=tuple(Symptoms(code, 0, 0, 0, ()) for code in CODES),
+        symptoms=tuple(
+            Symptoms(code, orphans if code == "orphan_session" else 0, 0, 0, ()) for code in CODES
+        ),
         corrections=(),
         outcomes=Outcomes(0, 0, 0, 0, 0),
-        verification=Verification(*[0] * len(fields(Verification))),
+        verification=Verification(**{**nothing, "empty_remaining": orphans}),
     )
-    run = Run.begin(database, settings, "fix", now).held_by(1)
     run.end(DONE, report)
+    return run.run_id
 
 
 async def ask(port: int, began: float) -> Reply:
@@ -122,7 +125,7 @@ def operations(client: MongoClient[Document]) -> int:
 async def main(seconds: float, rate: int) -> None:
     with EmbeddedMongod() as server:
         with server.client() as client:
-            a_good_run(client)
+            a_good_run(client["browsing"])
             profiled(client)
         with serving(server.uri) as port:
             began = time.monotonic()

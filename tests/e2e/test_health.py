@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from benchmarks.health_load import load, serving
+from benchmarks.health_load import a_good_run, load, serving
 from demo.member import free_port
 from demo.server import EmbeddedMongod
 from session_repair.health import json_schema
@@ -278,10 +278,9 @@ def until(status: int, port: int, seconds: float) -> Response:
 
 
 @pytest.fixture(scope="module")
-def fixed_db(module_db: Database[Document], command: Command) -> Database[Document]:
-    """A database that is in order since a moment ago."""
-    fill(module_db)
-    assert command("fix", "--database", module_db.name, "--apply").code == 0
+def fixed_db(module_db: Database[Document]) -> Database[Document]:
+    """A database that is in order since a moment ago, but for an orphan."""
+    a_good_run(module_db, orphans=1)
     return module_db
 
 
@@ -347,9 +346,9 @@ def test_before_any_run_it_is_503_and_the_page_says_so(
         assert (page.status, "No run exists yet." in page.text) == (200, True)
 
 
-def test_degraded_is_503(db: Database[Document], mongo_uri: str, command: Command) -> None:
-    fill(db)
-    assert command("fix", "--database", db.name, "--plan").code == 3
+def test_degraded_is_503(db: Database[Document], mongo_uri: str) -> None:
+    a_good_run(db)
+    db[RUNS].update_one({"verb": "fix"}, {"$set": {"report.totals.planned": 5}})
     with serving(mongo_uri, "--database", db.name) as port:
         response = ask(port)
     assert (response.status, response.answer["status"]) == (503, "degraded")
@@ -427,19 +426,14 @@ def test_an_answer_is_kept_for_the_time_asked_for(db: Database[Document], mongo_
 def own_mongod() -> Iterator[EmbeddedMongod]:
     """A server that may be stopped; one good run stands in it."""
     with EmbeddedMongod() as server:
+        with server.client() as client:
+            a_good_run(client["browsing"])
         yield server
 
 
-def copy_of_runs(source: Database[Document], target: EmbeddedMongod) -> None:
-    with target.client() as client:
-        client["browsing"][RUNS].drop()
-        client["browsing"][RUNS].insert_many(source[RUNS].find())
-
-
 def test_mongodb_may_go_and_come_back_and_no_stale_answer_is_ok(
-    fixed_db: Database[Document], own_mongod: EmbeddedMongod
+    own_mongod: EmbeddedMongod,
 ) -> None:
-    copy_of_runs(fixed_db, own_mongod)
     member = own_mongod.members[0]
     with serving(own_mongod.uri, "--cache", "1h") as port:
         assert ask(port).status == 200
@@ -464,9 +458,8 @@ def test_mongodb_may_go_and_come_back_and_no_stale_answer_is_ok(
 
 
 def test_it_starts_without_mongodb_and_finds_it_later(
-    fixed_db: Database[Document], own_mongod: EmbeddedMongod
+    own_mongod: EmbeddedMongod,
 ) -> None:
-    copy_of_runs(fixed_db, own_mongod)
     own_mongod.members[0].kill()
     with serving(own_mongod.uri) as port:
         response = ask(port)
