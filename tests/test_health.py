@@ -122,6 +122,11 @@ def test_each_count_is_that_of_the_run_that_ended_last_not_of_the_one_that_began
     assert counts(newer, resumed)["empty"] == (1, 1)
 
 
+def test_deleted_copies_are_no_orphans() -> None:
+    copies = run("r2", DAY, verb="delete-orphans", settings={"duplicates": True})
+    assert counts(copies)["orphan"] == (8, 25)
+
+
 @pytest.mark.parametrize("name", ["session_ids", "since", "until"])
 def test_a_run_over_a_part_counts_nothing_but_the_empty_sessions(name: str) -> None:
     part = run("r2", HOUR, settings={name: ["x"]})

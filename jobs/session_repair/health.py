@@ -33,7 +33,7 @@ LATEST_RUNS = 20  # documents to look at: those that failed have counted nothing
 SEEN = (  # of a run document; the report holds samples too, which nobody asks for here
     *("verb", "state", "verdict", "error", "undo", "progress.counts"),
     *("started_at", "updated_at", "ended_at"),
-    *("settings.session_ids", "settings.since", "settings.until"),
+    *("settings.session_ids", "settings.since", "settings.until", "settings.duplicates"),
     *("report.server_time", "report.totals", "report.outcomes", "report.verification"),
     *("report.symptoms.code", "report.symptoms.found"),
 )
@@ -241,8 +241,9 @@ def counted_by(document: Document) -> dict[str, list[tuple[datetime, int]]]:
         return counts
     counts["empty"].append((began, totals["potentially_empty"]))
     if document["verb"] == DELETE_ORPHANS:
-        deleted = outcomes["applied"] if is_done else 0
-        moment = ended if is_done else began
+        of_orphans = is_done and not document["settings"].get("duplicates")
+        deleted = outcomes["applied"] if of_orphans else 0
+        moment = ended if of_orphans else began
         counts["orphan"].append((moment, found["orphan_session"] - deleted))
         return counts
     counts["orphan"].append((began, found["orphan_session"]))
