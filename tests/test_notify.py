@@ -108,6 +108,30 @@ def test_the_first_run_is_told_unless_it_is_clean(hook: Hook, tmp_path: Path) ->
     assert hook.texts == ["session-repair verify on shop: MongoDB cannot be reached (exit 75)."]
 
 
+def test_refused_settings_are_told_once_and_so_is_what_follows(hook: Hook, state: Path) -> None:
+    tell = Notifier(hook.url, str(state))
+    for _ in range(2):
+        tell(ending(Exit.CLEAN))
+        for _ in range(2):
+            tell(replace(ending(Exit.REFUSED), settings=None))
+    tell(ending(Exit.CLEAN))
+    told = [(it["verdict_before"], it["verdict"]) for it in hook.posts]
+    assert told == [(None, 2), (2, 0), (None, 2), (2, 0)]
+
+
+def test_runs_that_end_at_once_forget_nothing_of_each_other(hook: Hook, state: Path) -> None:
+    hook.wait = 0.3
+    tell = Notifier(hook.url, str(state))
+    endings = [replace(ending(Exit.PARTIAL), verb=verb) for verb in ("verify", "fix", "apply")]
+    threads = [threading.Thread(target=tell, args=(it,)) for it in endings]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert json.loads(state.read_text()) == {key_of(it): 5 for it in endings}
+
+
 def test_each_verb_database_and_set_of_hosts_is_remembered_by_itself() -> None:
     here = ending(Exit.CLEAN)
     others = [
@@ -274,9 +298,9 @@ def test_by_default_the_state_stands_in_the_users_state_folder(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     Notifier(hook.url)(ending(Exit.PARTIAL))
     Notifier(hook.url)(replace(ending(Exit.PARTIAL), verb="fix"))
-    files = sorted((tmp_path / "session-repair").iterdir())
-    assert len(files) == 2
-    text = "".join(file.read_text() + file.name for file in files)
+    (file,) = (tmp_path / "session-repair").iterdir()
+    text = file.read_text()
+    assert list(json.loads(text).values()) == [5, 5]
     for word in ("hush", "keeper", "db.example", SECRET):
         assert word not in text
 

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -69,20 +69,27 @@ class Notifier:
             click.echo(f"{ending.verb}: {error}", err=True)
 
     def tell(self, url: str, ending: Ending) -> None:
-        key = key_of(ending)
-        path = Path(self.state) if self.state else default_state(key)
-        verdicts = read_state(path, ending.verb)
-        before = verdicts.get(key)
+        path = Path(self.state) if self.state else default_state()
+        verdicts = read_state(path)
+        if verdicts is None:
+            told = f"{path} does not tell the last verdict; it is taken as unknown."
+            click.echo(f"{ending.verb}: {told}", err=True)
+            verdicts = {}
+        key, without_settings = key_of(ending), key_of(replace(ending, settings=None))
+        before = verdicts.get(without_settings, verdicts.get(key))
         if ending.verdict == before:
             return
         if before is not None or ending.verdict is not Exit.CLEAN:
             post(url, message(ending, before))
         # A notice that was not delivered is tried again by the next run.
-        remember(path, {**verdicts, key: int(ending.verdict)})
+        remember(path, key, ending.verdict, settled=without_settings)
 
 
 def key_of(ending: Ending) -> str:
-    """Names the verb on one database of some hosts; tells nobody which."""
+    """Names the verb on one database of some hosts, and tells nobody which.
+
+    A verb whose settings were refused has a key of its own; whatever it does next is a change.
+    """
     known: list[Any] = [ending.verb]
     if ending.settings is not None:
         known += [ending.settings.database, hosts_of(ending.settings)]
@@ -95,31 +102,32 @@ def hosts_of(settings: Settings) -> list[str]:
     return sorted(address.rpartition("@")[2].partition("/")[0].lower().split(","))
 
 
-def default_state(key: str) -> Path:
+def default_state() -> Path:
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "session-repair" / f"notify-{key}.json"
+    return Path(base) / "session-repair" / "notices.json"
 
 
-def read_state(path: Path, verb: str) -> dict[str, int]:
-    """The verdicts told last, by key; none where the file is absent or cannot be understood."""
+def read_state(path: Path) -> dict[str, int] | None:
+    """The verdicts told last, by key; None where the file is there and cannot be understood."""
     try:
         verdicts = json.loads(path.read_text(encoding="utf-8"))
         return {str(key): int(verdict) for key, verdict in verdicts.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError):
-        click.echo(
-            f"{verb}: {path} does not tell the last verdict; it is taken as unknown.", err=True
-        )
-        return {}
+        return None
 
 
-def remember(path: Path, verdicts: dict[str, int]) -> None:
+def remember(path: Path, key: str, verdict: Exit, settled: str) -> None:
+    """Write the verdict down; read again first, as another run may have written meanwhile."""
+    verdicts = read_state(path) or {}
+    verdicts.pop(settled, None)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RepairError(f"{path.parent} could not be made: {error.strerror}.") from None
-    write_file("the state of notices", path, json.dumps(verdicts) + "\n")
+    document = json.dumps({**verdicts, key: int(verdict)})
+    write_file("the state of notices", path, document + "\n")
 
 
 def message(ending: Ending, before: int | None) -> dict[str, Any]:
