@@ -150,7 +150,9 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(path: str) -> 
     assert [it.verdict for it in told] == [2]
 
 
-def test_the_notice_tells_the_verdict_that_the_command_ends_with(tmp_path: Path) -> None:
+def test_a_json_that_cannot_be_written_any_more_is_the_verdict_that_is_told(
+    tmp_path: Path, file: Path
+) -> None:
     told: list[Ending] = []
 
     def work() -> Report:
@@ -158,7 +160,8 @@ def test_the_notice_tells_the_verdict_that_the_command_ends_with(tmp_path: Path)
         return replace(FIXED, outcomes=None)
 
     (tmp_path / "gone").mkdir()
-    outputs = Outputs(json=str(tmp_path / "gone" / "x.json"), notify=told.append)
+    outputs = Outputs(str(tmp_path / "gone" / "x.json"), str(file), told.append)
     with pytest.raises(Exception, match="could not be written") as raised:
         run_and_tell("fix", SETTINGS, outputs, work)
     assert [it.verdict for it in told] == [raised.value.exit_code] == [1]  # type: ignore[attr-defined]
+    assert read(file.read_text())["session_repair_verdict", ""] == 1

@@ -58,15 +58,17 @@ class Outputs:
             require_metrics()
 
     def write(self, ending: Ending) -> None:
-        """Write the files that are asked for. Raises RepairError for one that cannot be."""
-        if self.json:
-            document = json.dumps(ending.document(), indent=2, default=str)
-            write_file("--json", self.json, document + "\n")
-        if self.metrics:
-            from session_repair.metrics import exposition, figures_of_run
+        """Write each file that is asked for. Raises RepairError when one of them cannot be."""
+        try:
+            if self.json:
+                document = json.dumps(ending.document(), indent=2, default=str)
+                write_file("--json", self.json, document + "\n")
+        finally:
+            if self.metrics:
+                from session_repair.metrics import exposition, figures_of_run
 
-            text = exposition(figures_of_run(ending))
-            write_file("--metrics", self.metrics, text, mode=0o644)  # another user reads it
+                text = exposition(figures_of_run(ending))
+                write_file("--metrics", self.metrics, text, mode=0o644)  # another user reads it
 
 
 def run_and_tell(
