@@ -25,6 +25,7 @@ usage: ./spark-submit.sh [SPARK OPTIONS] VERB [OPTIONS]
   resume RUN        finish an interrupted run
   undo RUN          show what a run's undoing would restore; with --apply, restore it
   runs [RUN]        the history, or one run in full
+  health            one line of JSON on what is known; --serve PORT answers HTTP
   setup             install what is missing, and nothing else
 
 ./spark-submit.sh VERB --help lists the options of a verb. The address of the database comes from
@@ -194,7 +195,7 @@ main() {
       exec "$SPARK/bin/spark-submit" --version ;;
     verify | fix | delete-orphans | resume) run_job ;;
     demo) run_module demo "${verb_options[@]}" ;;
-    apply | undo | runs) run_module session_repair "$verb" "${verb_options[@]}" ;;
+    apply | undo | runs | health) run_module session_repair "$verb" "${verb_options[@]}" ;;
     setup) setup ;;
     *) fail "unknown verb '$verb'. ./spark-submit.sh --help lists the verbs." ;;
   esac

@@ -13,17 +13,17 @@ import click
 from session_repair.carry_out import carry_out, working
 from session_repair.cli import (
     CONNECTION,
+    ENDING,
     IDENTITY,
-    JSON,
     WRITING,
     Duration,
-    finish,
     run_command,
     settings_from,
+    show,
     with_options,
+    with_told_ending,
 )
 from session_repair.connection import connected, require_rights, require_transactions, server_time
-from session_repair.errors import Exit
 from session_repair.plan import plan_run, survey_deletions
 from session_repair.report import DELETE_ORPHANS, Report
 from session_repair.runs import Run, new_run_id
@@ -47,7 +47,7 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 
 
 @click.command(DELETE_ORPHANS)
-@with_options(CONNECTION, IDENTITY, JSON, WRITING)
+@with_options(CONNECTION, IDENTITY, ENDING, WRITING)
 @click.option("--apply", "is_apply", is_flag=True, help="Delete; without it nothing is written.")
 @click.option(
     "--duplicates",
@@ -57,11 +57,13 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 )
 @click.option("--min-age", type=Duration(), help="Only sessions older than this (24h).")
 @click.option("--max-delete", metavar="N|P%", help="Stop when more are to be deleted (5%).")
-def command(is_apply: bool, **options: Any) -> Exit:
+@with_told_ending
+def command(is_apply: bool, **options: Any) -> Report:
     """Delete empty sessions without events, or empty copies; a dry run unless --apply is given."""
     settings = settings_from(**options)
     report = delete_orphans(settings, is_apply)
-    return finish(report, (fix_report if is_apply else deletion_plan)(report), settings)
+    show((fix_report if is_apply else deletion_plan)(report))
+    return report
 
 
 def main(argv: Sequence[str] | None = None) -> int:

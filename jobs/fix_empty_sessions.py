@@ -14,15 +14,17 @@ from session_repair.cli import (
     SELECTION,
     WRITING,
     Duration,
-    finish,
     run_command,
     settings_from,
+    show,
     with_options,
+    with_told_ending,
 )
 from session_repair.connection import connected, require_rights, server_time
 from session_repair.datasets import keep_findings, write_datasets
-from session_repair.errors import Exit, Refused
+from session_repair.errors import Refused
 from session_repair.plan import plan_run, survey_corrections
+from session_repair.report import Report
 from session_repair.runs import Run, new_run_id
 from session_repair.settings import Settings
 from session_repair.survey import preflight
@@ -31,7 +33,7 @@ from session_repair.text import dry_run_report, fix_report, plan_report
 DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 
-def fix(settings: Settings, mode: str) -> Exit:
+def fix(settings: Settings, mode: str) -> Report:
     """Read, rebuild, diagnose, correct; then journal, apply and verify as far as the mode goes."""
     with connected(settings) as database:
         if mode == DRY_RUN:
@@ -49,9 +51,9 @@ def fix(settings: Settings, mode: str) -> Exit:
                 if mode == APPLY:
                     report = carry_out(database, settings, run, lease)
                     lines = fix_report(report)
-        verdict = finish(report, lines, settings)
+        show(lines)
         write_datasets(found, report, settings)
-        return verdict
+        return report
 
 
 @click.command("fix")
@@ -60,7 +62,8 @@ def fix(settings: Settings, mode: str) -> Exit:
 @click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
 @click.option("--max-changes", metavar="N|P%", help="Stop when more sessions are to be changed.")
 @click.option("--confirm-delay", type=Duration(), help="Look twice, that long apart.")
-def command(is_plan: bool, is_apply: bool, **options: Any) -> Exit:
+@with_told_ending
+def command(is_plan: bool, is_apply: bool, **options: Any) -> Report:
     """Rebuild empty sessions from their events; a dry run unless --plan or --apply is given."""
     if is_plan and is_apply:
         raise Refused("--plan and --apply exclude each other; --apply plans and applies.")

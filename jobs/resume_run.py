@@ -16,16 +16,17 @@ from session_repair.carry_out import (
 )
 from session_repair.cli import (
     CONNECTION,
-    JSON,
+    ENDING,
     WRITING,
     Duration,
-    finish,
     run_command,
     settings_from,
+    show,
     with_options,
+    with_told_ending,
 )
 from session_repair.connection import connected, require_rights
-from session_repair.errors import Exit, Refused
+from session_repair.errors import Refused
 from session_repair.plan import plan_run
 from session_repair.report import Report
 from session_repair.runs import PLANNING, RESUMABLE, Run
@@ -55,13 +56,14 @@ def resume(settings: Settings, run_id: str) -> Report:
 
 @click.command("resume")
 @click.argument("run_id", metavar="RUN")
-@with_options(CONNECTION, JSON, WRITING)
+@with_options(CONNECTION, ENDING, WRITING)
 @click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
-def command(run_id: str, **options: Any) -> Exit:
+@with_told_ending
+def command(run_id: str, **options: Any) -> Report:
     """Finish an interrupted run."""
-    settings = settings_from(**options)
-    report = resume(settings, run_id)
-    return finish(report, fix_report(report), settings)
+    report = resume(settings_from(**options), run_id)
+    show(fix_report(report))
+    return report
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,14 +11,15 @@ from session_repair.cli import (
     CONNECTION,
     OUTPUT,
     SELECTION,
-    finish,
     run_command,
     settings_from,
+    show,
     with_options,
+    with_told_ending,
 )
 from session_repair.connection import connected
 from session_repair.datasets import keep_findings, write_datasets
-from session_repair.errors import Exit
+from session_repair.report import Report
 from session_repair.runs import new_run_id
 from session_repair.settings import Settings
 from session_repair.spark import spark_session
@@ -26,21 +27,22 @@ from session_repair.survey import preflight, survey
 from session_repair.text import verification_report
 
 
-def verify(settings: Settings) -> Exit:
+def verify(settings: Settings) -> Report:
     """Read, rebuild, diagnose; write nothing but the report."""
     with connected(settings) as database:
         flight = preflight(database, settings)
         spark = spark_session("session-repair verify", flight.documents)
         found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))
         keep_findings(found, settings)
-        verdict = finish(found.report, verification_report(found.report), settings)
+        show(verification_report(found.report))
         write_datasets(found, found.report, settings)
-        return verdict
+        return found.report
 
 
 @click.command("verify")
 @with_options(CONNECTION, SELECTION, OUTPUT)
-def command(**options: Any) -> Exit:
+@with_told_ending
+def command(**options: Any) -> Report:
     """Find sessions whose stored aggregates do not match their events; change nothing."""
     return verify(settings_from(**options))
 

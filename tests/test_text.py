@@ -30,6 +30,7 @@ from session_repair.text import (
     fix_heading,
     fix_report,
     printable,
+    trend,
     verification_report,
 )
 from tests.frames import NOW
@@ -300,3 +301,33 @@ def test_stored_text_cannot_steer_the_terminal(hostile: str, harmless: str) -> N
     shown = text([*verification_report(found), *dry_run_report(found)])
     assert shown.count(harmless) == 5 * len(CODES) - len(CODES) + 3
     assert (hostile in shown) == (hostile == harmless)
+
+
+def fixes(*found: int, verb: str = "fix") -> list[dict[str, Any]]:
+    """Run documents, the newest first as `runs` has them, for counts in order of time."""
+    return [{"verb": verb, "report": {"symptoms": [{"found": it}]}} for it in reversed(found)]
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        ((700, 350, 100, 0), "findings of the last 4 fixes: 700 █▄▂▁ 0"),
+        ((0, 0), "findings of the last 2 fixes: 0 ▁▁ 0"),
+        ((1, 2), "findings of the last 2 fixes: 1 ▄█ 2"),
+    ],
+)
+def test_the_trend_goes_from_the_oldest_to_the_newest(found: tuple[int, ...], line: str) -> None:
+    assert list(trend(fixes(*found))) == [line, ""]
+
+
+def test_the_trend_shows_the_latest_thirty_runs() -> None:
+    (line, _) = trend(fixes(*range(1000, 0, -10)))
+    assert line.startswith("findings of the last 30 fixes: 300 █")
+    assert line.endswith("▁ 10")
+
+
+def test_there_is_no_trend_of_fewer_than_two_fixes() -> None:
+    others = fixes(5, 6, verb="delete-orphans")
+    failed = {"verb": "fix", "state": "planning"}
+    assert list(trend([])) == list(trend(fixes(7))) == []
+    assert list(trend([*others, *fixes(7), failed])) == []

@@ -1,9 +1,11 @@
-"""The verbs that need no Spark: ``python -m session_repair apply|undo|runs …``."""
+"""The verbs that need no Spark: ``python -m session_repair apply|undo|runs|health …``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -17,33 +19,44 @@ from session_repair.carry_out import (
 )
 from session_repair.cli import (
     CONNECTION,
-    JSON,
+    ENDING,
     WRITING,
     Duration,
-    finish,
     run_command,
     settings_from,
     show,
     with_options,
+    with_told_ending,
 )
 from session_repair.connection import connected, require_rights
-from session_repair.errors import Exit
+from session_repair.errors import Exit, Refused, RepairError
+from session_repair.health import (
+    MAX_AGE,
+    bounded,
+    count_empty,
+    json_schema,
+    look,
+    unknown,
+)
+from session_repair.report import Report
 from session_repair.runs import UNDONE, Run, list_runs
+from session_repair.settings import Settings
 from session_repair.target import Target
-from session_repair.text import fix_report, runs_table, undo_report
+from session_repair.text import fix_report, runs_table, trend, undo_report
 from session_repair.undo import survey_undo, undo_run
 
 
 @click.group("session-repair")
 def commands() -> None:
-    """Apply a plan, undo a run, look at the history."""
+    """Apply a plan, undo a run, look at the history and the health."""
 
 
 @commands.command("apply")
 @click.argument("run_id", metavar="RUN")
-@with_options(CONNECTION, JSON, WRITING)
+@with_options(CONNECTION, ENDING, WRITING)
 @click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
-def apply(run_id: str, **options: Any) -> Exit:
+@with_told_ending
+def apply(run_id: str, **options: Any) -> Report:
     """Carry out a planned run, that plan and no other."""
     settings = settings_from(**options)
     with connected(settings) as database:
@@ -54,7 +67,8 @@ def apply(run_id: str, **options: Any) -> Exit:
         with working(run, settings) as (run, lease):
             require_intact_plan(database, settings, run)
             report = carry_out(database, settings, run, lease)
-    return finish(report, fix_report(report), settings)
+    show(fix_report(report))
+    return report
 
 
 @commands.command("undo")
@@ -86,11 +100,73 @@ def runs(run_id: str | None, **options: Any) -> Exit:
     settings = settings_from(**options)
     with connected(settings) as database:
         if run_id is None:
-            show(runs_table(list_runs(database, settings)))
+            documents = list_runs(database, settings)
+            show([*trend(documents), *runs_table(documents)])
         else:
             document = Run.find(database, settings, run_id).read()
             show([json.dumps(document, indent=2, default=str, ensure_ascii=False)])
     return Exit.CLEAN
+
+
+@commands.command("health")
+@with_options(CONNECTION)
+@click.option("--max-age", type=Duration(), default=MAX_AGE, help="Trust no older run (26h).")
+@click.option("--deep", is_flag=True, help="Count the empty sessions now, by a scan.")
+@click.option("--time-limit", type=Duration(), default="5s", help="End that scan after this (5s).")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the answer, and end.")
+@click.option("--serve", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Answer HTTP.")
+@click.option("--host", default="127.0.0.1", help="Where to listen (127.0.0.1).")
+@click.option("--token-file", metavar="FILE", help="File with the token that a client must send.")
+@click.option("--cache", type=Duration(), default="10s", help="Keep an answer this long (10s).")
+def health(
+    max_age: timedelta,
+    deep: bool,
+    time_limit: timedelta,
+    schema: bool,
+    port: int | None,
+    host: str,
+    token_file: str | None,
+    cache: timedelta,
+    **options: Any,
+) -> Exit:
+    """What is known of the sessions, as one line of JSON; with --serve, over HTTP."""
+    if schema:
+        show([json.dumps(json_schema(), indent=2)])
+        return Exit.CLEAN
+    settings = settings_from(**options)
+    if port is not None:
+        if deep:
+            raise Refused("--deep and --serve exclude each other: a scan may take too long.")
+        serve_health(settings, max_age, cache, host, port, token_file)
+        return Exit.CLEAN
+    try:
+        seconds = settings.server_selection_timeout.total_seconds()
+        with bounded(seconds), connected(settings) as database:
+            answer = look(database, settings, max_age)
+        if deep:
+            with connected(settings) as database:
+                answer = replace(answer, empty=count_empty(database, settings, time_limit))
+    except RepairError as error:
+        answer = unknown(settings, error)
+    show([json.dumps(asdict(answer))])
+    return Exit(answer.verdict)
+
+
+def serve_health(
+    settings: Settings,
+    max_age: timedelta,
+    cache: timedelta,
+    host: str,
+    port: int,
+    token_file: str | None,
+) -> None:
+    try:
+        from session_repair.health_server import read_token, serve
+    except ImportError as error:
+        raise Refused(
+            f"--serve needs the Python package {error.name}. Install session-repair[health]."
+        ) from None
+    serve(settings, max_age, cache, host, port, read_token(token_file))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

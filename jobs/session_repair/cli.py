@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
 
+from session_repair.ending import Outputs, run_and_tell
 from session_repair.errors import Exit, Refused, RepairError
+from session_repair.notify import Notifier, read_notify_url
 from session_repair.report import Report
 from session_repair.settings import SCOPES, Settings, load_settings, parse_duration, read_uri
 
@@ -65,9 +64,15 @@ SELECTION = (
         "--allow-shrink", is_flag=True, default=None, help="Also lower counts and drop pages."
     ),
 )
-JSON = (click.option("--json", metavar="FILE", help="Write the report as JSON."),)
+ENDING = (
+    click.option("--json", metavar="FILE", help="Write the report as JSON."),
+    click.option("--metrics", metavar="FILE", help="Write figures for Prometheus (*.prom)."),
+    click.option("--notify", metavar="URL", help="Post there when the verdict has changed."),
+    click.option("--notify-file", metavar="FILE", help="File with that URL, which is a secret."),
+    click.option("--notify-state", metavar="FILE", help="Where the last verdict is remembered."),
+)
 OUTPUT = (
-    *JSON,
+    *ENDING,
     click.option("--report", metavar="DIR", help="Write findings as parquet (any Hadoop path)."),
 )
 WRITING = (
@@ -83,7 +88,6 @@ def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any
     """A decorator that adds groups of options, in their order."""
 
     def decorate(function: Any) -> Any:
-        function = with_json_of_errors(function)
         for option in reversed([option for group in groups for option in group]):
             function = option(function)
         return function
@@ -91,22 +95,31 @@ def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any
     return decorate
 
 
-def with_json_of_errors(function: Any) -> Any:
-    """The command, whose ``--json`` file tells its verdict even when it fails."""
+def with_told_ending(function: Callable[..., Report]) -> Command:
+    """The command that shows and returns a report; its verdict is the exit code.
+
+    However it ends is told in one place: ``--json``, ``--metrics`` and ``--notify``.
+    """
 
     @wraps(function)
-    def wrapped(**options: Any) -> Any:
-        path = options.get("json")
-        if path is not None and not os.access(Path(path).resolve().parent, os.W_OK):
-            raise Refused(f"--json {path}: its folder cannot be written. Name a writable file.")
-        try:
-            return function(**options)
-        except RepairError as error:
-            if path is not None:
-                write_json({"verdict": int(error.exit_code), "error": str(error)}, path)
-            raise
+    def wrapped(notify: str | None = None, **options: Any) -> Exit:
+        settings = readable_settings(options)
+        asked = vars(settings) if settings else options
+        notifier = Notifier(read_notify_url(notify, asked["notify_file"]), asked["notify_state"])
+        outputs = Outputs(asked["json"], asked["metrics"], notifier)
+        verb = click.get_current_context().command.name or ""
+        return run_and_tell(verb, settings, outputs, lambda: function(**options)).verdict
 
     return wrapped
+
+
+def readable_settings(options: dict[str, Any]) -> Settings | None:
+    """The settings among the options of a command; None where the command will refuse them."""
+    names = {"uri_file", "config", *(item.name for item in fields(Settings))}
+    try:
+        return settings_from(**{name: options[name] for name in names & options.keys()})
+    except Refused:
+        return None
 
 
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
@@ -146,24 +159,6 @@ def verb_of(command: click.Command, argv: Sequence[str] | None) -> str:
 def complain(name: str, message: str, verdict: Exit) -> int:
     click.echo(f"{name}: {message}", err=True)
     return int(verdict)
-
-
-def write_json(document: dict[str, Any], path: str) -> None:
-    """One JSON document in the file; a reader sees the old file or the new one."""
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise RepairError(f"--json {path} could not be written: {error.strerror}.") from None
-
-
-def finish(report: Report, lines: Iterable[str], settings: Settings) -> Exit:
-    """Show the report, write it as JSON where asked for; its verdict is the exit code."""
-    show(lines)
-    if settings.json:
-        write_json({**asdict(report), "verdict": int(report.verdict)}, settings.json)
-    return report.verdict
 
 
 def show(lines: Iterable[str]) -> None:

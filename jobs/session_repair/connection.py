@@ -35,8 +35,16 @@ URI = re.compile(r"mongodb(\+srv)?://\S+")
 def connected(settings: Settings) -> Iterator[Database[Document]]:
     """The database, majority for reads and writes; MongoDB's errors become RepairErrors."""
     client = client_of(settings)
+    database = database_of(client, settings)
+    with client, clear_errors():
+        client.admin.command("ping")
+        yield database
+
+
+def database_of(client: MongoClient[Document], settings: Settings) -> Database[Document]:
+    """The database, majority for reads and writes."""
     try:
-        database = client.get_database(
+        return client.get_database(
             settings.database,
             read_preference=ReadPreference.PRIMARY,
             read_concern=ReadConcern("majority"),
@@ -44,12 +52,9 @@ def connected(settings: Settings) -> Iterator[Database[Document]]:
         )
     except InvalidName as error:
         raise Refused(f"{settings.database!r} is no name of a database: {error}.") from None
-    with client, clear_errors():
-        client.admin.command("ping")
-        yield database
 
 
-def client_of(settings: Settings) -> MongoClient[Document]:
+def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
     """A client that has not connected yet. Raises Refused on an unusable connection string."""
     timeout_ms = settings.server_selection_timeout.total_seconds() * 1000
     if not settings.uri.startswith(("mongodb://", "mongodb+srv://")):
@@ -61,9 +66,8 @@ def client_of(settings: Settings) -> MongoClient[Document]:
         return MongoClient(
             settings.uri,
             appname="session-repair",
-            serverSelectionTimeoutMS=timeout_ms,
-            connectTimeoutMS=timeout_ms,
             tz_aware=True,
+            **{"serverSelectionTimeoutMS": timeout_ms, "connectTimeoutMS": timeout_ms, **more},
         )
     except (InvalidURI, ConfigurationError, ValueError) as error:
         # The driver's message quotes parts of the string, the password among them.

@@ -23,6 +23,7 @@ class RepairError(Exception):
     """A failure with one clear line for the user: what, which value, what to do."""
 
     exit_code = Exit.UNEXPECTED
+    run_id: str | None = None  # of the run that it ended
 
 
 class Refused(RepairError):

@@ -17,7 +17,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from session_repair import __version__
-from session_repair.errors import Exit, LeaseHeld, Refused
+from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
 from session_repair.report import Report
 from session_repair.settings import Settings, describe
 
@@ -142,6 +142,8 @@ def recorded_errors(run: Run) -> Iterator[None]:
         verdict = getattr(error, "exit_code", Exit.UNEXPECTED)
         if isinstance(error, KeyboardInterrupt):
             verdict = Exit.INTERRUPTED
+        if isinstance(error, RepairError):
+            error.run_id = run.run_id
         with suppress(PyMongoError, LeaseHeld):
             run.record(error=f"{type(error).__name__}: {error}"[:500], verdict=int(verdict))
         raise

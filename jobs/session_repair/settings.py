@@ -86,6 +86,9 @@ class Settings:
     server_selection_timeout: timedelta = timedelta(seconds=5)
     report: str | None = None
     json: str | None = None
+    metrics: str | None = None
+    notify_file: str | None = None
+    notify_state: str | None = None
     asked: tuple[str, ...] = ()  # the semantic settings that the command line gave
 
     def __post_init__(self) -> None:

@@ -13,6 +13,8 @@ from session_repair.undo import UndoReport
 
 LINE = "=" * 60
 SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
+BARS = "▁▂▃▄▅▆▇█"
+TREND_RUNS = 30  # a month of nightly runs; fits on a line
 
 
 def printable(text: str) -> str:
@@ -263,6 +265,22 @@ def runs_table(documents: list[dict[str, Any]]) -> Iterator[str]:
             f"{document['_id']:<24} {document['verb']:<15} {document['state']:<9} "
             f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error_note(document)}"
         )
+
+
+def trend(documents: list[dict[str, Any]]) -> Iterator[str]:
+    """How the findings went over the latest runs of ``fix``, oldest first; no line for one run."""
+    found = [
+        sum(symptom["found"] for symptom in document["report"]["symptoms"])
+        for document in documents
+        if document["verb"] == "fix" and document.get("report")
+    ][:TREND_RUNS]
+    if len(found) < 2:
+        return
+    oldest, *_, newest = found = found[::-1]
+    most = max(1, *found)
+    line = "".join(BARS[(len(BARS) - 1) * count // most] for count in found)
+    yield f"findings of the last {len(found)} fixes: {oldest} {line} {newest}"
+    yield ""
 
 
 def error_note(document: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from session_repair.apply import OUTCOMES, Change, outcome_counts, read_back
 from session_repair.errors import RepairError
 from session_repair.report import Outcomes, Verification
+from session_repair.settings import Settings
 from session_repair.target import Target
 
 Document = dict[str, Any]
@@ -27,15 +28,20 @@ def balanced_outcomes(target: Target, run_id: str, planned: int) -> Outcomes:
 def verify_sessions(target: Target, run_id: str, change: Change) -> Verification:
     """Totals of the whole collection, and the corrected sessions read again, from the server."""
     sessions = target.database[target.settings.sessions]
-    count, pages = target.path("event_count"), target.path("pages")
-    empty: list[Document] = [{count: {"$in": [0, None]}}, {pages: {"$in": [[], None]}}]
+    count = target.path("event_count")
     again = read_back(target, run_id, change)
     return Verification(
         sessions=sessions.count_documents({}),
         with_events=sessions.count_documents({count: {"$gt": 0}}),
-        empty_remaining=sessions.count_documents({"$or": empty}),
+        empty_remaining=sessions.count_documents(empty_sessions(target.settings)),
         as_planned=again["as_planned"],
         put_back=again["put_back"],
         moved_on=again["moved_on"],
         gone=again["gone"],
     )
+
+
+def empty_sessions(settings: Settings) -> Document:
+    """The filter that finds the sessions that name no page or count nothing."""
+    count, pages = settings.session_fields["event_count"], settings.session_fields["pages"]
+    return {"$or": [{count: {"$in": [0, None]}}, {pages: {"$in": [[], None]}}]}

@@ -13,11 +13,12 @@ from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
 from fix_empty_sessions import main as fix_main
+from session_repair.__main__ import main
 from tests.e2e.shell import Mongosh, install_mongosh
 from tests.e2e.world import Command, Document, Ended, Hook
 from verify_sessions import main as verify_main
 
-MAINS = {"verify": verify_main, "fix": fix_main}
+MAINS = {"verify": verify_main, "fix": fix_main}  # the others are verbs of the package
 
 
 class Onlooker(monitoring.CommandListener):
@@ -71,7 +72,7 @@ def command(mongo_uri: str) -> Command:
             if uri is not None:
                 patch.setenv("MONGODB_URI", uri)
             with redirect_stdout(out), redirect_stderr(err):
-                code = MAINS[verb](list(options))
+                code = MAINS[verb](list(options)) if verb in MAINS else main([verb, *options])
         return Ended(code, text_of(out), text_of(err))
 
     return run

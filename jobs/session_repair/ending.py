@@ -1,0 +1,153 @@
+"""Ending: how a command ended, and where that is told: ``--json``, ``--metrics``, ``--notify``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+
+from session_repair.errors import Exit, Refused, RepairError
+from session_repair.report import Report
+from session_repair.settings import Settings
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How one command ended: with a report or with an error.
+
+    ``settings`` are None when they were refused, ``run_id`` when no run had begun. The times are
+    those of this machine.
+    """
+
+    verb: str
+    verdict: Exit
+    began: datetime
+    ended: datetime
+    settings: Settings | None = None
+    report: Report | None = None
+    error: str | None = None
+    run_id: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` writes."""
+        if self.report is not None:
+            return {**asdict(self.report), "verdict": int(self.verdict)}
+        return {"verdict": int(self.verdict), "error": self.error, "run_id": self.run_id}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the end of a command is told; None for nowhere."""
+
+    json: str | None = None
+    metrics: str | None = None
+    notify: Callable[[Ending], None] = lambda ending: None
+
+    def require_writable(self) -> None:
+        """Raise Refused, before anything is done, when the end could not be told."""
+        require_writable("--json", self.json)
+        require_writable("--metrics", self.metrics)
+        if self.metrics:
+            require_metrics()
+
+    def write(self, ending: Ending) -> None:
+        """Write each file that is asked for. Raises RepairError when one of them cannot be."""
+        try:
+            if self.json:
+                document = json.dumps(ending.document(), indent=2, default=str)
+                write_file("--json", self.json, document + "\n")
+        finally:
+            if self.metrics:
+                from session_repair.metrics import exposition, figures_of_run
+
+                text = exposition(figures_of_run(ending))
+                write_file("--metrics", self.metrics, text, mode=0o644)  # another user reads it
+
+
+def run_and_tell(
+    verb: str, settings: Settings | None, outputs: Outputs, work: Callable[[], Report]
+) -> Report:
+    """The report of the work. However the work ends is written and, where asked for, notified."""
+    began, is_writable = datetime.now(timezone.utc), False
+
+    def end(verdict: Exit, **known: Any) -> Ending:
+        return Ending(verb, verdict, began, datetime.now(timezone.utc), settings, **known)
+
+    try:
+        outputs.require_writable()
+        is_writable = True
+        report = work()
+        ending = end(report.verdict, report=report, run_id=report.run_id)
+        outputs.write(ending)
+    except BaseException as error:
+        if isinstance(error, RepairError):
+            ending = end(error.exit_code, error=str(error), run_id=error.run_id)
+        else:
+            ending = end(verdict_of(error), error=type(error).__name__)
+        with suppress(RepairError):  # what ended the command is the one thing to complain about
+            if is_writable:
+                outputs.write(ending)
+        outputs.notify(ending)
+        raise
+    outputs.notify(ending)
+    return report
+
+
+def verdict_of(error: BaseException) -> Exit:
+    """The exit code that an error outside of our family leads to."""
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return Exit.INTERRUPTED
+    if isinstance(error, click.ClickException):
+        return Exit.REFUSED
+    return Exit.UNEXPECTED
+
+
+def require_writable(option: str, path: str | None) -> None:
+    """Raise Refused unless a file can be made in the folder of the path."""
+    if path is None:
+        return
+    probe = temporary_of(path)
+    try:
+        probe.touch()
+        probe.unlink()
+        is_writable = not Path(path).is_dir()
+    except OSError:
+        is_writable = False
+    if not is_writable:
+        raise Refused(f"{option} {path}: its folder cannot be written. Name a writable file.")
+
+
+def require_metrics() -> None:
+    """Raise Refused without prometheus-client, which a cluster's Python may lack."""
+    try:
+        import prometheus_client  # noqa: F401
+    except ImportError:
+        raise Refused(
+            "--metrics needs the Python package prometheus-client. "
+            "Install it, or session-repair[health]."
+        ) from None
+
+
+def temporary_of(path: str | Path) -> Path:
+    return Path(f"{path}.{os.getpid()}.tmp")
+
+
+def write_file(option: str, path: str | Path, text: str, mode: int | None = None) -> None:
+    """Write the text; a reader sees the old file or the new one, never a part."""
+    temporary = temporary_of(path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        if mode is not None:
+            temporary.chmod(mode)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise RepairError(f"{option} {path} could not be written: {error.strerror}.") from None

@@ -1,0 +1,314 @@
+"""Health: what is known of the sessions without reading them, as one small answer.
+
+A few bounded queries that no index is missing for: the counts that MongoDB keeps itself, the
+latest run documents, the lease. What only a run can count stands there with its age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime, timedelta, timezone
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import pymongo
+from pymongo.database import Database
+from pymongo.errors import ExecutionTimeout, PyMongoError
+
+from session_repair.connection import clear_errors, server_time
+from session_repair.errors import Exit, RepairError, Unreachable
+from session_repair.lease import LEASE_ID, LEASE_TIME, LONG_AGO
+from session_repair.report import DELETE_ORPHANS, Report
+from session_repair.runs import DONE, PLANNED, PLANNING, UNDONE
+from session_repair.settings import Settings, format_duration
+from session_repair.undo import RESTORED
+from session_repair.verify import empty_sessions
+
+Document = dict[str, Any]
+
+MAX_AGE = timedelta(hours=26)  # a run every night, and some hours for it to begin late and take
+LATEST_RUNS = 20  # documents to look at: those that failed have counted nothing
+SEEN = (  # of a run document; the report holds samples too, which nobody asks for here
+    *("verb", "state", "verdict", "error", "undo", "progress.counts"),
+    *("started_at", "updated_at", "ended_at"),
+    *("settings.session_ids", "settings.since", "settings.until", "settings.duplicates"),
+    *("report.server_time", "report.totals", "report.outcomes", "report.verification"),
+    *("report.symptoms.code", "report.symptoms.found"),
+)
+ENDED_WELL = (Exit.CLEAN, Exit.FIXABLE_REMAINS, Exit.PARTIAL)
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of sessions, and how long ago it was counted."""
+
+    count: Annotated[int | None, "null where it is not known"]
+    age_seconds: Annotated[int | None, "since it was counted; null where it is not known"]
+    note: Annotated[str | None, "why it is not known, where there is more to say"]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The run that ended last. verify and dry runs leave no trace in MongoDB and are not seen."""
+
+    id: Annotated[str, "as ./spark-submit.sh runs lists it"]
+    verb: Annotated[str, "fix or delete-orphans"]
+    state: Annotated[str, "planning, planned, applying, done or undone"]
+    verdict: Annotated[int | None, "its exit code; null for a plan that waits, or a run that died"]
+    ended_at: Annotated[str, "when it ended, or gave its last sign of life, by the server's clock"]
+    age_seconds: Annotated[int, "since then"]
+    error: Annotated[str | None, "what ended it early; null for nothing"]
+
+
+@dataclass(frozen=True)
+class HeldLease:
+    """Whether a run is at work now."""
+
+    is_held: Annotated[bool, "true while a run holds the lease"]
+    holder: Annotated[str | None, "that run; null when it is not held"]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is known of the sessions of one database, and whether that is good."""
+
+    status: Annotated[
+        Literal["ok", "degraded", "unknown"],
+        "degraded: some sessions are known to be fixable. unknown: nothing current is known",
+    ]
+    reason: Annotated[str | None, "why the status is not ok; null when it is"]
+    verdict: Annotated[int, "exit code: 0 ok, 3 degraded, 1 unknown, 75 MongoDB is away"]
+    database: Annotated[str, "the database that was asked for"]
+    checked_at: Annotated[str, "the server's clock, or when this machine found it away"]
+    sessions: Annotated[int | None, "sessions as MongoDB's own books count them, an estimate"]
+    events: Annotated[int | None, "events, likewise"]
+    empty: Annotated[Count, "sessions that name no page or count nothing"]
+    fixable: Annotated[Count, "sessions that fix would correct, or that it left uncorrected"]
+    orphan: Annotated[Count, "empty sessions without any event"]
+    last_run: Annotated[LastRun | None, "null where no run has ever ended, or MongoDB is away"]
+    lease: Annotated[HeldLease | None, "null when MongoDB is away"]
+
+
+UNKNOWN_COUNT = Count(None, None, None)
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """All that is asked of MongoDB within takes that long at most, or is Unreachable."""
+    with pymongo.timeout(seconds), clear_errors():
+        try:
+            yield
+        except ExecutionTimeout:
+            raise Unreachable(f"MongoDB took longer than {seconds:g} s to answer.") from None
+
+
+def look(database: Database[Document], settings: Settings, max_age: timedelta) -> Health:
+    """The health by the latest runs and MongoDB's own counts. Scans no collection."""
+    now = server_time(database)
+    runs = database[settings.runs]
+    latest = runs.find({"verb": {"$exists": True}}, SEEN).sort("_id", -1).limit(LATEST_RUNS)
+    documents = list(latest)
+    lease = lease_of(runs.find_one({"_id": LEASE_ID}), now)
+    ended = [it for it in documents if has_ended(it, lease, now)]
+    last = max(ended, key=end_of, default=None)
+    counts = latest_counts(documents, now)
+    status, reason = judge(last, counts["fixable"], now, max_age)
+    return Health(
+        status=status,
+        reason=reason,
+        verdict={"ok": Exit.CLEAN, "degraded": Exit.FIXABLE_REMAINS}.get(status, Exit.UNEXPECTED),
+        database=settings.database,
+        checked_at=shown(now),
+        sessions=database[settings.sessions].estimated_document_count(),
+        events=database[settings.events].estimated_document_count(),
+        **counts,
+        last_run=None if last is None else last_run_of(last, now),
+        lease=lease,
+    )
+
+
+def unknown(settings: Settings, error: RepairError) -> Health:
+    """The health when MongoDB cannot be asked."""
+    return Health(
+        status="unknown",
+        reason=str(error),
+        verdict=error.exit_code,
+        database=settings.database,
+        checked_at=shown(datetime.now(timezone.utc)),
+        sessions=None,
+        events=None,
+        empty=UNKNOWN_COUNT,
+        fixable=UNKNOWN_COUNT,
+        orphan=UNKNOWN_COUNT,
+        last_run=None,
+        lease=None,
+    )
+
+
+def judge(
+    last: Document | None, fixable: Count, now: datetime, max_age: timedelta
+) -> tuple[Literal["ok", "degraded", "unknown"], str | None]:
+    """The status, and why it is not ok."""
+    if last is None:
+        return "unknown", "no run has ended yet"
+    limit = f"more than {format_duration(max_age)} ago"
+    if now - end_of(last) > max_age:
+        return "unknown", f"the last run, {last['_id']}, ended {limit}"
+    if last.get("verdict") not in (*ENDED_WELL, None):
+        return "unknown", f"the last run, {last['_id']}, ended with exit {last['verdict']}"
+    if has_died(last):
+        return "unknown", f"the last run, {last['_id']}, ended without a verdict"
+    if fixable.count is None or fixable.age_seconds is None:
+        return "unknown", "no run has counted the fixable sessions yet"
+    if fixable.age_seconds > max_age.total_seconds():
+        return "unknown", f"the fixable sessions were counted {limit}"
+    if fixable.count:
+        return "degraded", f"{fixable.count} sessions can be repaired from their events"
+    return "ok", None
+
+
+def has_ended(document: Document, lease: HeldLease, now: datetime) -> bool:
+    """Whether the run is over. One that never got the lease did nothing and does not count."""
+    if document.get("verdict") == Exit.LEASE_HELD or lease.holder == document["_id"]:
+        return False
+    begins = document["state"] == PLANNING and document.get("verdict") is None
+    return not (begins and now - document["started_at"] < LEASE_TIME)
+
+
+def has_died(document: Document) -> bool:
+    """Whether a run that is over left no verdict and is no plan that waits."""
+    return document.get("verdict") is None and document["state"] != PLANNED
+
+
+def end_of(document: Document) -> datetime:
+    """When a run ended, or gave its last sign of life."""
+    if document["state"] == DONE:
+        return at(document, "ended_at")
+    return at(document, "updated_at")
+
+
+def at(document: Document, name: str) -> datetime:
+    moment: datetime = document.get(name) or document["started_at"]
+    return moment
+
+
+def last_run_of(document: Document, now: datetime) -> LastRun:
+    ended = end_of(document)
+    return LastRun(
+        id=document["_id"],
+        verb=document["verb"],
+        state=document["state"],
+        verdict=document.get("verdict"),
+        ended_at=shown(ended),
+        age_seconds=seconds(now - ended),
+        error=document.get("error"),
+    )
+
+
+def lease_of(document: Document | None, now: datetime) -> HeldLease:
+    is_held = document is not None and document.get("expires_at", LONG_AGO) > now
+    return HeldLease(is_held, document.get("holder") if document and is_held else None)
+
+
+def latest_counts(documents: list[Document], now: datetime) -> dict[str, Count]:
+    """Each count as the run knows it that counted it last."""
+    counts = {}
+    for name in ("empty", "fixable", "orphan"):
+        known = [it for document in documents for it in counted_by(document).get(name, [])]
+        if known:
+            moment, count = max(known)
+            counts[name] = Count(count, seconds(now - moment), None)
+        else:
+            counts[name] = UNKNOWN_COUNT
+    return counts
+
+
+def counted_by(document: Document) -> dict[str, list[tuple[datetime, int]]]:
+    """What one run counted and when, with what it changed since then taken into account."""
+    report = document.get("report")
+    if report is None:
+        return {}
+    began, ended = report["server_time"], end_of(document)
+    totals, outcomes = report["totals"], report["outcomes"]
+    found = {symptom["code"]: symptom["found"] for symptom in report["symptoms"]}
+    counts: dict[str, list[tuple[datetime, int]]] = {"empty": [], "fixable": [], "orphan": []}
+    is_done = document["state"] == DONE
+    if is_done:  # verified in the whole collection, whatever the run was asked to look at
+        counts["empty"].append((ended, report["verification"]["empty_remaining"]))
+    if any(document["settings"].get(name) for name in ("session_ids", "since", "until")):
+        return counts
+    counts["empty"].append((began, totals["potentially_empty"]))
+    if document["verb"] == DELETE_ORPHANS:
+        of_orphans = is_done and not document["settings"].get("duplicates")
+        deleted = outcomes["applied"] if of_orphans else 0
+        moment = ended if of_orphans else began
+        counts["orphan"].append((moment, found["orphan_session"] - deleted))
+        return counts
+    counts["orphan"].append((began, found["orphan_session"]))
+    counts["fixable"].append((ended, still_fixable(document)))
+    return counts
+
+
+def still_fixable(document: Document) -> int:
+    """Of the planned corrections, those not made, and those undone or put back since."""
+    report = document["report"]
+    done = report["outcomes"] or document.get("progress", {}).get("counts", {})
+    left: int = report["totals"]["planned"] - done.get("applied", 0) - done.get("skipped_gone", 0)
+    if document["state"] == UNDONE:
+        left += document["undo"].get(RESTORED, 0)
+    elif report["verification"]:
+        left += report["verification"]["put_back"]
+    return left
+
+
+def count_empty(database: Database[Document], settings: Settings, limit: timedelta) -> Count:
+    """The empty sessions now, by a scan that the server ends at the limit: then it is not known."""
+    try:
+        with pymongo.timeout(max(limit.total_seconds(), 0.001)):
+            count = database[settings.sessions].count_documents(empty_sessions(settings))
+    except PyMongoError as error:
+        if not error.timeout:
+            raise
+        return Count(None, None, f"not counted within --time-limit {format_duration(limit)}")
+    return Count(count, 0, None)
+
+
+def last_report(database: Database[Document], settings: Settings) -> Report | None:
+    """The report of the newest run that has one."""
+    reported = {"verb": {"$exists": True}, "report": {"$exists": True}}
+    document = database[settings.runs].find_one(reported, {"report": 1}, sort=[("_id", -1)])
+    return None if document is None else Report.from_document(document["report"])
+
+
+def seconds(age: timedelta) -> int:
+    return max(0, round(age.total_seconds()))
+
+
+def shown(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def json_schema(kind: Any = Health) -> Document:
+    """The JSON Schema of a dataclass made of plain values and of other such dataclasses."""
+    if is_dataclass(kind):
+        kinds = get_type_hints(kind, include_extras=True)
+        properties = {item.name: json_schema(kinds[item.name]) for item in fields(kind)}
+        return {
+            "type": "object",
+            "description": kind.__doc__,
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+    if get_origin(kind) is Annotated:
+        inner, meaning = get_args(kind)
+        return {**json_schema(inner), "description": meaning}
+    if get_origin(kind) is Literal:
+        return {"enum": list(get_args(kind))}
+    if NoneType in get_args(kind):
+        (inner,) = (it for it in get_args(kind) if it is not NoneType)
+        return {"anyOf": [json_schema(inner), {"type": "null"}]}
+    names = {str: "string", int: "integer", bool: "boolean"}
+    return {"type": names[kind]}
