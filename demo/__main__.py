@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from demo.generate import SEED, SESSIONS, Figures, generate
 from demo.server import EmbeddedMongod, ServerStartError
+from session_repair.cli import PAGE_LIBRARIES
 
 DATABASE = "browsing"  # the default of the job's --database
 WRAPPER = Path(__file__).resolve().parent.parent / "spark-submit.sh"
@@ -83,9 +85,13 @@ def fill(server: EmbeddedMongod, sessions: int, seed: int) -> Figures:
 
 def tell(uri: str, report: Path, wrapper: Path = WRAPPER) -> int:
     """0 when verify, fix, verify ended as the story expects; else 1, at the first that did not."""
+    page = report / "report.html"
+    html = ["--html", str(page)] if all(map(find_spec, PAGE_LIBRARIES)) else []
+    with suppress(OSError):  # fix says in one line what is wrong with it
+        report.mkdir(parents=True, exist_ok=True)
     story: list[tuple[list[str], int]] = [
         (["verify"], BROKEN),
-        (["fix", "--apply", "--report", str(report)], CLEAN),
+        (["fix", "--apply", "--report", str(report), *html], CLEAN),
         (["verify"], CLEAN),
     ]
     for arguments, expected in story:
@@ -95,7 +101,10 @@ def tell(uri: str, report: Path, wrapper: Path = WRAPPER) -> int:
         if code != expected:
             click.echo(f"demo: `{shown}` ended with exit code {code}, not {expected}", err=True)
             return UNEXPECTED
-    click.echo(f"\nThe report is in {report}")
+    click.echo()
+    if html:
+        click.echo(f"To read in a browser: {page}")
+    click.echo(f"The report is in {report}")
     return 0
 
 

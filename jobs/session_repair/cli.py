@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from session_repair.report import Report
 from session_repair.settings import SCOPES, Settings, load_settings, parse_duration, read_uri
 
 Command = Callable[..., Exit]
+
+PAGE_LIBRARIES = ("jinja2", "matplotlib")
 
 
 class Duration(click.ParamType):
@@ -65,7 +68,10 @@ SELECTION = (
         "--allow-shrink", is_flag=True, default=None, help="Also lower counts and drop pages."
     ),
 )
-JSON = (click.option("--json", metavar="FILE", help="Write the report as JSON."),)
+JSON = (
+    click.option("--json", metavar="FILE", help="Write the report as JSON."),
+    click.option("--html", metavar="FILE", help="Write the report as one HTML page."),
+)
 OUTPUT = (
     *JSON,
     click.option("--report", metavar="DIR", help="Write findings as parquet (any Hadoop path)."),
@@ -97,9 +103,9 @@ def with_json_of_errors(function: Any) -> Any:
     @wraps(function)
     def wrapped(**options: Any) -> Any:
         path = options.get("json")
-        if path is not None and not os.access(Path(path).resolve().parent, os.W_OK):
-            raise Refused(f"--json {path}: its folder cannot be written. Name a writable file.")
+        require_folder("--json", path)
         try:
+            require_page(options.get("html"))
             return function(**options)
         except RepairError as error:
             if path is not None:
@@ -109,10 +115,33 @@ def with_json_of_errors(function: Any) -> Any:
     return wrapped
 
 
+def require_folder(option: str, path: str | None) -> None:
+    """Raise Refused unless a file can be put there."""
+    if path is None:
+        return
+    if Path(path).is_dir():
+        raise Refused(f"{option} {path} is a folder. Name a file.")
+    if not os.access(Path(path).resolve().parent, os.W_OK):
+        raise Refused(f"{option} {path}: its folder cannot be written. Name a writable file.")
+
+
+def require_page(path: str | None) -> None:
+    """Raise Refused unless an HTML page can be made and put there."""
+    require_folder("--html", path)
+    missing = [name for name in PAGE_LIBRARIES if path and not find_spec(name)]
+    if missing:
+        raise Refused(
+            f"--html needs {' and '.join(missing)}, which this Python does not have. "
+            f"Install them: {sys.executable} -m pip install {' '.join(missing)}"
+        )
+
+
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
     """Settings of the options that were given; an empty tuple was not given."""
     given = {name: value for name, value in options.items() if value != ()}
-    return load_settings(read_uri(uri_file), config, given)
+    settings = load_settings(read_uri(uri_file), config, given)
+    require_page(settings.html)  # the config file may name one
+    return settings
 
 
 def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
@@ -149,18 +178,27 @@ def complain(name: str, message: str, verdict: Exit) -> int:
 
 
 def write_json(document: dict[str, Any], path: str) -> None:
-    """One JSON document in the file; a reader sees the old file or the new one."""
+    """One JSON document in the file."""
+    write_file("--json", path, json.dumps(document, indent=2, default=str) + "\n")
+
+
+def write_file(option: str, path: str, text: str) -> None:
+    """The text in the file; a reader sees the old file or the new one."""
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        raise RepairError(f"--json {path} could not be written: {error.strerror}.") from None
+        raise RepairError(f"{option} {path} could not be written: {error.strerror}.") from None
 
 
 def finish(report: Report, lines: Iterable[str], settings: Settings) -> Exit:
-    """Show the report, write it as JSON where asked for; its verdict is the exit code."""
+    """Show the report, write it into the files asked for; its verdict is the exit code."""
     show(lines)
+    if settings.html:
+        from session_repair.page import report_page
+
+        write_file("--html", settings.html, report_page(report))
     if settings.json:
         write_json({**asdict(report), "verdict": int(report.verdict)}, settings.json)
     return report.verdict

@@ -86,6 +86,7 @@ class Settings:
     server_selection_timeout: timedelta = timedelta(seconds=5)
     report: str | None = None
     json: str | None = None
+    html: str | None = None
     asked: tuple[str, ...] = ()  # the semantic settings that the command line gave
 
     def __post_init__(self) -> None:
