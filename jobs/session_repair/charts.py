@@ -1,4 +1,4 @@
-"""Charts: the pictures of the HTML report, as SVG that takes its colours and its font from the page.
+"""Charts: the pictures of the HTML report, as SVG in the colours and the font of the page.
 
 One picture serves light and dark, screen and paper: matplotlib draws with stand-in colours, which
 are then replaced by the names of the page's own.
@@ -55,6 +55,8 @@ STYLE = {
     "ytick.labelcolor": SOFT,
 }
 
+# For ticks that stand for years, months and days; no bar stands for less than a day.
+DATES = ["%Y", "%b", "%d %b", "%d %b", "%d %b", "%d %b"]
 BINS = 92  # bars; more of them could not be told apart on a phone
 STEPS = (1, 7, 30, 365, 3650, 36500)  # days that one bar may stand for
 CREDIBLE = date(1900, 1, 1), date(2199, 12, 31)  # a day beyond is a sentinel or a mistake
@@ -62,8 +64,8 @@ FAR = 3  # times the span of nearly all sessions: a chart that wide would show n
 
 
 def findings_chart(symptoms: Sequence[Symptoms]) -> str:
-    """One bar per symptom that was found, the most frequent on top."""
-    found = sorted((it for it in symptoms if it.found), key=lambda it: it.found)
+    """One bar per symptom, the most frequent on top."""
+    found = sorted(symptoms, key=lambda it: -it.found)[::-1]
     row = 42
     with drawing(len(found) * row) as figure:
         axes = figure.add_axes((0, 0, 1, 1))
@@ -80,7 +82,9 @@ def findings_chart(symptoms: Sequence[Symptoms]) -> str:
                 left += count
             axes.text(0, bottom + 17, symptom.code)
             axes.text(axes.get_xlim()[1], bottom + 17, f"{symptom.found:,}", ha="right")
-        return svg(figure, "Findings by kind: " + said(f"{s.code} {s.found:,}" for s in found[::-1]))
+        return svg(
+            figure, "Findings by kind: " + said(f"{s.code} {s.found:,}" for s in found[::-1])
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Timeline:
     begins: tuple[date, ...]
     repair: tuple[int, ...]
     stay: tuple[int, ...]
+    last: date
     step: int
     outside: int
 
@@ -113,6 +118,7 @@ def timeline(days: Sequence[Day]) -> Timeline | None:
         begins=tuple(first + timedelta(days=number * step) for number in range(len(repair))),
         repair=tuple(repair),
         stay=tuple(stay),
+        last=last,
         step=step,
         outside=sum(day.sessions for day in days) - sum(repair) - sum(stay),
     )
@@ -131,7 +137,7 @@ def window(dated: Sequence[tuple[date, int]]) -> tuple[date, date]:
     return (first, last) if (last - first).days <= near else (middle[0], middle[-1])
 
 
-def timeline_chart(line: Timeline, before: str, after: str) -> str:
+def timeline_chart(line: Timeline) -> str:
     """Bars over time: in full what was found, the lower part what stays."""
     with drawing(210) as figure:
         axes = figure.add_axes((0.115, 0.17, 0.87, 0.79))
@@ -146,7 +152,14 @@ def timeline_chart(line: Timeline, before: str, after: str) -> str:
         locator = AutoDateLocator(minticks=2, maxticks=5)
         locator.intervald[3] = [1, 2, 4, 7, 14]  # days
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+        axes.xaxis.set_major_formatter(
+            ConciseDateFormatter(
+                locator,
+                formats=DATES,
+                zero_formats=["", "%Y", *DATES[2:]],
+                show_offset=False,
+            )
+        )
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axes.grid(axis="y", color=LINES, linewidth=0.75)
@@ -156,13 +169,9 @@ def timeline_chart(line: Timeline, before: str, after: str) -> str:
         return svg(
             figure,
             f"Sessions with findings by the day on which they began, {line.begins[0]} to "
-            f"{last_day(line)}: {sum(totals):,} {before}, {sum(line.stay):,} {after}; "
-            f"most of them, {totals[peak]:,}, from {line.begins[peak]} on.",
+            f"{line.last}: {sum(totals):,}, of which {sum(line.stay):,} stay; most of them, "
+            f"{totals[peak]:,}, from {line.begins[peak]} on.",
         )
-
-
-def last_day(line: Timeline) -> date:
-    return line.begins[-1] + timedelta(days=line.step - 1)
 
 
 def short(count: float) -> str:

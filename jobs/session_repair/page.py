@@ -6,6 +6,7 @@ Only this module and ``charts`` import the libraries of the extra ``html``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from session_repair import __version__
 from session_repair.charts import Timeline, findings_chart, timeline, timeline_chart
 from session_repair.errors import Exit
-from session_repair.report import DELETE_ORPHANS, OTHER, Report
+from session_repair.report import DELETE_ORPHANS, OTHER, Day, Report
 from session_repair.symptoms import CODES
 from session_repair.text import BLOCKS, shown
 
@@ -33,29 +34,34 @@ SINCE = {
 
 def report_page(report: Report) -> str:
     """The whole file."""
+    if is_deletion(report):
+        report = of_orphans(report)
     found = [symptom for symptom in report.symptoms if symptom.found]
     line = timeline(report.days)
-    before, after = bar_names(report)
-    return environment().get_template("report.html.j2").render(
-        report=report,
-        version=__version__,
-        verdict=verdict(report),
-        tone="clean" if report.verdict is Exit.CLEAN else "broken",
-        story=story(report),
-        figures=figures(report),
-        found=found,
-        absent=[symptom.code for symptom in report.symptoms if not symptom.found],
-        meanings=MEANINGS,
-        findings_chart=Markup(findings_chart(found)) if found else None,
-        line=line,
-        timeline_chart=Markup(timeline_chart(line, before, after)) if line else None,
-        caption=caption(line) if line else None,
-        bars=(before, after),
-        other=OTHER,
-        day_codes=[code for code in CODES if any(code in day.found for day in report.days)],
-        held_back=held_back(report),
-        why=WHY,
-        settings=settings_of(report),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            version=__version__,
+            verdict=verdict(report),
+            tone="clean" if report.verdict is Exit.CLEAN else "broken",
+            story=story(report),
+            figures=figures(report),
+            found=found,
+            absent=[symptom.code for symptom in report.symptoms if not symptom.found],
+            meanings=MEANINGS,
+            findings_chart=Markup(findings_chart(found)) if found else None,
+            line=line,
+            timeline_chart=Markup(timeline_chart(line)) if line else None,
+            caption=caption(line) if line else None,
+            key=key(report),
+            other=OTHER,
+            day_codes=[code for code in CODES if any(code in day.found for day in report.days)],
+            held_back=held_back(report),
+            why=WHY,
+            settings=settings_of(report),
+        )
     )
 
 
@@ -69,6 +75,17 @@ def environment() -> Environment:
     )
     made.filters |= {"shown": shown, "number": number}
     return made
+
+
+def of_orphans(report: Report) -> Report:
+    """The report of a deletion, which concerns orphan sessions only."""
+    code = "orphan_session"
+    days = [(day, day.found.get(code, 0)) for day in report.days]
+    return replace(
+        report,
+        symptoms=(report.symptom(code),),
+        days=tuple(Day(day.day, count, 0, {code: count}) for day, count in days if count),
+    )
 
 
 def number(count: int) -> str:
@@ -86,7 +103,8 @@ def verdict(report: Report) -> str:
     kind = "orphan " if is_deletion(report) else ""
     if report.outcomes is None:
         if planned:
-            return f"{sessions(planned, kind)} can be {'deleted' if is_deletion(report) else 'repaired'}"
+            done = "deleted" if is_deletion(report) else "repaired"
+            return f"{sessions(planned, kind)} can be {done}"
         if not report.totals.sessions:
             return "There are no sessions to check"
         return f"Nothing is to be {'deleted' if is_deletion(report) else 'repaired'}"
@@ -109,7 +127,7 @@ def story(report: Report) -> list[str]:
             told.append(f"{report.verb if is_deletion(report) else 'fix'} --apply does it.")
     elif report.verdict is not Exit.CLEAN:
         told.append("Not everything was done: run it again for what was left.")
-    if totals.deferred:
+    if totals.deferred and not is_deletion(report):
         told.append(f"{sessions(totals.deferred)} in flight wait for a later run.")
     orphans = report.symptom("orphan_session").found
     if orphans and not is_deletion(report):
@@ -137,26 +155,32 @@ def is_deletion(report: Report) -> bool:
     return report.verb == DELETE_ORPHANS
 
 
-def bar_names(report: Report) -> tuple[str, str]:
-    """What the bars over time stand for: in full, and their lower part."""
-    if report.outcomes is None or is_deletion(report):
-        return "with findings", "that fix leaves as they are"
-    if report.verdict is not Exit.CLEAN:
-        return "with findings before", "not planned to be repaired"
-    return "with findings before", "with findings after"
+def key(report: Report) -> dict[str, str]:
+    """What the colours of the charts stand for."""
+    if is_deletion(report):
+        return {"stay": "orphan sessions"}
+    if report.outcomes is None:
+        return {"repair": "fix repairs", "wait": "in flight", "stay": "left as they are"}
+    if report.outcomes.applied < report.outcomes.planned:
+        return {"repair": "planned", "wait": "in flight", "stay": "left as they are"}
+    return {"repair": "before the repair only", "wait": "in flight", "stay": "before and after"}
 
 
 def caption(line: Timeline) -> str:
     """What the picture over time cannot say."""
     step = f"Each bar stands for {line.step} days. " if line.step > 1 else ""
     outside = f"{sessions(line.outside)} began outside of this span. " if line.outside else ""
-    return f"{step}{outside}Days are UTC."
+    return step + outside
 
 
 def held_back(report: Report) -> list[tuple[int, str]]:
     """What was skipped or deferred, how often and why."""
     told = []
-    if report.totals.deferred:
+    if is_deletion(report):
+        younger = report.symptom("orphan_session").found - report.totals.planned
+        min_age = report.settings.get("min_age", "--min-age")
+        told = [(younger, f"younger than {min_age}, or in flight")] if younger else []
+    elif report.totals.deferred:
         settle = report.settings.get("settle", "the settle window")
         told.append((report.totals.deferred, f"deferred: active within {settle} of the run"))
     for part, names in ((report.outcomes, WHY), (report.verification, SINCE)):

@@ -82,7 +82,10 @@ def summarize_days(corrected: DataFrame) -> tuple[Day, ...]:
     figures = [
         F.count("*").alias("sessions"),
         F.count("changes").alias("to_correct"),
-        *(F.count(F.when(F.array_contains("findings.code", code), 1)).alias(code) for code in CODES),
+        *(
+            F.count(F.when(F.array_contains("findings.code", code), 1)).alias(code)
+            for code in CODES
+        ),
     ]
     rows = (
         corrected.where(F.size("findings") > 0)
