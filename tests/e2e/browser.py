@@ -29,7 +29,7 @@ def chromium() -> Iterator[Browser]:
     """The browser, headless; its fonts are those that matplotlib brings."""
     folder = install_chromium()
     libraries = [str(folder / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
-    environment = {
+    environment: dict[str, str | float | bool] = {
         **os.environ,
         "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
         "FONTCONFIG_FILE": str(folder / "fonts.conf"),
