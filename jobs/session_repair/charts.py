@@ -67,21 +67,23 @@ def findings_chart(symptoms: Sequence[Symptoms]) -> str:
     """One bar per symptom, the most frequent on top."""
     found = sorted(symptoms, key=lambda it: -it.found)[::-1]
     row = 42
+    most = found[-1].found
     with drawing(len(found) * row) as figure:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        axes.set_xlim(0, max(it.found for it in found))
+        axes.set_xlim(0, most)
         axes.set_ylim(0, len(found) * row)
         for number, symptom in enumerate(found):
             bottom = number * row + 6
-            left = 0
+            left = 0.0
             stay = symptom.found - symptom.to_correct - symptom.deferred
             parts = ((symptom.to_correct, REPAIR), (symptom.deferred, WAIT), (stay, STAY))
             for count, color in parts:
-                axes.barh(bottom, count, 11, left, color=color, align="edge", linewidth=0)
-                left += count
+                visible = max(count, most / WIDTH) if count else 0
+                axes.barh(bottom, visible, 11, left, color=color, align="edge", linewidth=0)
+                left += visible
             axes.text(0, bottom + 17, symptom.code)
-            axes.text(axes.get_xlim()[1], bottom + 17, f"{symptom.found:,}", ha="right")
+            axes.text(most, bottom + 17, f"{symptom.found:,}", ha="right")
         return svg(
             figure, "Findings by kind: " + said(f"{s.code} {s.found:,}" for s in found[::-1])
         )

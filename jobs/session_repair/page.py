@@ -162,7 +162,7 @@ def key(report: Report) -> dict[str, str]:
     if report.outcomes is None:
         return {"repair": "fix repairs", "wait": "in flight", "stay": "left as they are"}
     if report.outcomes.applied < report.outcomes.planned:
-        return {"repair": "planned", "wait": "in flight", "stay": "left as they are"}
+        return {"repair": "planned to be repaired", "wait": "in flight", "stay": "left as they are"}
     return {"repair": "before the repair only", "wait": "in flight", "stay": "before and after"}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from pymongo.database import Database
 
-import session_repair.cli as cli
 from session_repair.apply import Target
+from session_repair.cli import PAGE_LIBRARIES
 from session_repair.report import Left
 from session_repair.settings import Settings
 from session_repair.verify import LISTED, LONGEST, sessions_left
@@ -31,7 +32,7 @@ def one_line(ended_err: str) -> str:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("library", cli.PAGE_LIBRARIES)
+@pytest.mark.parametrize("library", PAGE_LIBRARIES)
 def test_without_its_libraries_it_is_refused_with_what_to_install(
     command: Command,
     tmp_path: Path,
@@ -39,8 +40,9 @@ def test_without_its_libraries_it_is_refused_with_what_to_install(
     verb: tuple[str, ...],
     library: str,
 ) -> None:
-    found = cli.find_spec
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == library else found(name))
+    monkeypatch.setattr(
+        "session_repair.cli.find_spec", lambda name: None if name == library else find_spec(name)
+    )
     ended = command(*verb, "--html", f"{tmp_path}/report.html", "--json", f"{tmp_path}/r.json")
     assert (ended.code, ended.out) == (2, "")
     assert f"--html needs {library}, which this Python does not have" in one_line(ended.err)
