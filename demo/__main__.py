@@ -17,12 +17,12 @@ import click
 
 from demo.generate import SEED, SESSIONS, Figures, generate
 from demo.server import EmbeddedMongod, ServerStartError
-from session_repair.cli import PAGE_LIBRARIES
 
 DATABASE = "browsing"  # the default of the job's --database
 WRAPPER = Path(__file__).resolve().parent.parent / "spark-submit.sh"
 BROKEN, CLEAN = 3, 0  # the exit codes of the job that the story expects
 UNEXPECTED, INTERRUPTED = 1, 130
+PAGE_LIBRARIES = ("jinja2", "matplotlib")  # without them fix refuses --html
 GOODBYE_SECONDS = 10.0  # for Spark to end by itself before it is killed
 
 
