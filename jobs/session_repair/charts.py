@@ -142,7 +142,7 @@ def window(dated: Sequence[tuple[date, int]]) -> tuple[date, date]:
 def timeline_chart(line: Timeline) -> str:
     """Bars over time: in full what was found, the lower part what stays."""
     with drawing(210) as figure:
-        axes = figure.add_axes((0.115, 0.17, 0.87, 0.79))
+        axes = figure.add_axes((0.115, 0.13, 0.87, 0.83))
         width = line.step * (0.8 if len(line.begins) < BINS / 2 else 0.9)
         begins = [date2num(day) + (line.step - width) / 2 for day in line.begins]
         bars: dict[str, Any] = {"align": "edge", "linewidth": 0}
