@@ -24,6 +24,7 @@ from session_repair.report import (
     Day,
     FieldChange,
     Left,
+    OddType,
     Outcomes,
     Report,
     Sample,
@@ -136,6 +137,12 @@ DELETION = replace(
     totals=replace(BROKEN.totals, planned=302),
     corrections=(),
 )
+COPIES = replace(
+    DELETION,
+    settings={**SETTINGS, "duplicates": True},
+    totals=replace(BROKEN.totals, planned=2),
+    symptoms=symptoms(duplicate_session=Symptoms("duplicate_session", 5, 0, 0, ())),
+)
 NASTY = (
     "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>"
     "\"'&\x00\x1b[31m\u202egnp.exe\u2066\u200b"
@@ -162,6 +169,7 @@ HOSTILE = replace(
             "duplicate_session", 1, 0, 0, (Sample(None, NASTY, None, None, NASTY),)
         ),
     ),
+    malformed=(OddType(NASTY, NASTY, NASTY, 3, (NASTY, LONG)),),
     corrections=(Correction(NASTY, (FieldChange("pages", NASTY, LONG),)),),
     days=tuple(Day(day, 1, 1, {"empty_pages": 1}) for day in SPAN),
     left=(Left(NASTY, "failed", NASTY), Left(None, "failed", LONG)),
@@ -173,6 +181,7 @@ REPORTS = {
     "repaired": REPAIRED,
     "partial": PARTIAL,
     "deletion": DELETION,
+    "copies": COPIES,
     "hostile": HOSTILE,
 }
 
@@ -220,6 +229,8 @@ def page(request: pytest.FixtureRequest) -> str:
         (replace(REPAIRED, outcomes=Outcomes(0, 0, 0, 0, 0)), "Nothing was to be repaired"),
         (DELETION, "302 orphan sessions can be deleted"),
         (replace(DELETION, outcomes=Outcomes(1, 1, 0, 0, 0)), "Deleted: 1 orphan session"),
+        (COPIES, "2 empty copies can be deleted"),
+        (replace(COPIES, outcomes=Outcomes(1, 1, 0, 0, 0)), "Deleted: 1 empty copy"),
     ],
 )
 def test_the_verdict_is_the_title_and_the_first_line(report: Report, verdict: str) -> None:
@@ -286,6 +297,19 @@ def test_what_was_left_stands_there_with_its_reason() -> None:
     ):
         assert word in page
     assert "Skipped and deferred" not in report_page(REPAIRED)
+
+
+def test_wrong_types_are_listed_with_some_of_their_documents() -> None:
+    odd = OddType("sessions", "pages", "string", 2, ("68e33b8e", "68e33b8f"))
+    page = report_page(replace(BROKEN, malformed=(odd,)))
+    assert "<li>2 of sessions: pages is string, as in 68e33b8e, 68e33b8f</li>" in page
+    assert "Wrong types" not in report_page(BROKEN)
+
+
+def test_what_a_deletion_leaves_alone_is_told() -> None:
+    page = report_page(COPIES)
+    assert '<td class="n">3</td><td>are not empty, too young, in flight or malformed</td>' in page
+    assert "orphan session" not in page
 
 
 def test_hostile_values_are_shown_escaped_and_short() -> None:

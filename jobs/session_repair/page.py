@@ -17,9 +17,10 @@ from session_repair.charts import Timeline, findings_chart, timeline, timeline_c
 from session_repair.errors import Exit
 from session_repair.report import DELETE_ORPHANS, OTHER, Day, Report
 from session_repair.symptoms import CODES
-from session_repair.text import BLOCKS, shown
+from session_repair.text import BLOCKS, deletable, odd_type_line, printable, shown
 
 MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}
+ONE = {"orphan_session": "orphan session", "duplicate_session": "empty copy"}
 WHY = {
     "skipped_changed": "changed since the plan, or right after its correction: left as it is",
     "skipped_gone": "deleted since the plan",
@@ -35,7 +36,7 @@ SINCE = {
 def report_page(report: Report) -> str:
     """The whole file."""
     if is_deletion(report):
-        report = of_orphans(report)
+        report = of_deletable(report)
     found = [symptom for symptom in report.symptoms if symptom.found]
     line = timeline(report.days)
     return (
@@ -59,6 +60,7 @@ def report_page(report: Report) -> str:
             other=OTHER,
             day_codes=[code for code in CODES if any(code in day.found for day in report.days)],
             held_back=held_back(report),
+            odd_types=[printable(odd_type_line(it)) for it in report.malformed],
             why=WHY,
             settings=settings_of(report),
         )
@@ -77,13 +79,14 @@ def environment() -> Environment:
     return made
 
 
-def of_orphans(report: Report) -> Report:
-    """The report of a deletion, which concerns orphan sessions only."""
-    code = "orphan_session"
+def of_deletable(report: Report) -> Report:
+    """The report of a deletion, which concerns sessions of one kind only."""
+    code = deletable(report).code
     days = [(day, day.found.get(code, 0)) for day in report.days]
     return replace(
         report,
         symptoms=(report.symptom(code),),
+        malformed=(),
         days=tuple(Day(day.day, count, 0, {code: count}) for day, count in days if count),
     )
 
@@ -94,17 +97,24 @@ def number(count: int) -> str:
 
 def sessions(count: int, kind: str = "") -> str:
     """The number and its noun: 1 session, 2 orphan sessions."""
-    return f"{count:,} {kind}session{'' if count == 1 else 's'}"
+    return f"{count:,} {kind} session{'' if count == 1 else 's'}".replace("  ", " ")
+
+
+def subjects(count: int, report: Report) -> str:
+    """The number and the noun of what the run is about."""
+    if not is_deletion(report):
+        return sessions(count)
+    kind = deletable(report)
+    return f"{count:,} {ONE[kind.code] if count == 1 else kind.one}"
 
 
 def verdict(report: Report) -> str:
     """What a reader needs to know if they read one line only."""
     planned = report.totals.planned
-    kind = "orphan " if is_deletion(report) else ""
     if report.outcomes is None:
         if planned:
             done = "deleted" if is_deletion(report) else "repaired"
-            return f"{sessions(planned, kind)} can be {done}"
+            return f"{subjects(planned, report)} can be {done}"
         if not report.totals.sessions:
             return "There are no sessions to check"
         return f"Nothing is to be {'deleted' if is_deletion(report) else 'repaired'}"
@@ -113,8 +123,8 @@ def verdict(report: Report) -> str:
     if not planned:
         return f"Nothing was to be {done.lower()}"
     if applied < planned:
-        return f"{done}: {applied:,} of {sessions(planned, kind)}"
-    return f"{done}: {sessions(planned, kind)}"
+        return f"{done}: {applied:,} of {subjects(planned, report)}"
+    return f"{done}: {subjects(planned, report)}"
 
 
 def story(report: Report) -> list[str]:
@@ -129,9 +139,9 @@ def story(report: Report) -> list[str]:
         told.append("Not everything was done: run it again for what was left.")
     if totals.deferred and not is_deletion(report):
         told.append(f"{sessions(totals.deferred)} in flight wait for a later run.")
-    orphans = report.symptom("orphan_session").found
-    if orphans and not is_deletion(report):
-        told.append(f"{sessions(orphans, 'orphan ')} remain, which no event could fill.")
+    orphans = 0 if is_deletion(report) else report.symptom("orphan_session").found
+    if orphans:
+        told.append(f"{sessions(orphans, 'orphan')} remain, which no event could fill.")
     return told
 
 
@@ -158,7 +168,7 @@ def is_deletion(report: Report) -> bool:
 def key(report: Report) -> dict[str, str]:
     """What the colours of the charts stand for."""
     if is_deletion(report):
-        return {"stay": "orphan sessions"}
+        return {"stay": deletable(report).one}
     if report.outcomes is None:
         return {"repair": "fix repairs", "wait": "in flight", "stay": "left as they are"}
     if report.outcomes.applied < report.outcomes.planned:
@@ -177,9 +187,9 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     """What was skipped or deferred, how often and why."""
     told = []
     if is_deletion(report):
-        younger = report.symptom("orphan_session").found - report.totals.planned
-        min_age = report.settings.get("min_age", "--min-age")
-        told = [(younger, f"younger than {min_age}, or in flight")] if younger else []
+        kind = deletable(report)
+        left = report.symptom(kind.code).found - report.totals.planned
+        told = [(left, kind.left)] if left else []
     elif report.totals.deferred:
         settle = report.settings.get("settle", "the settle window")
         told.append((report.totals.deferred, f"deferred: active within {settle} of the run"))
