@@ -97,7 +97,7 @@ def number(count: int) -> str:
 
 def sessions(count: int, kind: str = "") -> str:
     """The number and its noun: 1 session, 2 orphan sessions."""
-    return f"{count:,} {kind} session{'' if count == 1 else 's'}".replace("  ", " ")
+    return f"{count:,} {kind}session{'' if count == 1 else 's'}"
 
 
 def subjects(count: int, report: Report) -> str:
@@ -141,7 +141,7 @@ def story(report: Report) -> list[str]:
         told.append(f"{sessions(totals.deferred)} in flight wait for a later run.")
     orphans = 0 if is_deletion(report) else report.symptom("orphan_session").found
     if orphans:
-        told.append(f"{sessions(orphans, 'orphan')} remain, which no event could fill.")
+        told.append(f"{sessions(orphans, 'orphan ')} remain, which no event could fill.")
     return told
 
 
