@@ -158,7 +158,7 @@ def test_findings_are_counted_by_the_day_on_which_their_session_began(spark: Spa
         SETTLE,
     )
     moved = "first_event_mismatch"
-    assert summarize_days(correct(found, "empty", False)) == (
+    assert summarize_days(correct(found, "empty", False).persist()) == (
         Day("0001-01-01", 1, 0, {"count_mismatch": 1}),
         Day("2025-10-01", 1, 1, {"empty_pages": 1, "zero_events": 1, moved: 1}),
         Day("2025-10-02", 2, 1, {"empty_pages": 1, "zero_events": 1, moved: 2, "user_mismatch": 1}),
@@ -188,4 +188,4 @@ def test_a_frame_without_findings_has_no_days(spark: SparkSession) -> None:
     found = diagnose(
         sessions_frame(spark, session(1)), rebuilt_frame(spark, s=rebuilt()), NOW, SETTLE
     )
-    assert summarize_days(correct(found, "all", False)) == ()
+    assert summarize_days(correct(found, "all", False).persist()) == ()
