@@ -13,11 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from session_repair import __version__
+from session_repair.blocks import BLOCKS
 from session_repair.charts import Timeline, findings_chart, timeline, timeline_chart
 from session_repair.errors import Exit
 from session_repair.report import DELETE_ORPHANS, OTHER, Day, Report
 from session_repair.symptoms import CODES
-from session_repair.text import BLOCKS, deletable, odd_type_line, printable, shown
+from session_repair.text import deletable, odd_type_line, printable, shown
 
 MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}
 ONE = {"orphan_session": "orphan session", "duplicate_session": "empty copy"}

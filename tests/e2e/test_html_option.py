@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pymongo.database import Database
 
-from session_repair.apply import Target
 from session_repair.cli import PAGE_LIBRARIES
 from session_repair.report import Left
 from session_repair.settings import Settings
+from session_repair.target import Target
 from session_repair.verify import LISTED, LONGEST, sessions_left
 from tests.e2e.world import Command, Document, Shop
 
