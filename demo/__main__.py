@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ DATABASE = "browsing"  # the default of the job's --database
 WRAPPER = Path(__file__).resolve().parent.parent / "spark-submit.sh"
 BROKEN, CLEAN = 3, 0  # the exit codes of the job that the story expects
 UNEXPECTED, INTERRUPTED = 1, 130
+PAGE_LIBRARIES = ("jinja2", "matplotlib")  # without them fix refuses --html
 GOODBYE_SECONDS = 10.0  # for Spark to end by itself before it is killed
 
 
@@ -83,9 +85,13 @@ def fill(server: EmbeddedMongod, sessions: int, seed: int) -> Figures:
 
 def tell(uri: str, report: Path, wrapper: Path = WRAPPER) -> int:
     """0 when verify, fix, verify ended as the story expects; else 1, at the first that did not."""
+    page = report / "report.html"
+    html = ["--html", str(page)] if all(map(find_spec, PAGE_LIBRARIES)) else []
+    with suppress(OSError):  # fix says in one line what is wrong with it
+        report.mkdir(parents=True, exist_ok=True)
     story: list[tuple[list[str], int]] = [
         (["verify"], BROKEN),
-        (["fix", "--apply", "--report", str(report)], CLEAN),
+        (["fix", "--apply", "--report", str(report), *html], CLEAN),
         (["verify"], CLEAN),
     ]
     for arguments, expected in story:
@@ -95,7 +101,10 @@ def tell(uri: str, report: Path, wrapper: Path = WRAPPER) -> int:
         if code != expected:
             click.echo(f"demo: `{shown}` ended with exit code {code}, not {expected}", err=True)
             return UNEXPECTED
-    click.echo(f"\nThe report is in {report}")
+    click.echo()
+    if html:
+        click.echo(f"To read in a browser: {page}")
+    click.echo(f"The report is in {report}")
     return 0
 
 

@@ -37,15 +37,19 @@ def test_the_story_is_verify_fix_verify_with_the_uri_in_the_environment(
     wrapper: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (wrapper.parent / "codes").write_text("3\n0\n0\n")
-    assert tell(URI, Path("/some where/report"), wrapper) == 0
+    report = wrapper.parent / "some where" / "report"
+    assert tell(URI, report, wrapper) == 0
     assert (wrapper.parent / "calls").read_text().splitlines() == [
         f"{URI} | verify",
-        f"{URI} | fix --apply --report /some where/report",
+        f"{URI} | fix --apply --report {report} --html {report}/report.html",
         f"{URI} | verify",
     ]
     told = capfd.readouterr().out
-    assert "$ ./spark-submit.sh fix --apply --report '/some where/report'\n" in told
-    assert told.endswith("The report is in /some where/report\n")
+    shown = f"--report '{report}' --html '{report}/report.html'"
+    assert f"$ ./spark-submit.sh fix --apply {shown}\n" in told
+    assert told.endswith(
+        f"\n\nTo read in a browser: {report}/report.html\nThe report is in {report}\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,14 +58,20 @@ def test_the_story_is_verify_fix_verify_with_the_uri_in_the_environment(
         ("0\n", "demo: `./spark-submit.sh verify` ended with exit code 0, not 3\n"),
         (
             "3\n5\n",
-            "demo: `./spark-submit.sh fix --apply --report r` ended with exit code 5, not 0\n",
+            "demo: `./spark-submit.sh fix --apply --report r --html r/report.html` ended with "
+            "exit code 5, not 0\n",
         ),
         ("3\n0\n3\n", "demo: `./spark-submit.sh verify` ended with exit code 3, not 0\n"),
     ],
 )
 def test_the_story_stops_at_the_first_unexpected_exit_code(
-    wrapper: Path, capfd: pytest.CaptureFixture[str], codes: str, clear_line: str
+    wrapper: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    codes: str,
+    clear_line: str,
 ) -> None:
+    monkeypatch.chdir(wrapper.parent)
     (wrapper.parent / "codes").write_text(codes)
     assert tell(URI, Path("r"), wrapper) == 1
     assert capfd.readouterr().err == clear_line

@@ -160,7 +160,8 @@ def test_a_json_that_cannot_be_written_any_more_is_the_verdict_that_is_told(
         return replace(FIXED, outcomes=None)
 
     (tmp_path / "gone").mkdir()
-    outputs = Outputs(str(tmp_path / "gone" / "x.json"), str(file), told.append)
+    json_file = str(tmp_path / "gone" / "x.json")
+    outputs = Outputs(json_file, metrics=str(file), notify=told.append)
     with pytest.raises(Exception, match="could not be written") as raised:
         run_and_tell("fix", SETTINGS, outputs, work)
     assert [it.verdict for it in told] == [raised.value.exit_code] == [1]  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from session_repair.__main__ import commands
 from session_repair.errors import Exit
 from session_repair.symptoms import CODES
 from tests.e2e.world import Document, rebuilt
+from tests.notebook import run_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -96,11 +98,14 @@ class Story:
     before: str
     fixed: str
     report: Path
+    page: Path
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     report = tmp_path_factory.mktemp("story") / "demo-report"
+    page = report.parent / "report.html"
+    written = ("--report", str(report), "--html", str(page))
 
     def command(uri: str, expected: Exit, *words: str) -> str:
         ended = subprocess.run(
@@ -123,8 +128,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             figures=figures,
             orphans_before=orphans,
             before=command(server.uri, Exit.FIXABLE_REMAINS, "verify"),
-            fixed=command(server.uri, Exit.CLEAN, "fix", "--apply", "--report", str(report)),
+            fixed=command(server.uri, Exit.CLEAN, "fix", "--apply", *written),
             report=report,
+            page=page,
         )
 
 
@@ -172,3 +178,42 @@ def test_the_parquet_report_counts_what_the_terminal_counts(story: Story) -> Non
     assert counts["orphan_session"] == 302
     corrections = pd.read_parquet(story.report / "corrections")
     assert corrections.groupby("outcome").size().to_dict() == {"applied": 12_545}
+
+
+def test_the_page_says_what_the_terminal_says(story: Story) -> None:
+    page = story.page.read_text("utf-8")
+    assert "<h1>Repaired: 12,545 sessions</h1>" in page
+    assert "45,291 sessions and 320,410 events were compared." in page
+    assert "302 orphan sessions remain" in page
+    days = re.findall(r'<th scope="row">(2025-\d\d-\d\d)</th><td class="n">([\d,]+)</td>', page)
+    assert sum(int(count.replace(",", "")) for _, count in days) == 12_847
+    assert [day for day, _ in days] == sorted(day for day, _ in days)
+
+
+def test_the_notebook_says_of_the_report_what_mongodb_says(story: Story, tmp_path: Path) -> None:
+    database = story.database
+    plans = [row["plan"] for row in database["session_repair_journal"].find()]
+    ids = [plan["session_id"] for plan in plans]
+    corrected = list(database["sessions"].find({"session_id": {"$in": ids}}))
+    pages = Counter(page for plan in plans for page in plan["new"]["pages"])
+    users = Counter(session["user_id"] for session in corrected)
+    days = Counter(session["first_event_at"].date() for session in corrected)
+    most = max(days.values())
+    assert database.client.address is not None
+    host, port = database.client.address
+    uri = f"mongodb://{host}:{port}/?directConnection=true"
+    told = run_notebook(story.report, tmp_path, MONGODB_URI=uri)
+    for line in (
+        "45,291 sessions and 320,410 events were compared",
+        f"12,847 sessions are empty, {len(plans):,} can be corrected",
+        f"{len(corrected):,} of 12,545 were corrected",
+        f"Repairable sessions began on {len(days)} days, from {min(days)} to {max(days)}",
+        f"Most on one day: {most:,} on {min(day for day in days if days[day] == most)}",
+        f"12,545 corrections, {len(users):,} users, {len(pages):,} pages",
+        f"Most often among users: {users.most_common(1)[0][0]} ({users.most_common(1)[0][1]:,})",
+        f"Most often among pages: {pages.most_common(1)[0][0]} ({pages.most_common(1)[0][1]:,})",
+    ):
+        assert f"{line}\n" in told
+    (shown,) = re.findall(r"^Session (\w+): 1 documents, (\d+) events$", told, re.MULTILINE)
+    assert shown[0] in ids
+    assert int(shown[1]) == database["events"].count_documents({"session_id": shown[0]})

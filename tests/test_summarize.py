@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from session_repair.correct import correct
 from session_repair.diagnose import diagnose
-from session_repair.report import Correction, FieldChange, Sample, Totals
+from session_repair.report import OTHER, Correction, Day, FieldChange, Sample, Totals
 from session_repair.summarize import (
+    DAYS,
     SAMPLES,
     sample_corrections,
+    summarize_days,
     summarize_symptoms,
     summarize_totals,
 )
@@ -130,3 +134,58 @@ def test_a_frame_without_rows_has_totals_of_0(spark: SparkSession) -> None:
     totals, checked = summarize_totals(correct(found, "all", False).persist(), at("12:00"))
     assert totals == Totals(0, 0, 0, 0, 0, 0, 0, 0)
     assert checked == {"sessions": 0, "events": 0}
+
+
+def test_findings_are_counted_by_the_day_on_which_their_session_began(spark: SparkSession) -> None:
+    first, second = (datetime(2025, 10, day, 23, 59, tzinfo=timezone.utc) for day in (1, 2))
+    early = datetime(1, 1, 1, tzinfo=timezone.utc)
+    sessions = [
+        session(1, session_id="a", **EMPTY),
+        session(2, session_id="b", **EMPTY),
+        session(3, session_id="c", user=BOB),
+        session(4, session_id="d", first_event_at=early, event_count=7),
+        session(5, session_id="sound"),
+        session(6, session_id="no date", **EMPTY, first_event_at=None, created_at=None),
+    ]
+    events = {
+        name: rebuilt(first_event_at=began)
+        for name, began in {"a": first, "b": second, "c": second, "d": early}.items()
+    }
+    found = diagnose(
+        sessions_frame(spark, *sessions),
+        rebuilt_frame(spark, **events, sound=rebuilt()),
+        NOW,
+        SETTLE,
+    )
+    moved = "first_event_mismatch"
+    assert summarize_days(correct(found, "empty", False).persist()) == (
+        Day("0001-01-01", 1, 0, {"count_mismatch": 1}),
+        Day("2025-10-01", 1, 1, {"empty_pages": 1, "zero_events": 1, moved: 1}),
+        Day("2025-10-02", 2, 1, {"empty_pages": 1, "zero_events": 1, moved: 2, "user_mismatch": 1}),
+        Day(OTHER, 1, 0, {"orphan_session": 1}),
+    )
+
+
+def test_few_days_are_named_however_many_there_are(spark: SparkSession) -> None:
+    """Each session begins on a day of its own; the last day has two."""
+    found = F.array(F.struct(F.lit("orphan_session").alias("code")))
+    began = F.expr("timestamp_seconds(86400 * least(id, 998))")
+    years = F.when(F.col("id") < 3, F.lit(200_000 * 365)).otherwise(0)  # far beyond any date
+    corrected = spark.range(1000).select(
+        (began + F.make_dt_interval(years)).alias("started_at"),
+        F.lit(None).cast("int").alias("changes"),
+        found.alias("findings"),
+    )
+    days = summarize_days(corrected)
+    assert len(days) == DAYS + 1
+    last = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(days=998)
+    assert days[-2] == Day(f"{last:%Y-%m-%d}", 2, 0, {"orphan_session": 2})
+    assert days[-1] == Day(OTHER, 633, 0, {"orphan_session": 633})
+    assert sum(day.sessions for day in days) == 1000
+
+
+def test_a_frame_without_findings_has_no_days(spark: SparkSession) -> None:
+    found = diagnose(
+        sessions_frame(spark, session(1)), rebuilt_frame(spark, s=rebuilt()), NOW, SETTLE
+    )
+    assert summarize_days(correct(found, "all", False).persist()) == ()

@@ -23,7 +23,7 @@ from session_repair.report import DELETE_ORPHANS, Report
 from session_repair.runs import DONE, PLANNED, Run, planned_report, recorded_errors
 from session_repair.settings import Settings, format_duration, revived, semantics
 from session_repair.target import Target
-from session_repair.verify import balanced_outcomes, verify_sessions
+from session_repair.verify import balanced_outcomes, sessions_left, verify_sessions
 
 Document = dict[str, Any]
 
@@ -56,6 +56,7 @@ def carry_out(database: Database[Document], settings: Settings, run: Run, lease:
         planned_report(document),
         outcomes=balanced_outcomes(target, run.run_id, planned),
         verification=verify_sessions(target, run.run_id, change),
+        left=sessions_left(target, run.run_id),
     )
     run.end(DONE, report)
     return report

@@ -66,6 +66,7 @@ SELECTION = (
 )
 ENDING = (
     click.option("--json", metavar="FILE", help="Write the report as JSON."),
+    click.option("--html", metavar="FILE", help="Write the report as one HTML page."),
     click.option("--metrics", metavar="FILE", help="Write figures for Prometheus (*.prom)."),
     click.option("--notify", metavar="URL", help="Post there when the verdict has changed."),
     click.option("--notify-file", metavar="FILE", help="File with that URL, which is a secret."),
@@ -98,7 +99,7 @@ def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any
 def with_told_ending(function: Callable[..., Report]) -> Command:
     """The command that shows and returns a report; its verdict is the exit code.
 
-    However it ends is told in one place: ``--json``, ``--metrics`` and ``--notify``.
+    However it ends is told in one place: ``--json``, ``--html``, ``--metrics`` and ``--notify``.
     """
 
     @wraps(function)
@@ -106,7 +107,7 @@ def with_told_ending(function: Callable[..., Report]) -> Command:
         settings = readable_settings(options)
         asked = vars(settings) if settings else options
         notifier = Notifier(read_notify_url(notify, asked["notify_file"]), asked["notify_state"])
-        outputs = Outputs(asked["json"], asked["metrics"], notifier)
+        outputs = Outputs(asked["json"], asked["html"], asked["metrics"], notifier)
         verb = click.get_current_context().command.name or ""
         return run_and_tell(verb, settings, outputs, lambda: function(**options)).verdict
 

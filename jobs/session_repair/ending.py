@@ -1,13 +1,16 @@
-"""Ending: how a command ended, and where that is told: ``--json``, ``--metrics``, ``--notify``."""
+"""Ending: how a command ended, and where that is told: ``--json``, ``--html``, ``--metrics``,
+``--notify``."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,9 @@ import click
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.report import Report
 from session_repair.settings import Settings
+
+PAGE_LIBRARIES = ("jinja2", "matplotlib")
+METRICS_LIBRARIES = ("prometheus_client",)
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,26 @@ class Outputs:
     """Where the end of a command is told; None for nowhere."""
 
     json: str | None = None
+    html: str | None = None  # a command without a report leaves the page of an earlier one
     metrics: str | None = None
     notify: Callable[[Ending], None] = lambda ending: None
 
     def require_writable(self) -> None:
         """Raise Refused, before anything is done, when the end could not be told."""
-        require_writable("--json", self.json)
-        require_writable("--metrics", self.metrics)
+        for option, path in (
+            ("--json", self.json),
+            ("--html", self.html),
+            ("--metrics", self.metrics),
+        ):
+            if path:
+                require_writable(option, path)
+
+    def require_libraries(self) -> None:
+        """Raise Refused without what a page or metrics need; a cluster's Python may lack it."""
+        if self.html:
+            require_libraries("--html", PAGE_LIBRARIES)
         if self.metrics:
-            require_metrics()
+            require_libraries("--metrics", METRICS_LIBRARIES)
 
     def write(self, ending: Ending) -> None:
         """Write each file that is asked for. Raises RepairError when one of them cannot be."""
@@ -63,8 +80,12 @@ class Outputs:
             if self.json:
                 document = json.dumps(ending.document(), indent=2, default=str)
                 write_file("--json", self.json, document + "\n")
+            if self.html and ending.report:
+                from session_repair.page import report_page
+
+                write_file("--html", self.html, report_page(ending.report))
         finally:
-            if self.metrics:
+            if self.metrics and not lacking(METRICS_LIBRARIES):
                 from session_repair.metrics import exposition, figures_of_run
 
                 text = exposition(figures_of_run(ending))
@@ -83,6 +104,7 @@ def run_and_tell(
     try:
         outputs.require_writable()
         is_writable = True
+        outputs.require_libraries()
         report = work()
         ending = end(report.verdict, report=report, run_id=report.run_id)
         outputs.write(ending)
@@ -109,10 +131,8 @@ def verdict_of(error: BaseException) -> Exit:
     return Exit.UNEXPECTED
 
 
-def require_writable(option: str, path: str | None) -> None:
+def require_writable(option: str, path: str) -> None:
     """Raise Refused unless a file can be made in the folder of the path."""
-    if path is None:
-        return
     probe = temporary_of(path)
     try:
         probe.touch()
@@ -124,15 +144,18 @@ def require_writable(option: str, path: str | None) -> None:
         raise Refused(f"{option} {path}: its folder cannot be written. Name a writable file.")
 
 
-def require_metrics() -> None:
-    """Raise Refused without prometheus-client, which a cluster's Python may lack."""
-    try:
-        import prometheus_client  # noqa: F401
-    except ImportError:
+def require_libraries(option: str, names: tuple[str, ...]) -> None:
+    """Raise Refused, with what to install, when this Python lacks one of them."""
+    missing = lacking(names)
+    if missing:
         raise Refused(
-            "--metrics needs the Python package prometheus-client. "
-            "Install it, or session-repair[health]."
-        ) from None
+            f"{option} needs {' and '.join(missing)}, which this Python does not have. "
+            f"Install them: {sys.executable} -m pip install {' '.join(missing)}"
+        )
+
+
+def lacking(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if not find_spec(name)]
 
 
 def temporary_of(path: str | Path) -> Path:

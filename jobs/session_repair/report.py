@@ -9,6 +9,7 @@ from typing import Any
 from session_repair.errors import Exit
 
 DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix could repair
+OTHER = "other"  # stands for the days that are not named, and for sessions without a date
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,28 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Day:
+    """What was found in the sessions that began on one day, or in all those of no day named here.
+
+    ``sessions`` have findings, ``to_correct`` of them are to be corrected; ``found`` by code.
+    """
+
+    day: str  # 2025-10-20, in UTC, or OTHER
+    sessions: int
+    to_correct: int
+    found: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Left:
+    """One planned session that was not changed, and the error if that is why."""
+
+    session_id: str | None
+    outcome: str
+    error: str | None
+
+
+@dataclass(frozen=True)
 class Report:
     """One run in full. ``outcomes`` and ``verification`` are None where nothing was written."""
 
@@ -120,6 +143,8 @@ class Report:
     malformed: tuple[OddType, ...] = ()
     outcomes: Outcomes | None = None
     verification: Verification | None = None
+    days: tuple[Day, ...] = ()
+    left: tuple[Left, ...] = ()
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> Report:
@@ -146,6 +171,8 @@ class Report:
                 "malformed": tuple(malformed),
                 "outcomes": Outcomes(**outcomes) if outcomes else None,
                 "verification": Verification(**verification) if verification else None,
+                "days": tuple(Day(**it) for it in document.get("days", ())),
+                "left": tuple(Left(**it) for it in document.get("left", ())),
             }
         )
 

@@ -86,6 +86,7 @@ class Settings:
     server_selection_timeout: timedelta = timedelta(seconds=5)
     report: str | None = None
     json: str | None = None
+    html: str | None = None
     metrics: str | None = None
     notify_file: str | None = None
     notify_state: str | None = None

@@ -9,11 +9,12 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from session_repair.rebuild import is_checked
-from session_repair.report import Correction, FieldChange, Sample, Symptoms, Totals
+from session_repair.report import OTHER, Correction, Day, FieldChange, Sample, Symptoms, Totals
 from session_repair.schemas import CHANGES
 from session_repair.symptoms import CODES, SYMPTOMS
 
 SAMPLES = 5  # of each symptom, and of the corrections
+DAYS = 366  # the days with most findings are named, a year of them; the rest is one row
 
 
 def summarize_totals(corrected: DataFrame, mark: datetime) -> tuple[Totals, dict[str, int]]:
@@ -68,6 +69,51 @@ def summarize_symptoms(corrected: DataFrame) -> tuple[Symptoms, ...]:
             samples=tuple(sample for _, sample in sorted(samples[code], key=lambda it: it[0])),
         )
         for code in CODES
+    )
+
+
+def summarize_days(corrected: DataFrame) -> tuple[Day, ...]:
+    """The days on which sessions with findings began, in order; OTHER, if any, comes last.
+
+    However many days there are, no more than DAYS rows and their total reach the driver.
+    """
+    date = F.to_date("started_at")
+    is_named = date.between("0001-01-01", "9999-12-31")  # what Python and others call a date
+    figures = [
+        F.count("*").alias("sessions"),
+        F.count("changes").alias("to_correct"),
+        *(
+            F.count(F.when(F.array_contains("findings.code", code), 1)).alias(code)
+            for code in CODES
+        ),
+    ]
+    rows = (
+        corrected.where(F.size("findings") > 0)
+        .select(F.when(is_named, date.cast("string")).otherwise(OTHER).alias("day"), "*")
+        .rollup("day")
+        .agg(*figures)
+        # The total comes first, its day being null, and OTHER last.
+        .orderBy(F.col("day") == OTHER, F.col("sessions").desc(), F.col("day").desc())
+        .limit(DAYS + 1)
+        .collect()
+    )
+    if not rows:
+        return ()
+    total, *days = [row.asDict() for row in rows]
+    named = sorted((day for day in days if day["day"] != OTHER), key=lambda day: day["day"])
+    rest = {
+        name: total[name] - sum(day[name] for day in named)
+        for name in ("sessions", "to_correct", *CODES)
+    }
+    return tuple(
+        Day(
+            day=day["day"],
+            sessions=day["sessions"],
+            to_correct=day["to_correct"],
+            found={code: day[code] for code in CODES if day[code]},
+        )
+        for day in [*named, {"day": OTHER, **rest}]
+        if day["sessions"]
     )
 
 

@@ -23,7 +23,12 @@ from session_repair.read import read_events, read_sessions
 from session_repair.rebuild import rebuild
 from session_repair.report import OddType, Report
 from session_repair.settings import Settings, describe, format_duration
-from session_repair.summarize import sample_corrections, summarize_symptoms, summarize_totals
+from session_repair.summarize import (
+    sample_corrections,
+    summarize_days,
+    summarize_symptoms,
+    summarize_totals,
+)
 
 Document = dict[str, Any]
 
@@ -123,5 +128,6 @@ def survey(
         symptoms=summarize_symptoms(corrected),
         corrections=sample_corrections(corrected),
         malformed=flight.malformed,
+        days=summarize_days(corrected),
     )
     return Survey(corrected, report)

@@ -118,7 +118,8 @@ def test_the_password_is_in_no_log_no_output_and_no_command_line(
     shop.events("broken", {0: "/home", 1: "/cart"})
     (tmp_path / "events").mkdir()
     spark = ("--conf", "spark.eventLog.enabled=true", "--conf")
-    written = ("--json", f"{tmp_path}/report.json", "--report", f"{tmp_path}/report")
+    written = [f"--{kind}={tmp_path}/report.{kind}" for kind in ("json", "html")]
+    written += ["--report", f"{tmp_path}/report"]
     with every_command_line() as command_lines:
         ended = spark_submit(
             *(*spark, f"spark.eventLog.dir=file://{tmp_path}/events"),

@@ -139,7 +139,7 @@ def test_without_its_library_metrics_are_refused_by_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     told = one_line(command("verify", "--metrics", f"{tmp_path}/x.prom"), 2)
-    assert "Install it, or session-repair[health]" in told
+    assert "--metrics needs prometheus_client, which this Python does not have. Install" in told
 
 
 def test_the_webhook_is_in_no_log_no_output_and_no_command_line(

@@ -172,6 +172,8 @@ def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
         hold.release()
         assert deleted.result() == 5
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1, "skipped_gone": 1}
+    left = last_run(db)["report"]["left"]
+    assert [it["outcome"] for it in left] == ["skipped_changed", "skipped_gone"]
     assert db["sessions"].count_documents({"_id": {"$in": [touched, *others]}}) == 0
     assert db["sessions"].find_one({"_id": filled})["event_count"] == 1  # type: ignore[index]
 

@@ -1,0 +1,142 @@
+"""The HTML report in a real browser: nothing breaks, overflows, loads, runs or is hard to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from session_repair.page import report_page
+from tests.e2e.browser import chromium
+from tests.test_page import REPORTS
+
+ENOUGH = 4.5  # WCAG 2, level AA, for text of any size
+
+# The least contrast of a text with what is painted behind it, and that text.
+LEAST_CONTRAST = """() => {
+  const rgb = color => color.match(/[\\d.]+/g).map(Number)
+  const light = color => {
+    const [r, g, b] = rgb(color).slice(0, 3).map(it => it / 255).map(
+      it => it <= 0.04045 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  const behind = element => {
+    for (let it = element; it; it = it.parentElement) {
+      const color = rgb(getComputedStyle(it).backgroundColor)
+      if (color.length === 3 || color[3] === 1) return getComputedStyle(it).backgroundColor
+    }
+    throw new Error('nothing is painted behind it')
+  }
+  let least = [99, '', 0]
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  for (let number = 1; texts.nextNode(); number++) {
+    const element = texts.currentNode.parentElement, style = getComputedStyle(element)
+    if (!texts.currentNode.data.trim()) continue
+    const color = element instanceof SVGElement ? style.fill : style.color
+    const [one, other] = [light(color), light(behind(element))].sort((a, b) => b - a)
+    const contrast = (one + 0.05) / (other + 0.05)
+    if (contrast < least[0]) least = [contrast, texts.currentNode.data, number]
+    else least[2] = number
+  }
+  return least
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for this file; where it cannot be installed, the tests fail."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=list(REPORTS))
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(report_page(REPORTS[request.param]), encoding="utf-8")
+    return path
+
+
+def opened(
+    browser: Browser, file: Path, width: int = 1280, **options: Any
+) -> tuple[Page, list[str]]:
+    """The page, and what it complained of or asked the network for."""
+    page = browser.new_page(viewport={"width": width, "height": 800}, **options)
+    told: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: told.append(request.url))
+    page.goto(file.as_uri())
+    assert told.pop(0) == file.as_uri()
+    return page, told
+
+
+@pytest.mark.parametrize("width", [320, 375, 1280])
+def test_it_loads_nothing_complains_of_nothing_and_fits(
+    browser: Browser, file: Path, width: int
+) -> None:
+    page, told = opened(browser, file, width)
+    page.locator("details").evaluate_all("all => all.forEach(it => it.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    sizes = page.locator("svg text").evaluate_all(
+        "all => all.map(it => it.getBoundingClientRect()).map(it => [it.left, it.right, it.height])"
+    )
+    outside = [size for size in sizes if size[0] < 0 or size[1] > width]
+    assert outside == []
+    assert all(height >= 9 for _, _, height in sizes)
+    assert told == []
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_is_easy_to_read(browser: Browser, file: Path, scheme: Any) -> None:
+    page, _ = opened(browser, file, color_scheme=scheme)
+    contrast, text, texts = page.evaluate(LEAST_CONTRAST)
+    assert texts > 20
+    assert contrast >= ENOUGH, text
+    brightness = page.evaluate(
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
+    )
+    assert (brightness < 128) == (scheme == "dark")
+    page.close()
+
+
+def test_it_prints_in_dark_on_white(browser: Browser, file: Path) -> None:
+    page, told = opened(browser, file, color_scheme="dark")
+    assert page.pdf(format="A4").startswith(b"%PDF-")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    contrast, text, _ = page.evaluate(LEAST_CONTRAST)
+    assert contrast >= ENOUGH, text
+    assert told == []
+    page.close()
+
+
+def test_no_value_of_the_database_becomes_markup_or_runs(browser: Browser, file: Path) -> None:
+    page, told = opened(browser, file)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.hurt") is None
+    assert page.locator("script, img, iframe, object, link, a").count() == 0
+    assert told == []
+    page.close()
+
+
+def test_a_reader_of_the_screen_hears_the_verdict_the_charts_and_the_tables(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(report_page(REPORTS["partial"]), encoding="utf-8")
+    for width in (375, 1280):
+        page, _ = opened(browser, path, width)
+        assert page.get_by_role("heading", level=1).inner_text() == (
+            "Repaired: 12,540 of 12,545 sessions"
+        )
+        labels = [it.get_attribute("aria-label") or "" for it in page.get_by_role("img").all()]
+        assert [label.partition(" ")[0] for label in labels] == ["Findings", "Sessions"]
+        assert "empty_pages 12,552" in labels[0]
+        row = page.get_by_role("row", name="skipped_gone").last
+        assert row.get_by_role("rowheader").inner_text() == "68e33b8e7b61f174166a0002"
+        assert row.get_by_role("cell").first.inner_text() == "skipped_gone"
+        page.close()
