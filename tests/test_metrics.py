@@ -132,7 +132,7 @@ def test_a_run_that_fails_leaves_its_verdict_in_both_files(
         raise error
 
     json_file = tmp_path / "report.json"
-    outputs = Outputs(str(json_file), str(file))
+    outputs = Outputs(str(json_file), metrics=str(file))
     with pytest.raises(type(error)):
         run_and_tell("fix", SETTINGS, outputs, work)
     assert read(file.read_text())["session_repair_verdict", ""] == verdict

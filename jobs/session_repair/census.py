@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from session_repair.bson_types import GREATEST_DATE_MS, LEAST_DATE_MS, parents_of, type_expression
 from session_repair.errors import IncompleteRead, Refused
-from session_repair.report import OddType
+from session_repair.report import OddType, shortened
 
 Document = dict[str, Any]
 
@@ -143,15 +143,15 @@ def odd_types(
             field=row["_id"]["field"],
             type=row["_id"]["type"],
             documents=row["documents"],
-            samples=tuple(extended_json(key) for key in row["some"]),
+            samples=tuple(name_of(key) for key in row["some"]),
         )
 
 
-def extended_json(key: Any) -> str:
+def name_of(key: Any) -> str:
     """An _id as the report writes it: the digits of an ObjectId, the extended JSON of others."""
     if isinstance(key, ObjectId):
         return str(key)
-    return json_util.dumps(key, json_options=json_util.CANONICAL_JSON_OPTIONS)
+    return shortened(json_util.dumps(key, json_options=json_util.CANONICAL_JSON_OPTIONS))
 
 
 def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:

@@ -12,6 +12,13 @@ DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix coul
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
 
 
+LONGEST = 500  # characters of an _id or a session_id; the report has to fit into one document
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
 @dataclass(frozen=True)
 class Sample:
     """One finding of one session, its values as text."""

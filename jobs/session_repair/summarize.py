@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from session_repair.rebuild import is_checked
 from session_repair.report import OTHER, Correction, Day, FieldChange, Sample, Symptoms, Totals
 from session_repair.schemas import CHANGES
-from session_repair.symptoms import CODES, SYMPTOMS
+from session_repair.symptoms import CODES, SYMPTOMS, shortened
 
 SAMPLES = 5  # of each symptom, and of the corrections
 DAYS = 366  # the days with most findings are named, a year of them; the rest is one row
@@ -57,7 +57,10 @@ def summarize_symptoms(corrected: DataFrame) -> tuple[Symptoms, ...]:
     }
     rank = F.row_number().over(Window.partitionBy("code").orderBy("session_key", "session_id"))
     samples = defaultdict(list)
-    for row in found.withColumn("rank", rank).where(F.col("rank") <= SAMPLES).collect():
+    some = found.withColumn("rank", rank).where(F.col("rank") <= SAMPLES)
+    for name in ("session_key", "session_id"):
+        some = some.withColumn(name, shortened(F.col(name)))
+    for row in some.collect():
         sample = Sample(**{name: row[name] for name in Sample.__dataclass_fields__})
         samples[row["code"]].append((row["rank"], sample))
     return tuple(
@@ -120,12 +123,13 @@ def summarize_days(corrected: DataFrame) -> tuple[Day, ...]:
 def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:
     """The first planned corrections by _id, each with its fields old and new."""
     planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
+    name = shortened(F.col("session_id")).alias("session_id")
     return tuple(
         Correction(
             session_id=row["session_id"],
             changes=tuple(FieldChange(**change.asDict()) for change in row["changed"]),
         )
-        for row in planned.select("session_id", changed_fields().alias("changed")).collect()
+        for row in planned.select(name, changed_fields().alias("changed")).collect()
     )
 
 

@@ -7,14 +7,13 @@ from typing import Any
 from session_repair.apply import APPLIED, OUTCOMES, Change, outcome_counts, read_back
 from session_repair.errors import RepairError
 from session_repair.journal import of_run
-from session_repair.report import Left, Outcomes, Verification
+from session_repair.report import Left, Outcomes, Verification, shortened
 from session_repair.settings import Settings
 from session_repair.target import Target
 
 Document = dict[str, Any]
 
 LISTED = 20  # sessions of each outcome, by name
-LONGEST = 500  # characters of a session_id; the report must fit into the run's document
 
 
 def balanced_outcomes(target: Target, run_id: str, planned: int) -> Outcomes:
@@ -55,7 +54,7 @@ def sessions_left(target: Target, run_id: str) -> tuple[Left, ...]:
     """Some sessions of each outcome but ``applied``, as the journal names them."""
     fields = {"plan.session_id": 1, "outcome": 1, "error": 1}
     return tuple(
-        Left(shortened(row["plan"].get("session_id")), outcome, row.get("error"))
+        Left(name_in(row["plan"]), outcome, row.get("error"))
         for outcome in OUTCOMES
         if outcome != APPLIED
         for row in target.journal.find({**of_run(run_id), "outcome": outcome}, fields)
@@ -64,5 +63,6 @@ def sessions_left(target: Target, run_id: str) -> tuple[Left, ...]:
     )
 
 
-def shortened(text: str | None) -> str | None:
-    return text if text is None or len(text) <= LONGEST else f"{text[:LONGEST]}…"
+def name_in(plan: Document) -> str | None:
+    session_id: str | None = plan.get("session_id")
+    return None if session_id is None else shortened(session_id)

@@ -10,10 +10,10 @@ import pytest
 from pymongo.database import Database
 
 from session_repair.ending import PAGE_LIBRARIES
-from session_repair.report import Left
+from session_repair.report import LONGEST, Left
 from session_repair.settings import Settings
 from session_repair.target import Target
-from session_repair.verify import LISTED, LONGEST, sessions_left
+from session_repair.verify import LISTED, sessions_left
 from tests.e2e.world import Command, Document, Shop
 
 VERBS = [("verify",), ("fix",), ("fix", "--apply")]
