@@ -129,10 +129,14 @@ driver_python() {
     python=$VENV/bin/python
     return
   fi
+  use_pyspark_of_the_gateway
+  python=${PYSPARK_DRIVER_PYTHON:-${PYSPARK_PYTHON:-python3}}
+}
+
+use_pyspark_of_the_gateway() {
   local py4j
   py4j=$(compgen -G "$SPARK/python/lib/py4j-*-src.zip" | head -n 1) || true
   export PYTHONPATH=$SPARK/python${py4j:+:$py4j}${PYTHONPATH:+:$PYTHONPATH}
-  python=${PYSPARK_DRIVER_PYTHON:-${PYSPARK_PYTHON:-python3}}
 }
 
 run_job() {
@@ -164,6 +168,7 @@ run_module() {
     install requirements
   elif ! installed requirements; then
     python=${PYSPARK_DRIVER_PYTHON:-${PYSPARK_PYTHON:-python3}}
+    use_pyspark_of_the_gateway # the verbs without Spark share modules with the others
     "$python" -c 'import click, dns, pymongo' 2>/dev/null ||
       fail "$verb: $python lacks pymongo, dnspython or click. Run './spark-submit.sh setup', or install them."
   fi

@@ -6,6 +6,7 @@ With ``--duplicates``: empty copies, beside the canonical document of their sess
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -60,7 +61,7 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 @with_told_ending
 def command(is_apply: bool, **options: Any) -> Report:
     """Delete empty sessions without events, or empty copies; a dry run unless --apply is given."""
-    settings = settings_from(**options)
+    settings = replace(settings_from(**options), report=None)  # datasets are of verify and fix
     report = delete_orphans(settings, is_apply)
     show((fix_report if is_apply else deletion_plan)(report))
     return report

@@ -40,19 +40,20 @@ def fix(settings: Settings, mode: str) -> Report:
             flight = preflight(database, settings)
             found = survey_corrections(database, settings, flight, new_run_id(flight.now))
             keep_findings(found, settings)
-            report, lines = found.report, dry_run_report(found.report)
-        else:
-            require_rights(database, settings)
-            run = Run.begin(database, settings, "fix", server_time(database))
-            with working(run, settings) as (run, lease):
-                found = plan_run(database, settings, run)
-                keep_findings(found, settings)
-                report, lines = found.report, plan_report(found.report)
-                if mode == APPLY:
-                    report = carry_out(database, settings, run, lease)
-                    lines = fix_report(report)
-        show(lines)
-        write_datasets(found, report, settings)
+            show(dry_run_report(found.report))
+            write_datasets(found, found.report, settings)
+            return found.report
+        require_rights(database, settings)
+        run = Run.begin(database, settings, "fix", server_time(database))
+        with working(run, settings) as (run, lease):
+            found = plan_run(database, settings, run)
+            keep_findings(found, settings)
+            report, lines = found.report, plan_report(found.report)
+            if mode == APPLY:
+                report = carry_out(database, settings, run, lease)
+                lines = fix_report(report)
+            show(lines)
+            write_datasets(found, report, settings)
         return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -61,7 +62,8 @@ def resume(settings: Settings, run_id: str) -> Report:
 @with_told_ending
 def command(run_id: str, **options: Any) -> Report:
     """Finish an interrupted run."""
-    report = resume(settings_from(**options), run_id)
+    settings = replace(settings_from(**options), report=None)  # datasets are of verify and fix
+    report = resume(settings, run_id)
     show(fix_report(report))
     return report
 

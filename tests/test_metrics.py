@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from session_repair.ending import Ending, Outputs, run_and_tell
-from session_repair.errors import BreakerTripped, Exit, Refused
+from session_repair.errors import BreakerTripped, Exit, Refused, RepairError
 from session_repair.health import unknown
 from session_repair.metrics import exposition, figures_of_health, figures_of_run
 from session_repair.report import Outcomes, Report, Symptoms
@@ -165,4 +166,27 @@ def test_a_json_that_cannot_be_written_any_more_is_the_verdict_that_is_told(
     with pytest.raises(Exception, match="could not be written") as raised:
         run_and_tell("fix", SETTINGS, outputs, work)
     assert [it.verdict for it in told] == [raised.value.exit_code] == [1]  # type: ignore[attr-defined]
+    assert [(it.report, it.run_id) for it in told] == [(replace(FIXED, outcomes=None), "r1")]
     assert read(file.read_text())["session_repair_verdict", ""] == 1
+
+
+def test_a_page_that_cannot_be_written_any_more_takes_nothing_from_what_was_done(
+    tmp_path: Path, file: Path
+) -> None:
+    def work() -> Report:
+        (tmp_path / "gone").rmdir()
+        return FIXED
+
+    (tmp_path / "gone").mkdir()
+    json_file = tmp_path / "report.json"
+    outputs = Outputs(str(json_file), str(tmp_path / "gone" / "x.html"), str(file))
+    with pytest.raises(RepairError, match=r"--html .* could not be written"):
+        run_and_tell("fix", SETTINGS, outputs, work)
+    assert FIXED.outcomes is not None
+    told = json.loads(json_file.read_text())
+    assert (told["verdict"], told["run_id"]) == (1, FIXED.run_id)
+    assert told["outcomes"] == asdict(FIXED.outcomes)
+    assert "--html" in told["error"]
+    figures = read(file.read_text(), "outcome")
+    assert figures["session_repair_verdict", ""] == 1
+    assert figures["session_repair_outcomes", "applied"] == FIXED.outcomes.applied

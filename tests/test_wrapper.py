@@ -303,6 +303,19 @@ def test_a_plain_verb_on_a_gateway_without_its_libraries_names_them(
     assert not (project / ".venv").exists()
 
 
+def test_a_plain_verb_on_a_gateway_finds_the_pyspark_of_its_spark(
+    tmp_path: Path, gateway: Gateway, project: Path
+) -> None:
+    (project / ".venv").unlink()
+    py4j = gateway.home / "python" / "lib" / "py4j-0.10.9.7-src.zip"
+    py4j.parent.mkdir(parents=True)
+    py4j.touch()
+    done = gateway.run("undo", "r1", PYSPARK_PYTHON=str(ROOT / ".venv" / "bin" / "python"))
+    assert done.returncode == 0, done.stderr
+    path = [f"{project}", f"{project}/jobs", f"{gateway.home}/python", str(py4j)]
+    assert json.loads(done.stdout)["env"]["PYTHONPATH"] == ":".join(path)
+
+
 # --- the gateway of a cluster ---
 
 

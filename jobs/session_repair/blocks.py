@@ -91,7 +91,7 @@ BLOCKS = (
         "Malformed",
         "Sessions with a field of a wrong type, or such events",
         ("malformed",),
-        "sessions are left alone because of a wrong type",
+        "sessions are left alone because of a wrong type or their size",
         "No field has a wrong type",
     ),
 )

@@ -69,7 +69,8 @@ def settings_of_run(document: Document, settings: Settings) -> Settings:
     """
     again = replace(settings, **revived(document["asked"]))
     made_with, now = document["settings"], semantics(again)
-    differing = [name for name in now if made_with[name] != now[name]]
+    # A run of an earlier version does not know the settings that came later.
+    differing = [name for name in now if made_with.get(name, now[name]) != now[name]]
     if differing:
         name = differing[0]
         raise Refused(

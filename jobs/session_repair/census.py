@@ -1,4 +1,7 @@
-"""Census: what the server says of a collection before Spark reads it, in few bounded queries."""
+"""Census: what the server says of a collection before Spark reads it.
+
+The counts and the types of all documents, not of a sample: a few scans by the server.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,15 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database
 
-from session_repair.bson_types import GREATEST_DATE_MS, LEAST_DATE_MS, parents_of, type_expression
+from session_repair.bson_types import (
+    GREATEST_DATE_MS,
+    LEAST_DATE_MS,
+    parents_of,
+    spellings,
+    type_expression,
+)
 from session_repair.errors import IncompleteRead, Refused
-from session_repair.report import OddType, shortened
+from session_repair.report import LONGEST, OddType, shortened
 
 Document = dict[str, Any]
 
@@ -49,7 +58,7 @@ def take_census(
 ) -> Census:
     """The census of one collection. Raises Refused when there is no such collection."""
     refuse_unreadable(database, collection)
-    scope = {paths["session_id"]: {"$in": list(session_ids)}} if session_ids else {}
+    scope = {paths["session_id"]: {"$in": spellings(session_ids)}} if session_ids else {}
     id_types = id_types_at_both_ends(database, collection)
     return Census(
         collection=collection,
@@ -119,6 +128,8 @@ def odd_types(
         found = type_expression(field, paths[field])
         odd = [{"field": field, "type": found}]
         odd_fields.append({"$cond": [{"$in": [found, list(types)]}, [], odd]})
+    is_short = {"$lt": [{"$bsonSize": {"v": "$_id"}}, 4 * LONGEST]}
+    short_id = {"$cond": [is_short, "$_id", "an _id of many bytes"]}  # all have to fit into a row
     pipeline: list[Document] = [
         {"$match": {"$and": [scope, may_be_odd]}},
         {"$project": {"odd": {"$concatArrays": odd_fields}}},
@@ -127,7 +138,7 @@ def odd_types(
             "$group": {
                 "_id": "$odd",
                 "documents": {"$sum": 1},
-                "some": {"$firstN": {"input": "$_id", "n": SAMPLES}},
+                "some": {"$firstN": {"input": short_id, "n": SAMPLES}},
             }
         },
         {"$sort": {"_id.field": 1, "_id.type": 1}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from functools import wraps
@@ -106,12 +106,23 @@ def with_told_ending(function: Callable[..., Report]) -> Command:
     def wrapped(notify: str | None = None, **options: Any) -> Exit:
         settings = readable_settings(options)
         asked = vars(settings) if settings else options
-        notifier = Notifier(read_notify_url(notify, asked["notify_file"]), asked["notify_state"])
+        notifier = notifier_of(notify, asked)
         outputs = Outputs(asked["json"], asked["html"], asked["metrics"], notifier)
         verb = click.get_current_context().command.name or ""
-        return run_and_tell(verb, settings, outputs, lambda: function(**options)).verdict
+        database = options.get("database") or ""
+        return run_and_tell(verb, settings, outputs, lambda: function(**options), database).verdict
 
     return wrapped
+
+
+def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:
+    """The notifier; one that cannot work is a line on stderr, and keeps no run from its work."""
+    try:
+        known_url = read_notify_url(url, asked["notify_file"])
+    except Refused as error:
+        click.echo(f"No notices: {error}", err=True)
+        known_url = None
+    return Notifier(known_url, asked["notify_state"])
 
 
 def readable_settings(options: dict[str, Any]) -> Settings | None:

@@ -21,11 +21,17 @@ def is_as_planned(target: Target, row: str) -> Document:
 
 
 def same_as_observed(target: Target, document: str, plan: str) -> list[Document]:
-    """The document's fields are what the plan observed: absent, null or of the same value."""
-    return [
+    """The document is of the planned session, its fields as observed: absent, null or equal."""
+    observed = [
         {"$eq": [f"{document}.{target.path(name)}", f"{plan}.observed.{name}"]}
         for name in STORED_NAMES.values()
     ]
+    return [has_session_id(target, document, plan), *observed]
+
+
+def has_session_id(target: Target, document: str, plan: str) -> Document:
+    """The document still is of the session that the plan was made of."""
+    return {"$eq": [f"{document}.{target.path('session_id')}", f"{plan}.session_id"]}
 
 
 def with_new_fields(target: Target, document: str, row: str) -> Document:
@@ -78,4 +84,4 @@ def is_result(target: Target) -> Document:
         }
         for name in STORED_NAMES.values()
     ]
-    return {"$and": [{"$not": is_missing("$found")}, *planned]}
+    return {"$and": [has_session_id(target, "$found", "$plan"), *planned]}

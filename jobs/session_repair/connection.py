@@ -17,6 +17,7 @@ from pymongo.errors import (
     InvalidName,
     InvalidURI,
     OperationFailure,
+    PyMongoError,
     ServerSelectionTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
@@ -96,6 +97,8 @@ def clear_errors() -> Iterator[None]:
         raise RepairError(f"MongoDB answered with an error: {first_line(error)}") from error
     except Py4JJavaError as error:
         raise spark_error(error) from error
+    except PyMongoError as error:
+        raise RepairError(f"MongoDB's driver failed: {first_line(error)}") from error
 
 
 # Exceptions of the connector's driver that mean MongoDB was away; Spark wraps them in its own.

@@ -9,8 +9,17 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from session_repair.rebuild import ELEMENT_BYTES
 from session_repair.schemas import CHANGES, CORRECTED
-from session_repair.symptoms import MAX_DOCUMENT, differs, lacks, rebuilt, size_of_plan, stored
+from session_repair.symptoms import (
+    MAX_DOCUMENT,
+    OTHER_PLAN,
+    differs,
+    lacks,
+    rebuilt,
+    size_of_names,
+    stored,
+)
 
 # The change that mends each symptom; the others are only reported.
 MENDED_BY = {
@@ -22,6 +31,7 @@ MENDED_BY = {
     "last_event_mismatch": "last_event_at",
     "user_mismatch": "user",
 }
+TOO_LARGE = "left alone: its copy and its correction do not fit into 16 MB"
 MENDED_BY_SHRINKING = {**MENDED_BY, "pages_extra": "pages"}
 
 
@@ -45,7 +55,8 @@ def correct(
         diagnosed.withColumn("changes", changes(allow_shrink))
         .withColumn("changes", F.when(is_in_scope(scope, since, until), F.col("changes")))
         .withColumn("changes", F.when(is_any_set(F.col("changes")), F.col("changes")))
-        .withColumn("changes", F.when(fits_into_the_journal(), F.col("changes")))
+        .withColumn("is_too_large", is_any_set(F.col("changes")) & ~fits_into_the_journal())
+        .withColumn("changes", F.when(~F.col("is_too_large"), F.col("changes")))
         .withColumn("findings", acted_findings(mended_by))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
@@ -103,8 +114,24 @@ def with_missing_pages() -> Column:
 
 
 def fits_into_the_journal() -> Column:
-    """True when a row can hold the plan, the observed fields and the whole document. Never null."""
-    return F.coalesce(size_of_plan() + 2 * stored("size") <= MAX_DOCUMENT, F.lit(True))
+    """True when a row can hold the document, its observed fields and the new ones. Never null."""
+    new = {name: F.col(f"changes.{name}") for name in ("pages", "user")}
+    sizes = [
+        stored("size"),
+        size_of_pages(stored("pages")),
+        F.coalesce(F.octet_length(stored("user")), F.lit(0)),
+        size_of_pages(new["pages"]),
+        F.coalesce(F.octet_length(new["user"]), F.lit(0)),
+        size_of_names(),
+        F.lit(OTHER_PLAN),
+    ]
+    return F.coalesce(sum(sizes, F.lit(0)) <= MAX_DOCUMENT, F.lit(True))
+
+
+def size_of_pages(pages: Column) -> Column:
+    """Bytes that an array of pages takes in BSON, at most; 0 for null."""
+    of_text = F.octet_length(F.array_join(pages, ""))
+    return F.coalesce(of_text + ELEMENT_BYTES * F.size(pages), F.lit(0))
 
 
 def is_any_set(change: Column) -> Column:
@@ -122,9 +149,10 @@ def acted_findings(mended_by: dict[str, str]) -> Column:
         for code, change in mended_by.items()
     ]
     codes = F.split(F.concat_ws(",", *mended), ",")
+    too_large = F.when(F.col("is_too_large"), F.lit(TOO_LARGE))
     return F.transform(
         "findings",
         lambda finding: finding.withField(
             "action", F.when(F.array_contains(codes, finding["code"]), act).otherwise("report")
-        ),
+        ).withField("evidence", F.coalesce(too_large, finding["evidence"])),
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from math import ceil
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
@@ -17,6 +17,7 @@ from session_repair.folders import move, remove, touch
 from session_repair.journal import of_run
 from session_repair.report import Report
 from session_repair.schemas import (
+    CHANGES,
     CORRECTION_ROWS,
     FINDING_ROWS,
     JOURNAL_OUTCOMES,
@@ -72,7 +73,7 @@ def staging(report: Report, settings: Settings) -> str:
 
 
 def write(rows: DataFrame, folder: str, expected: int) -> None:
-    """Write rows with their version into few files; the mark of success is set at the end."""
+    """Write rows with their version into few files, without the mark of success."""
     versioned = rows.withColumn("schema_version", F.lit(SCHEMA_VERSION))
     files = max(1, ceil(expected / ROWS_PER_FILE))
     unmarked = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
@@ -114,11 +115,18 @@ def correction_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
     return (
         kept.where("changes IS NOT NULL")
         .join(outcomes, "session_key", "left")
-        .withColumn("old", F.col("stored").withField("user", readable(F.col("stored.user"))))
-        .withColumn("new", F.col("changes").withField("user", readable(F.col("changes.user"))))
+        .withColumn("old", fields_of("stored"))
+        .withColumn("new", fields_of("changes"))
         .transform(with_readable_id)
         .select(*CORRECTION_ROWS.fieldNames())
     )
+
+
+def fields_of(struct: str) -> Column:
+    """The fields that a correction may change, the user as people read it."""
+    read = {name: F.col(f"{struct}.{name}") for name in CHANGES.fieldNames()}
+    read["user"] = readable(read["user"])
+    return F.struct(*[value.alias(name) for name, value in read.items()])
 
 
 def with_readable_id(rows: DataFrame) -> DataFrame:

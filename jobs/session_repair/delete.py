@@ -8,6 +8,7 @@ after the commit, and a session that is needed now is put back as it was.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import bson
@@ -17,7 +18,8 @@ from pymongo import DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError
 
-from session_repair.apply import APPLIED, GONE, Change, undecided
+from session_repair.apply import APPLIED, FAILED, GONE, Change, has_error, undecided
+from session_repair.bson_types import spellings
 from session_repair.compare import is_missing, same_as_observed
 from session_repair.lease import Lease
 from session_repair.target import Target
@@ -74,28 +76,24 @@ def needed_rows(
         needed |= {row["_id"] for row in orphans if row["plan"]["session_id"] in alive}
     if copies:
         there = canonical_documents(target, copies, session)
-        needed |= {row["_id"] for row in copies if named(row["plan"]["canonical"]) not in there}
+        needed |= {row["_id"] for row in copies if canonical_of(row["plan"]) not in there}
     return needed
 
 
 def canonical_documents(
     target: Target, copies: list[Document], session: ClientSession | None
 ) -> set[bytes]:
-    """The _ids, as bytes, of the canonical documents that still have the copies' session_ids."""
-    path = target.path("session_id")
-    wanted = {
-        "_id": {"$in": [row["plan"]["canonical"]["v"] for row in copies]},
-        path: {"$in": [row["plan"]["session_id"] for row in copies]},
-    }
+    """The canonical documents of the copies that still stand under their session_id, as bytes."""
+    wanted = {"_id": {"$in": [row["plan"]["canonical"]["v"] for row in copies]}}
     sessions = target.database[target.settings.sessions].with_options(codec_options=EXACT)
-    return {
-        named({"v": found["_id"]}) for found in sessions.find(wanted, {"_id": 1}, session=session)
-    }
+    name = {"session_id": f"${target.path('session_id')}"}
+    found = sessions.aggregate([{"$match": wanted}, {"$project": name}], session=session)
+    return {bson.encode({"_id": it["_id"], "session_id": it.get("session_id")}) for it in found}
 
 
-def named(envelope: Document) -> bytes:
-    """The envelope of an _id as bytes, which can be compared whatever the type."""
-    return bson.encode({"v": envelope["v"]})
+def canonical_of(plan: Document) -> bytes:
+    """The canonical document of a copy, as bytes, which can be compared whatever the types."""
+    return bson.encode({"_id": plan["canonical"]["v"], "session_id": plan["session_id"]})
 
 
 def ids_with_events(
@@ -103,11 +101,20 @@ def ids_with_events(
 ) -> set[str]:
     """Those session_ids of the rows that an event names."""
     path = target.settings.event_fields["session_id"]
-    wanted = {path: {"$in": [row["plan"]["session_id"] for row in rows]}}
+    wanted = {path: {"$in": spellings(row["plan"]["session_id"] for row in rows)}}
     groups = target.database[target.settings.events].aggregate(
         [{"$match": wanted}, {"$group": {"_id": f"${path}"}}], session=session
     )
-    return {group["_id"] for group in groups}
+    return {name for group in groups for name in names_in(group["_id"])}
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """The text of a session_id; where an array holds some, of each of them."""
+    if isinstance(value, list):
+        for member in value:
+            yield from names_in(member)
+    else:
+        yield str(value)
 
 
 def kept_rows(target: Target, selected: Document) -> list[Document]:
@@ -136,6 +143,7 @@ def deletion_outcomes(_: Target) -> list[Document]:
     return [
         {"case": deleted, "then": APPLIED},
         {"case": is_missing("$found"), "then": GONE},
+        {"case": has_error(), "then": FAILED},
     ]
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -40,12 +40,21 @@ class Ending:
     report: Report | None = None
     error: str | None = None
     run_id: str | None = None
+    asked_database: str = ""  # as the command line names it; settings may have been refused
+
+    @property
+    def database(self) -> str:
+        return self.settings.database if self.settings else self.asked_database
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` writes."""
-        if self.report is not None:
-            return {**asdict(self.report), "verdict": int(self.verdict)}
-        return {"verdict": int(self.verdict), "error": self.error, "run_id": self.run_id}
+        report = asdict(self.report) if self.report else {}
+        return {
+            **report,
+            "verdict": int(self.verdict),
+            "error": self.error,
+            "run_id": self.run_id,
+        }
 
 
 @dataclass(frozen=True)
@@ -76,31 +85,49 @@ class Outputs:
 
     def write(self, ending: Ending) -> None:
         """Write each file that is asked for. Raises RepairError when one of them cannot be."""
-        try:
-            if self.json:
-                document = json.dumps(ending.document(), indent=2, default=str)
-                write_file("--json", self.json, document + "\n")
-            if self.html and ending.report:
-                from session_repair.page import report_page
-
-                write_file("--html", self.html, report_page(ending.report))
-        finally:
+        with ExitStack() as each:  # that one fails keeps no other from being written
             if self.metrics and not lacking(METRICS_LIBRARIES):
-                from session_repair.metrics import exposition, figures_of_run
+                each.callback(write_metrics, self.metrics, ending)
+            if self.html and ending.report and not ending.error:
+                each.callback(write_page, self.html, ending.report)
+            if self.json:
+                each.callback(write_json, self.json, ending)
 
-                text = exposition(figures_of_run(ending))
-                write_file("--metrics", self.metrics, text, mode=0o644)  # another user reads it
+
+def write_json(path: str, ending: Ending) -> None:
+    write_file("--json", path, json.dumps(ending.document(), indent=2, default=str) + "\n")
+
+
+def write_page(path: str, report: Report) -> None:
+    from session_repair.page import report_page
+
+    write_file("--html", path, report_page(report))
+
+
+def write_metrics(path: str, ending: Ending) -> None:
+    from session_repair.metrics import exposition, figures_of_run
+
+    # Another user reads it.
+    write_file("--metrics", path, exposition(figures_of_run(ending)), mode=0o644)
 
 
 def run_and_tell(
-    verb: str, settings: Settings | None, outputs: Outputs, work: Callable[[], Report]
+    verb: str,
+    settings: Settings | None,
+    outputs: Outputs,
+    work: Callable[[], Report],
+    database: str = "",
 ) -> Report:
-    """The report of the work. However the work ends is written and, where asked for, notified."""
-    began, is_writable = datetime.now(timezone.utc), False
+    """The report of the work. However the work ends is written and, where asked for, notified.
+
+    ``database`` is what the command line names, for the case that the settings were refused.
+    """
+    began, is_writable = now(), False
 
     def end(verdict: Exit, **known: Any) -> Ending:
-        return Ending(verb, verdict, began, datetime.now(timezone.utc), settings, **known)
+        return Ending(verb, verdict, began, now(), settings, asked_database=database, **known)
 
+    report: Report | None = None
     try:
         outputs.require_writable()
         is_writable = True
@@ -109,10 +136,13 @@ def run_and_tell(
         ending = end(report.verdict, report=report, run_id=report.run_id)
         outputs.write(ending)
     except BaseException as error:
+        # What was done stands, also where it cannot be told everywhere.
+        run_id = report.run_id if report else getattr(error, "run_id", None)
+        known = {"report": report, "run_id": run_id}
         if isinstance(error, RepairError):
-            ending = end(error.exit_code, error=str(error), run_id=error.run_id)
+            ending = end(error.exit_code, error=str(error), **known)
         else:
-            ending = end(verdict_of(error), error=type(error).__name__)
+            ending = end(verdict_of(error), error=type(error).__name__, **known)
         with suppress(RepairError):  # what ended the command is the one thing to complain about
             if is_writable:
                 outputs.write(ending)
@@ -120,6 +150,10 @@ def run_and_tell(
         raise
     outputs.notify(ending)
     return report
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def verdict_of(error: BaseException) -> Exit:

@@ -39,10 +39,7 @@ def exposition(figures: Iterable[Figure]) -> str:
 
 def figures_of_run(ending: Ending) -> Iterator[Figure]:
     """What ``--metrics`` writes. A run that failed has no figures but the first three."""
-    common = {
-        "verb": ending.verb,
-        "database": ending.settings.database if ending.settings else "",
-    }
+    common = {"verb": ending.verb, "database": ending.database}
 
     def one(name: str, meaning: str, value: float) -> Figure:
         return Figure(f"session_repair_{name}", meaning, {"": value}, common=common)

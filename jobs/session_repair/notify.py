@@ -75,7 +75,10 @@ class Notifier:
             told = f"{path} does not tell the last verdict; it is taken as unknown."
             click.echo(f"{ending.verb}: {told}", err=True)
             verdicts = {}
-        key, without_settings = key_of(ending), key_of(replace(ending, settings=None))
+        key, without_settings = (
+            key_of(ending),
+            key_of(replace(ending, settings=None, asked_database=ending.database)),
+        )
         before = verdicts.get(without_settings, verdicts.get(key))
         if ending.verdict == before:
             return
@@ -90,9 +93,9 @@ def key_of(ending: Ending) -> str:
 
     A verb whose settings were refused has a key of its own; whatever it does next is a change.
     """
-    known: list[Any] = [ending.verb]
+    known: list[Any] = [ending.verb, ending.database]
     if ending.settings is not None:
-        known += [ending.settings.database, hosts_of(ending.settings)]
+        known.append(hosts_of(ending.settings))
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
@@ -132,7 +135,7 @@ def remember(path: Path, key: str, verdict: Exit, settled: str) -> None:
 
 def message(ending: Ending, before: int | None) -> dict[str, Any]:
     """The notice: figures, the run's id and the names from the settings; nothing of the data."""
-    database = ending.settings.database if ending.settings else None
+    database = ending.database or None
     text = f"session-repair {ending.verb}"
     if database is not None:
         text += " on " + re.sub(r"[^\w.-]", "?", database)  # no markup

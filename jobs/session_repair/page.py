@@ -123,9 +123,16 @@ def verdict(report: Report) -> str:
     done = "Deleted" if is_deletion(report) else "Repaired"
     if not planned:
         return f"Nothing was to be {done.lower()}"
+    if put_back(report):
+        return f"{done}: {subjects(applied, report)}, but {put_back(report):,} were put back since"
     if applied < planned:
         return f"{done}: {applied:,} of {subjects(planned, report)}"
     return f"{done}: {subjects(planned, report)}"
+
+
+def put_back(report: Report) -> int:
+    """Changed sessions that somebody has made what they were before."""
+    return report.verification.put_back if report.verification else 0
 
 
 def story(report: Report) -> list[str]:
@@ -172,7 +179,7 @@ def key(report: Report) -> dict[str, str]:
         return {"stay": deletable(report).one}
     if report.outcomes is None:
         return {"repair": "fix repairs", "wait": "in flight", "stay": "left as they are"}
-    if report.outcomes.applied < report.outcomes.planned:
+    if report.outcomes.applied < report.outcomes.planned or put_back(report):
         return {"repair": "planned to be repaired", "wait": "in flight", "stay": "left as they are"}
     return {"repair": "before the repair only", "wait": "in flight", "stay": "before and after"}
 

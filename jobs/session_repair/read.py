@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from bson import json_util
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -99,13 +99,14 @@ def load(
 ) -> DataFrame:
     """The rows that the pipeline makes of the collection, through the connector."""
     scope = [{"$match": census.scope}] if census.scope else []
+    stages = json_util.dumps([*scope, *pipeline], json_options=json_util.CANONICAL_JSON_OPTIONS)
     reader = (
         spark.read.format("mongodb")
         .option("connection.uri", spark_uri(settings))
         .option("database", settings.database)
         .option("collection", census.collection)
         .option("outputExtendedJson", "true")
-        .option("aggregation.pipeline", json.dumps([*scope, *pipeline]))
+        .option("aggregation.pipeline", stages)
         .option("aggregation.allowDiskUse", "true")
         .schema(columns)
     )

@@ -25,8 +25,8 @@ def rebuild(events: DataFrame, counted_before: datetime, horizon: datetime) -> D
     Events with a malformed field are counted apart and reach no other figure. An event without a
     timestamp counts, gives no date, and its page comes after the dated ones. An event without a
     user says nothing about the user. Pages are first reduced per (session, page), so a session of
-    a million events holds no more than its distinct pages in memory. A timestamp beyond the
-    ``horizon`` is the error of a clock, and no sign of activity.
+    a million events holds no more than its distinct pages in memory. A timestamp or an ObjectId
+    beyond the ``horizon`` is the error of a clock, and no sign of activity.
     """
     return events.transform(visits, counted_before, horizon).transform(sessions_of_visits)
 
@@ -35,6 +35,7 @@ def visits(events: DataFrame, counted_before: datetime, horizon: datetime) -> Da
     """One row per (session_id, page, malformed) among the events, with partial figures."""
     first_visit = F.struct(F.col("timestamp").isNull(), "timestamp", "key_order", "event_key")
     checked = is_checked(F.col("event_key"), counted_before)
+    is_sensible = object_id_before(F.col("event_key"), horizon)
     active = F.when(F.col("timestamp") <= F.lit(horizon), F.col("timestamp"))
     return events.groupBy("session_id", "page", "malformed").agg(
         F.count("*").alias("events"),
@@ -44,7 +45,7 @@ def visits(events: DataFrame, counted_before: datetime, horizon: datetime) -> Da
         F.max(active).alias("last_active_at"),
         F.min("user").alias("least_user"),
         F.max("user").alias("greatest_user"),
-        F.max(F.when(is_object_id(F.col("event_key")), F.col("event_key"))).alias("last_key"),
+        F.max(F.when(is_sensible, F.col("event_key"))).alias("last_key"),
         F.count(F.when(checked, 1)).alias("checked_events"),
     )
 
@@ -53,7 +54,9 @@ def sessions_of_visits(visits: DataFrame) -> DataFrame:
     """One row per session_id: the merged figures of its visits, as the struct ``rebuilt``."""
     sound = F.col("malformed").isNull()
     of_sound = {name: F.when(sound, F.col(name)) for name in visits.columns}
-    visited = F.when(sound & F.col("page").isNotNull(), F.struct("first_visit", "page"))
+    # Pages of events without a session_id are nobody's, and may be very many.
+    is_visit = sound & F.col("page").isNotNull() & F.col("session_id").isNotNull()
+    visited = F.when(is_visit, F.struct("first_visit", "page"))
     page_size = F.octet_length("page") + ELEMENT_BYTES
     least_user, greatest_user = F.min(of_sound["least_user"]), F.max(of_sound["greatest_user"])
     figures = {

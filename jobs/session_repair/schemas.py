@@ -56,7 +56,7 @@ SESSIONS = StructType(
         column("last_event_at", TimestampType(), "stored; null when absent or malformed"),
         column("pages", PAGES, "stored pages in stored order; null when absent or malformed"),
         column("created_at", TimestampType(), "second of the ObjectId in _id; null for other _ids"),
-        column("size", LongType(), "bytes of the document in BSON"),
+        column("size", LongType(), "bytes of the document in BSON, and a few more"),
         column("types", TYPES, "BSON type names, which tell null from missing from malformed"),
         column(
             "malformed", StringType(), "'field: type' of each field of a wrong type; null for none"
@@ -113,7 +113,7 @@ FINDING = StructType(
 DIAGNOSED = StructType(
     [
         column("session_key", StringType(), "_id of the session; null for events without one"),
-        column("session_id", StringType(), "null when absent or malformed"),
+        column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
         column("created_at", TimestampType(), "second of the ObjectId in _id; null for other _ids"),
         column("stored", STORED, "what the session says; null where nothing was found"),
         column("rebuilt", REBUILT, "what its events say; null without events or findings"),
@@ -171,7 +171,7 @@ KEPT_ROWS = StructType(
 SESSION_IDENTITY = [
     column("session", StringType(), "_id of the session: hex digits of an ObjectId, else JSON"),
     column("session_type", StringType(), "BSON type of that _id"),
-    column("session_id", StringType(), "null when absent or malformed"),
+    column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
     column("started_at", TimestampType(), "first event, else stored first, else creation"),
 ]
 
@@ -188,7 +188,7 @@ CORRECTION_ROWS = StructType(
         *SESSION_IDENTITY,
         column(
             "old",
-            StructType([f for f in STORED.fields if f.name in CHANGES.fieldNames()]),
+            StructType([STORED[name] for name in CHANGES.fieldNames()]),
             "as planned on",
         ),
         column("new", CHANGES, "the fields written; null for those left alone"),

@@ -151,7 +151,9 @@ def limit_of(limit: str, total: int) -> int:
     if match is None:
         raise Refused(f"{limit!r} is no limit; write a number such as 500, or a share such as 5%.")
     number = float(match[1])
-    return int(number * total / 100) if match[2] else int(number)
+    if not match[2]:
+        return int(number)
+    return max(1, int(number * total / 100)) if number else 0  # of few sessions one is allowed
 
 
 def parse_duration(text: str) -> timedelta:

@@ -72,15 +72,15 @@ def has_right_types() -> Column:
     return F.col("malformed").isNull() & F.coalesce(rebuilt("malformed_events") == 0, F.lit(True))
 
 
-def size_of_plan() -> Column:
-    """Bytes that the rebuilt pages and the names of the session take in a journal row, at most."""
-    names = F.octet_length("session_key") + F.coalesce(F.octet_length("session_id"), F.lit(0))
-    return rebuilt("pages_size") + 3 * names + OTHER_PLAN
+def size_of_names() -> Column:
+    """Bytes that the names of a session take in a journal row, at most. Null without a session."""
+    return 3 * (F.octet_length("session_key") + F.coalesce(F.octet_length("session_id"), F.lit(0)))
 
 
 def fits_into_a_document() -> Column:
-    """True when MongoDB could store the rebuilt pages. Never null."""
-    return F.coalesce(size_of_plan() <= MAX_DOCUMENT, F.lit(True))
+    """True when MongoDB could store the rebuilt pages, in the session and in a plan. Never null."""
+    size = rebuilt("pages_size") + size_of_names() + OTHER_PLAN
+    return F.coalesce(size <= MAX_DOCUMENT, F.lit(True))
 
 
 def is_well_formed() -> Column:
@@ -200,7 +200,7 @@ def no_evidence() -> Column:
 
 
 def canonical_document() -> Column:
-    return F.concat(F.lit("canonical _id "), readable(F.col("canonical_key")))
+    return F.concat(F.lit("canonical _id "), shortened(readable(F.col("canonical_key"))))
 
 
 def wrong_types() -> Column:

@@ -18,6 +18,7 @@ from session_repair.compare import is_missing, is_result, with_new_fields
 from session_repair.delete import insert_absent, kept_rows
 from session_repair.journal import of_run
 from session_repair.lease import Lease
+from session_repair.report import LONGEST
 from session_repair.target import Target
 
 Document = dict[str, Any]
@@ -44,6 +45,7 @@ def survey_undo(target: Target, run_id: str) -> UndoReport:
     """What an undo would do, and after one, what it did. Writes nothing."""
     counts: Counter[str] = Counter()
     left_alone: list[tuple[str, str]] = []
+    name = {"$substrCP": ["$plan.session_id", 0, LONGEST]}
     groups = target.journal.aggregate(
         [
             {"$match": {**of_run(run_id), "outcome": {"$in": [APPLIED, None]}}},
@@ -53,7 +55,7 @@ def survey_undo(target: Target, run_id: str) -> UndoReport:
                 "$group": {
                     "_id": state(target),
                     "rows": {"$sum": 1},
-                    "some": {"$firstN": {"input": "$plan.session_id", "n": LISTED}},
+                    "some": {"$firstN": {"input": name, "n": LISTED}},
                 }
             },
         ],

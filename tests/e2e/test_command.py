@@ -45,7 +45,7 @@ def test_the_demo_tells_the_story_of_the_guide(tmp_path: Path) -> None:
     verify, fix, verify_again = ended.out.split("\n$ ./spark-submit.sh ")[1:]
     assert [part.splitlines()[0] for part in (verify, fix, verify_again)] == [
         "verify",
-        f"fix --apply --report {tmp_path}/report",
+        f"fix --apply --report {tmp_path}/report --html {tmp_path}/report/report.html",
         "verify",
     ]
     told = Ended(3, verify, "")
