@@ -330,3 +330,32 @@ def test_since_is_included_and_until_is_not(
     assert {row["session_id"] for row in rows if row["changes"] is not None} == planned
     left = [row["actions"] for row in rows if row["changes"] is None]
     assert all(not action.endswith("correct") for actions in left for action in actions)
+
+
+def test_a_session_is_left_alone_only_where_a_journal_row_cannot_hold_it(
+    spark: SparkSession,
+) -> None:
+    mb = 2**20
+    own = ["x" * (4 * mb)]
+    cases: dict[str, Case] = {
+        "much else in it": ({**EMPTY, "size": 15 * mb}, {}),
+        "too much else": ({**EMPTY, "size": 16 * mb - 64 * 1024}, {}),
+        "its own pages three times": ({"pages": own, "size": 4 * mb}, {"pages_size": 99}),
+        "its own pages and much else": ({"pages": own, "size": 9 * mb}, {"pages_size": 99}),
+    }
+    found = corrected(spark, cases, scope="all")
+    rows = {
+        row["session_id"]: (row["is_planned"], row["evidence"])
+        for row in found.select(
+            "session_id",
+            F.col("changes").isNotNull().alias("is_planned"),
+            F.array_distinct("findings.evidence").alias("evidence"),
+        ).collect()
+    }
+    why = "left alone: its copy and its correction do not fit into 16 MB"
+    assert rows == {
+        "much else in it": (True, [None]),
+        "too much else": (False, [why]),
+        "its own pages three times": (True, [None]),
+        "its own pages and much else": (False, [why]),
+    }

@@ -203,6 +203,7 @@ def test_the_last_creation_is_the_latest_time_in_an_object_id(spark: SparkSessio
         event(event_key=oid(1, at("10:00:01"))),
         event(event_key=oid(2, at("10:00:07")), malformed="page: int"),
         event(event_key=text),
+        event(event_key=oid(3, HORIZON + timedelta(seconds=1))),  # a clock error
         event(session_id="no ObjectId", event_key=text),
     )
     assert_rows(

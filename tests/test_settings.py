@@ -86,6 +86,11 @@ def test_a_limit_is_a_number_or_a_share_of_the_total(limit: str, allowed: int) -
     assert limit_of(limit, 200) == allowed
 
 
+def test_a_share_of_few_sessions_allows_one() -> None:
+    assert [limit_of("5%", total) for total in (1, 19, 40)] == [1, 1, 2]
+    assert limit_of("0%", 40) == 0
+
+
 @pytest.mark.parametrize("limit", ["", "%", "-1", "many", "5 %", "1e3"])
 def test_what_is_no_limit_is_refused(limit: str) -> None:
     with pytest.raises(Refused, match="is no limit; write a number such as 500"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson import ObjectId
 from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
@@ -124,6 +125,32 @@ def insert_events(db: Database[Document], number: int, first: int, fields: Any) 
             ],
             ordered=False,
         )
+
+
+def test_session_id_sees_the_events_that_spell_it_as_an_object_id(
+    db: Database[Document], command: Command
+) -> None:
+    shop = Shop(db)
+    name = "68f0000000000000000000aa"
+    session = shop.session(name)
+    shop.events(name, {0: "/home"})
+    orphan = shop.session("68f0000000000000000000bb", event_count=0)
+    for session_id in (name, orphan["session_id"]):
+        shop.events("text", {1: "/cart"})
+        spelled = {"$set": {"session_id": ObjectId(session_id)}}
+        db["events"].update_many({"session_id": "text"}, spelled)
+    before = stored_bytes(db)
+    for verb in ("verify", "fix"):
+        ids = ("--session-id", name, "--session-id", orphan["session_id"])
+        ended = command(verb, "--database", db.name, *ids)
+        assert (ended.code, ended.complaints) == (0, "")
+    told = command("verify", "--database", db.name, "--session-id", name).out
+    hint = "the other side spells this session_id as a string: convert one of them"
+    assert f"     malformed  {name}  event session_id: objectId, {hint}\n" in told
+    assert "     1 of events: session_id is objectId, as in " in told
+    assert command("fix", "--database", db.name, "--session-id", name, "--apply").code == 0
+    assert stored_bytes(db)[session["_id"]] == before[session["_id"]]
+    assert "Empty sessions without any event: 0" in told
 
 
 NAMES = """

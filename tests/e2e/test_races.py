@@ -34,9 +34,12 @@ FIXED = {"event_count": 2, "pages": ["/home", "/cart"], "last_event_at": minute(
 
 @pytest.fixture
 def made(db: Database[Document]) -> dict[str, Document]:
-    """Five sessions that have lost two events each, by name."""
+    """Six sessions that have lost two events each, by name."""
     shop = Shop(db)
-    names = ("ingested", "annotated", "healed by another", "deleted", "left in peace")
+    names = (
+        *("ingested", "annotated", "healed by another", "deleted", "left in peace"),
+        "given another name",
+    )
     sessions = {name: shop.session(name) for name in names}
     for name in names:
         shop.events(name, VISITS)
@@ -78,6 +81,8 @@ def test_a_session_changed_or_deleted_since_the_plan_is_left_as_it_is(
         db["sessions"].update_one({"session_id": "ingested"}, ingested)
         db["sessions"].update_one({"session_id": "healed by another"}, {"$set": {"pages": ["/x"]}})
         db["sessions"].delete_one({"session_id": "deleted"})
+        renamed = {"$set": {"session_id": "another name"}}
+        db["sessions"].update_one({"session_id": "given another name"}, renamed)
 
     hook, done = act_before_merge(db, into, traffic)
     before_command(hook)
@@ -89,10 +94,11 @@ def test_a_session_changed_or_deleted_since_the_plan_is_left_as_it_is(
         "annotated": {**made["annotated"], **FIXED},
         "healed by another": {**made["healed by another"], "pages": ["/x"]},
         "left in peace": {**made["left in peace"], **FIXED},
+        "another name": {**made["given another name"], "session_id": "another name"},
     }
     assert [line for line in ended.out.splitlines() if line.startswith(("✅", "⚠️"))] == [
         "✅ Fixed 2 sessions",
-        "⚠️  2 skipped_changed",
+        "⚠️  3 skipped_changed",
         "⚠️  1 skipped_gone",
         "⚠️  Not everything was done: run it again for what was skipped",
     ]
@@ -106,6 +112,7 @@ def test_a_session_changed_or_deleted_since_the_plan_is_left_as_it_is(
         "healed by another": "skipped_changed",
         "deleted": "skipped_gone",
         "left in peace": "applied",
+        "given another name": "skipped_changed",
     }
 
 

@@ -178,6 +178,26 @@ def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
     assert db["sessions"].find_one({"_id": filled})["event_count"] == 1  # type: ignore[index]
 
 
+def test_an_event_in_any_spelling_and_another_name_save_a_session(verbs: Verbs, db: Db) -> None:
+    spelled, listed, renamed, other = orphans(db, 4)
+    journal = f"{db.name}.{JOURNAL}"
+    with (
+        ThreadPoolExecutor() as threads,
+        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
+    ):
+        deleted = threads.submit(verbs, *APPLY)
+        hold.until(lambda: is_planned(db))
+        db["events"].insert_one(event_of({"session_id": spelled}))
+        db["events"].insert_one(event_of({"session_id": [["x", str(listed)], 5]}))
+        db["sessions"].update_one({"_id": renamed}, {"$set": {"session_id": "another"}})
+        hold.release()
+        assert deleted.result() == 5
+    left = {session["_id"] for session in db["sessions"].find()}
+    assert {spelled, renamed} <= left
+    assert other not in left
+    assert last_run(db)["state"] == "done"
+
+
 def test_any_other_field_changed_after_the_copy_keeps_the_session(verbs: Verbs, db: Db) -> None:
     touched, *others = orphans(db, 3)
     with (
