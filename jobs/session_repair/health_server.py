@@ -39,7 +39,6 @@ from session_repair.health import (
     unknown,
 )
 from session_repair.metrics import exposition, figures_of_health
-from session_repair.page import report_page
 from session_repair.report import Report
 from session_repair.runs import APPLYING, PLANNED, UNDOING, UNDONE
 from session_repair.settings import Settings
@@ -156,6 +155,8 @@ class Page:
 
     def report_of(self, run: Document) -> str:
         """The page without its banner; rendered again when the run has moved on."""
+        from session_repair.page import report_page
+
         version = [run.get(name) for name in ("_id", "state", "updated_at")]
         if self.rendered is None or self.rendered[0] != version:
             self.rendered = version, report_page(Report.from_document(run["report"]))

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -195,7 +196,7 @@ def test_an_undo_that_broke_off_is_unknown_until_it_is_finished(
     db[RUNS].update_one({"_id": run}, {"$set": {"settings.database": db.name}})
     states = []
 
-    def look(database: str, sent: Document) -> None:
+    def look(database: str, sent: Mapping[str, Any]) -> None:
         if sent.get("aggregate") == "session_repair_journal":
             states.append(db[RUNS].distinct("state", {"_id": run}))
 
