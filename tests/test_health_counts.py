@@ -18,11 +18,14 @@ from session_repair.health import (
     has_ended,
     json_schema,
     judge,
+    last_run_of,
     latest_counts,
     lease_of,
+    recounted,
     unknown,
 )
-from session_repair.report import Outcomes
+from session_repair.health_server import banner, with_banner
+from session_repair.report import Outcomes, Report
 from session_repair.settings import Settings
 from tests.test_text import VERIFICATION, report
 
@@ -109,6 +112,11 @@ def test_what_was_undone_is_fixable_again() -> None:
     assert counts(undone) == {"empty": (9, 25), "fixable": (4, 24), "orphan": (8, 25)}
 
 
+def test_while_an_undo_is_under_way_all_that_was_applied_may_be_fixable() -> None:
+    undoing = run("r1", DAY, state="undoing")
+    assert counts(undoing) == {"empty": (9, 25), "fixable": (5, 24), "orphan": (8, 25)}
+
+
 def test_deleted_orphans_are_gone_and_say_nothing_of_what_is_fixable() -> None:
     deleted = run("r2", DAY, verb="delete-orphans")
     assert counts(deleted) == {"empty": (1, 24), "fixable": (None, None), "orphan": (3, 24)}
@@ -165,6 +173,11 @@ def test_fixable_sessions_are_degraded() -> None:
         (run("r1", DAY, verdict=130), "the last run, r1, ended with exit 130"),
         (planned("r1", DAY, state="applying"), "the last run, r1, ended without a verdict"),
         (planned("r1", DAY, state="planning"), "the last run, r1, ended without a verdict"),
+        (run("r1", DAY, verdict=6), "the last run, r1, ended with exit 6"),
+        (
+            run("r1", DAY, state="undoing"),
+            "the undo of the last run, r1, broke off: undo it again",
+        ),
     ],
 )
 def test_what_is_not_current_is_unknown_even_if_something_is_fixable(
@@ -184,16 +197,106 @@ def test_fixable_sessions_that_nobody_counted_lately_are_unknown() -> None:
     )
 
 
-def test_a_run_at_work_or_one_that_never_got_the_lease_is_not_the_last() -> None:
+def test_a_run_at_work_is_not_the_last() -> None:
     working = planned("r1", DAY)
     assert has_ended(working, FREE, NOW)
     assert not has_ended(working, HeldLease(True, "r1"), NOW)
     assert has_ended(working, HeldLease(True, "r2"), NOW)
-    assert not has_ended(run("r1", DAY, verdict=6), FREE, NOW)
     begins = {"_id": "r1", "state": "planning", "started_at": NOW - timedelta(seconds=5)}
     assert not has_ended(begins, FREE, NOW)
     assert has_ended({**begins, "started_at": NOW - HOUR}, FREE, NOW)
     assert end_of({**begins, "started_at": NOW - HOUR}) == NOW - HOUR
+
+
+def test_a_run_without_a_state_is_one_that_died() -> None:
+    stateless = run("r1", DAY, verdict=None)
+    del stateless["state"]
+    assert has_ended(stateless, FREE, NOW)
+    assert status(stateless) == ("unknown", "the last run, r1, ended without a verdict")
+    assert last_run_of(stateless, NOW).state == "?"
+    assert counts(stateless)["empty"] == (9, 25)
+
+
+def known(status: str, empty: int | None) -> Health:
+    answer = unknown(Settings(uri="mongodb://h"), Refused("no"))
+    reason = None if status == "ok" else "because"
+    return replace(answer, status=status, reason=reason, empty=Count(empty, 60, None))  # type: ignore[arg-type]
+
+
+def test_more_empty_sessions_than_were_known_are_degraded() -> None:
+    answer = recounted(known("ok", 3), Count(5, 0, None))
+    assert (answer.status, answer.verdict, answer.empty.count) == ("degraded", 3, 5)
+    assert answer.reason == "5 sessions are empty now, 3 when they were last counted"
+
+
+@pytest.mark.parametrize(
+    ("status", "before", "now"),
+    [("ok", 3, 3), ("ok", 3, 2), ("ok", None, 2), ("ok", 3, None), ("unknown", 3, 5)],
+)
+def test_else_a_deep_count_changes_nothing_but_the_count(
+    status: str, before: int | None, now: int | None
+) -> None:
+    answer, empty = known(status, before), Count(now, 0, None)
+    assert recounted(answer, empty) == replace(answer, empty=empty)
+
+
+def test_a_report_that_a_newer_version_wrote_is_read_without_what_is_new() -> None:
+    document = run("r1", DAY)["report"]
+    newer = {name: with_more(value) for name, value in document.items()}
+    assert newer["totals"]["new"] == newer["symptoms"][0]["new"] == 1
+    newer |= {"new": 1, "settings": document["settings"]}
+    assert Report.from_document(newer) == Report.from_document(document)
+
+
+def with_more(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {**value, "new": 1}
+    return [with_more(it) for it in value] if isinstance(value, list | tuple) else value
+
+
+def told(run: Document, last: Document, lease: HeldLease = FREE) -> str:
+    """What the page says above the report of the one run while the other ended last."""
+    answer = replace(
+        known("ok", 0), checked_at=NOW.isoformat(), last_run=last_run_of(last, NOW), lease=lease
+    )
+    return " ".join(banner(answer, run))
+
+
+def test_the_page_says_first_what_holds_now() -> None:
+    good = run("r1", DAY)
+    assert told(good, good) == (
+        "Health at 2026-01-10T12:00:00+00:00: ok. The last run, r1, is fix, done, exit 0. "
+        "Below is the report of run r1, which is 1 day, 1:00:00 old."
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "idle", "at_work"),
+    [
+        ("planned", "is a plan", "is a plan"),
+        ("applying", "broke off while it was applied", "is being applied"),
+        ("undoing", "The undo of that run broke off", "is being undone"),
+        ("undone", "was undone", "was undone"),
+    ],
+)
+def test_the_page_says_what_its_report_cannot_know(state: str, idle: str, at_work: str) -> None:
+    shown = run("r1", DAY, state=state)
+    assert idle in told(shown, shown)
+    assert at_work in told(shown, shown, HeldLease(True, "r1"))
+
+
+def test_the_page_says_that_a_later_run_failed() -> None:
+    shown, failed = run("r1", DAY), run("r2", HOUR, state="planning", verdict=75, error="away")
+    assert told(shown, failed).endswith(" A later run, r2, failed (away).")
+    assert "failed" not in told(failed, shown)
+    assert "failed" not in told(shown, run("r2", HOUR, verdict=5))
+    assert "failed" not in told(shown, planned("r2", HOUR))
+    assert told(shown, planned("r2", HOUR, state="applying")).endswith("r2, failed.")
+
+
+def test_what_is_said_above_the_page_is_text() -> None:
+    page = with_banner('<head></head>\n<body class="clean"><main>', "<b>")
+    assert page == '<head></head>\n<body class="clean">\n<p role="status">&lt;b&gt;</p><main>'
 
 
 def test_a_lease_is_held_until_it_expires() -> None:
@@ -213,6 +316,11 @@ def test_the_schema_is_one_and_names_every_field_with_its_meaning() -> None:
         {"type": "integer"},
         {"type": "null"},
     ]
+
+
+def test_what_nobody_foresaw_is_unknown_with_its_name() -> None:
+    answer = unknown(Settings(uri="mongodb://h"), KeyError("totals"))
+    assert (answer.reason, answer.verdict) == ("KeyError: 'totals'", 1)
 
 
 @pytest.mark.parametrize(("error", "verdict"), [(Unreachable("away"), 75), (Refused("no"), 2)])

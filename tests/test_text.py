@@ -21,6 +21,7 @@ from session_repair.report import (
     Totals,
     Verification,
 )
+from session_repair.settings import Settings, describe
 from session_repair.symptoms import CODES
 from session_repair.text import (
     LINE,
@@ -30,6 +31,7 @@ from session_repair.text import (
     fix_heading,
     fix_report,
     printable,
+    runs_table,
     trend,
     verification_report,
 )
@@ -303,9 +305,16 @@ def test_stored_text_cannot_steer_the_terminal(hostile: str, harmless: str) -> N
     assert (hostile in shown) == (hostile == harmless)
 
 
+SETTINGS = Settings(uri="mongodb://h")
+WHOLE = describe(SETTINGS)
+
+
 def fixes(*found: int, verb: str = "fix") -> list[dict[str, Any]]:
     """Run documents, the newest first as `runs` has them, for counts in order of time."""
-    return [{"verb": verb, "report": {"symptoms": [{"found": it}]}} for it in reversed(found)]
+    return [
+        {"verb": verb, "settings": WHOLE, "report": {"symptoms": [{"found": it}]}}
+        for it in reversed(found)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -317,11 +326,11 @@ def fixes(*found: int, verb: str = "fix") -> list[dict[str, Any]]:
     ],
 )
 def test_the_trend_goes_from_the_oldest_to_the_newest(found: tuple[int, ...], line: str) -> None:
-    assert list(trend(fixes(*found))) == [line, ""]
+    assert list(trend(fixes(*found), SETTINGS)) == [line, ""]
 
 
 def test_the_trend_shows_the_latest_thirty_runs() -> None:
-    (line, _) = trend(fixes(*range(1000, 0, -10)))
+    (line, _) = trend(fixes(*range(1000, 0, -10)), SETTINGS)
     assert line.startswith("findings of the last 30 fixes: 300 █")
     assert line.endswith("▁ 10")
 
@@ -329,5 +338,26 @@ def test_the_trend_shows_the_latest_thirty_runs() -> None:
 def test_there_is_no_trend_of_fewer_than_two_fixes() -> None:
     others = fixes(5, 6, verb="delete-orphans")
     failed = {"verb": "fix", "state": "planning"}
-    assert list(trend([])) == list(trend(fixes(7))) == []
-    assert list(trend([*others, *fixes(7), failed])) == []
+    assert list(trend([], SETTINGS)) == list(trend(fixes(7), SETTINGS)) == []
+    assert list(trend([*others, *fixes(7), failed], SETTINGS)) == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"session_ids": ["s1"]},
+        {"since": "2025-10-20T00:00:00"},
+        {"until": "2025-10-20T00:00:00"},
+        {"sessions": "visits"},
+        {"events": "clicks"},
+    ],
+)
+def test_runs_over_other_sessions_are_no_part_of_the_trend(asked: dict[str, Any]) -> None:
+    other = {**fixes(99)[0], "settings": {**WHOLE, **asked}}
+    line = "findings of the last 2 fixes: 8 █▄ 4"
+    assert list(trend([other, *fixes(8, 4), other], SETTINGS)) == [line, ""]
+
+
+def test_a_run_without_a_state_has_its_line() -> None:
+    _, line = runs_table([{"_id": "r1", "verb": "fix"}])
+    assert line.split() == ["r1", "fix", "?"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -29,17 +29,18 @@ from session_repair.cli import (
     with_told_ending,
 )
 from session_repair.connection import connected, require_rights
-from session_repair.errors import Exit, Refused, RepairError
+from session_repair.errors import Exit, Refused
 from session_repair.health import (
     MAX_AGE,
     bounded,
     count_empty,
     json_schema,
     look,
+    recounted,
     unknown,
 )
 from session_repair.report import Report
-from session_repair.runs import UNDONE, Run, list_runs
+from session_repair.runs import UNDOING, UNDONE, Run, list_runs
 from session_repair.settings import Settings
 from session_repair.target import Target
 from session_repair.text import fix_report, runs_table, trend, undo_report
@@ -81,15 +82,17 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     with connected(settings) as database:
         run = Run.find(database, settings, run_id)
         target = Target(database, settings_of_run(run.read(), settings))
-        if not is_apply or run.read()["state"] == UNDONE:
+        if not is_apply or run.read().get("state") == UNDONE:
             show(undo_report(survey_undo(target, run_id), is_apply))
             return Exit.CLEAN
         require_rights(database, settings)
         with working(run, settings) as (run, lease):
+            run.record(state=UNDOING)
             undone = undo_run(target, run_id, lease)
-            run.record(state=UNDONE, undo=undone.counts)
+            verdict = Exit.CLEAN if undone.is_whole else Exit.PARTIAL
+            run.record(state=UNDONE, undo=undone.counts, verdict=int(verdict), error=None)
     show(undo_report(undone, is_apply))
-    return Exit.CLEAN if undone.is_whole else Exit.PARTIAL
+    return verdict
 
 
 @commands.command("runs")
@@ -101,7 +104,7 @@ def runs(run_id: str | None, **options: Any) -> Exit:
     with connected(settings) as database:
         if run_id is None:
             documents = list_runs(database, settings)
-            show([*trend(documents), *runs_table(documents)])
+            show([*trend(documents, settings), *runs_table(documents)])
         else:
             document = Run.find(database, settings, run_id).read()
             show([json.dumps(document, indent=2, default=str, ensure_ascii=False)])
@@ -145,8 +148,8 @@ def health(
             answer = look(database, settings, max_age)
         if deep:
             with connected(settings) as database:
-                answer = replace(answer, empty=count_empty(database, settings, time_limit))
-    except RepairError as error:
+                answer = recounted(answer, count_empty(database, settings, time_limit))
+    except Exception as error:
         answer = unknown(settings, error)
     show([json.dumps(asdict(answer))])
     return Exit(answer.verdict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta, timezone
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -20,8 +20,8 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 from session_repair.connection import clear_errors, server_time
 from session_repair.errors import Exit, RepairError, Unreachable
 from session_repair.lease import LEASE_ID, LEASE_TIME, LONG_AGO
-from session_repair.report import DELETE_ORPHANS, Report
-from session_repair.runs import DONE, PLANNED, PLANNING, UNDONE
+from session_repair.report import DELETE_ORPHANS
+from session_repair.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE
 from session_repair.settings import Settings, format_duration
 from session_repair.undo import RESTORED
 from session_repair.verify import empty_sessions
@@ -33,7 +33,7 @@ LATEST_RUNS = 20  # documents to look at: those that failed have counted nothing
 SEEN = (  # of a run document; the report holds samples too, which nobody asks for here
     *("verb", "state", "verdict", "error", "undo", "progress.counts"),
     *("started_at", "updated_at", "ended_at"),
-    *("settings.session_ids", "settings.since", "settings.until", "settings.duplicates"),
+    *(f"settings.{name}" for name in (*PARTIAL, "duplicates")),
     *("report.server_time", "report.totals", "report.outcomes", "report.verification"),
     *("report.symptoms.code", "report.symptoms.found"),
 )
@@ -55,7 +55,9 @@ class LastRun:
 
     id: Annotated[str, "as ./spark-submit.sh runs lists it"]
     verb: Annotated[str, "fix or delete-orphans"]
-    state: Annotated[str, "planning, planned, applying, done or undone"]
+    state: Annotated[
+        str, "planning, planned, applying, done, undoing or undone; ? where it says none"
+    ]
     verdict: Annotated[int | None, "its exit code; null for a plan that waits, or a run that died"]
     ended_at: Annotated[str, "when it ended, or gave its last sign of life, by the server's clock"]
     age_seconds: Annotated[int, "since then"]
@@ -76,10 +78,11 @@ class Health:
 
     status: Annotated[
         Literal["ok", "degraded", "unknown"],
-        "degraded: some sessions are known to be fixable. unknown: nothing current is known",
+        "degraded: some sessions are known to be fixable, or to have become empty. "
+        "unknown: nothing current is known",
     ]
     reason: Annotated[str | None, "why the status is not ok; null when it is"]
-    verdict: Annotated[int, "exit code: 0 ok, 3 degraded, 1 unknown, 75 MongoDB is away"]
+    verdict: Annotated[int, "exit code: 0 ok, 3 degraded, 1 unknown, 2 refused, 75 MongoDB is away"]
     database: Annotated[str, "the database that was asked for"]
     checked_at: Annotated[str, "the server's clock, or when this machine found it away"]
     sessions: Annotated[int | None, "sessions as MongoDB's own books count them, an estimate"]
@@ -108,8 +111,7 @@ def look(database: Database[Document], settings: Settings, max_age: timedelta) -
     """The health by the latest runs and MongoDB's own counts. Scans no collection."""
     now = server_time(database)
     runs = database[settings.runs]
-    latest = runs.find({"verb": {"$exists": True}}, SEEN).sort("_id", -1).limit(LATEST_RUNS)
-    documents = list(latest)
+    documents = latest_runs(database, settings)
     lease = lease_of(runs.find_one({"_id": LEASE_ID}), now)
     ended = [it for it in documents if has_ended(it, lease, now)]
     last = max(ended, key=end_of, default=None)
@@ -129,12 +131,39 @@ def look(database: Database[Document], settings: Settings, max_age: timedelta) -
     )
 
 
-def unknown(settings: Settings, error: RepairError) -> Health:
-    """The health when MongoDB cannot be asked."""
+def runs_of(settings: Settings) -> Document:
+    """Finds the runs over these two collections that got the lease; configs may share a history."""
+    return {
+        "verb": {"$exists": True},
+        "settings.sessions": settings.sessions,
+        "settings.events": settings.events,
+        "$nor": [{"verdict": Exit.LEASE_HELD, "state": PLANNING}],
+    }
+
+
+def latest_runs(database: Database[Document], settings: Settings) -> list[Document]:
+    """The latest runs, and the latest that counted all sessions, which others may outnumber."""
+    any_run = runs_of(settings)
+    whole: Document = {f"settings.{name}": {"$in": [None, []]} for name in PARTIAL}
+    full_run = {**any_run, **whole, "verb": "fix", "report": {"$exists": True}}
+    found = {
+        document["_id"]: document
+        for wanted in (any_run, full_run)
+        for document in database[settings.runs]
+        .find(wanted, SEEN)
+        .sort("_id", -1)
+        .limit(LATEST_RUNS)
+    }
+    return list(found.values())
+
+
+def unknown(settings: Settings, error: Exception) -> Health:
+    """The health when MongoDB cannot be asked, or what it answers cannot be understood."""
+    is_told = isinstance(error, RepairError)
     return Health(
         status="unknown",
-        reason=str(error),
-        verdict=error.exit_code,
+        reason=str(error) if is_told else f"{type(error).__name__}: {error}",
+        verdict=getattr(error, "exit_code", Exit.UNEXPECTED),
         database=settings.database,
         checked_at=shown(datetime.now(timezone.utc)),
         sessions=None,
@@ -158,6 +187,8 @@ def judge(
         return "unknown", f"the last run, {last['_id']}, ended {limit}"
     if last.get("verdict") not in (*ENDED_WELL, None):
         return "unknown", f"the last run, {last['_id']}, ended with exit {last['verdict']}"
+    if last.get("state") == UNDOING:
+        return "unknown", f"the undo of the last run, {last['_id']}, broke off: undo it again"
     if has_died(last):
         return "unknown", f"the last run, {last['_id']}, ended without a verdict"
     if fixable.count is None or fixable.age_seconds is None:
@@ -170,21 +201,21 @@ def judge(
 
 
 def has_ended(document: Document, lease: HeldLease, now: datetime) -> bool:
-    """Whether the run is over. One that never got the lease did nothing and does not count."""
-    if document.get("verdict") == Exit.LEASE_HELD or lease.holder == document["_id"]:
+    """Whether the run is over."""
+    if lease.holder == document["_id"]:
         return False
-    begins = document["state"] == PLANNING and document.get("verdict") is None
+    begins = document.get("state") == PLANNING and document.get("verdict") is None
     return not (begins and now - document["started_at"] < LEASE_TIME)
 
 
 def has_died(document: Document) -> bool:
     """Whether a run that is over left no verdict and is no plan that waits."""
-    return document.get("verdict") is None and document["state"] != PLANNED
+    return document.get("verdict") is None and document.get("state") != PLANNED
 
 
 def end_of(document: Document) -> datetime:
     """When a run ended, or gave its last sign of life."""
-    if document["state"] == DONE:
+    if document.get("state") == DONE:
         return at(document, "ended_at")
     return at(document, "updated_at")
 
@@ -199,7 +230,7 @@ def last_run_of(document: Document, now: datetime) -> LastRun:
     return LastRun(
         id=document["_id"],
         verb=document["verb"],
-        state=document["state"],
+        state=document.get("state", "?"),
         verdict=document.get("verdict"),
         ended_at=shown(ended),
         age_seconds=seconds(now - ended),
@@ -234,10 +265,10 @@ def counted_by(document: Document) -> dict[str, list[tuple[datetime, int]]]:
     totals, outcomes = report["totals"], report["outcomes"]
     found = {symptom["code"]: symptom["found"] for symptom in report["symptoms"]}
     counts: dict[str, list[tuple[datetime, int]]] = {"empty": [], "fixable": [], "orphan": []}
-    is_done = document["state"] == DONE
+    is_done = document.get("state") == DONE
     if is_done:  # verified in the whole collection, whatever the run was asked to look at
         counts["empty"].append((ended, report["verification"]["empty_remaining"]))
-    if any(document["settings"].get(name) for name in ("session_ids", "since", "until")):
+    if any(map(document["settings"].get, PARTIAL)):
         return counts
     counts["empty"].append((began, totals["potentially_empty"]))
     if document["verb"] == DELETE_ORPHANS:
@@ -256,7 +287,9 @@ def still_fixable(document: Document) -> int:
     report = document["report"]
     done = report["outcomes"] or document.get("progress", {}).get("counts", {})
     left: int = report["totals"]["planned"] - done.get("applied", 0) - done.get("skipped_gone", 0)
-    if document["state"] == UNDONE:
+    if document.get("state") == UNDOING:
+        left += done.get("applied", 0)  # all of them, in the worst case
+    elif document.get("state") == UNDONE:
         left += document["undo"].get(RESTORED, 0)
     elif report["verification"]:
         left += report["verification"]["put_back"]
@@ -275,11 +308,19 @@ def count_empty(database: Database[Document], settings: Settings, limit: timedel
     return Count(count, 0, None)
 
 
-def last_report(database: Database[Document], settings: Settings) -> Report | None:
-    """The report of the newest run that has one."""
-    reported = {"verb": {"$exists": True}, "report": {"$exists": True}}
-    document = database[settings.runs].find_one(reported, {"report": 1}, sort=[("_id", -1)])
-    return None if document is None else Report.from_document(document["report"])
+def recounted(known: Health, empty: Count) -> Health:
+    """The health with the empty sessions counted now; more than were known are not ok."""
+    answer, before = replace(known, empty=empty), known.empty.count
+    if known.status != "ok" or empty.count is None or before is None or empty.count <= before:
+        return answer
+    reason = f"{empty.count} sessions are empty now, {before} when they were last counted"
+    return replace(answer, status="degraded", reason=reason, verdict=Exit.FIXABLE_REMAINS)
+
+
+def last_reported(database: Database[Document], settings: Settings) -> Document | None:
+    """The newest run that has a report."""
+    reported = {**runs_of(settings), "report": {"$exists": True}}
+    return database[settings.runs].find_one(reported, sort=[("_id", -1)])
 
 
 def seconds(age: timedelta) -> int:

@@ -7,12 +7,16 @@ import hmac
 import ipaddress
 import json
 import os
+import re
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import click
 import uvicorn
@@ -24,10 +28,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from session_repair.connection import Document, client_of, database_of
-from session_repair.errors import Refused, RepairError, Unreachable
-from session_repair.health import Health, bounded, last_report, look, unknown
+from session_repair.errors import Refused, Unreachable
+from session_repair.health import (
+    ENDED_WELL,
+    Health,
+    LastRun,
+    bounded,
+    last_reported,
+    look,
+    unknown,
+)
 from session_repair.metrics import exposition, figures_of_health
 from session_repair.report import Report
+from session_repair.runs import APPLYING, PLANNED, UNDOING, UNDONE
 from session_repair.settings import Settings
 
 LOOK_SECONDS = 1.2  # for all queries of one look
@@ -37,7 +50,7 @@ RETRY = 1.0  # seconds between two looks at a server that is there and gives no 
 WATCHFUL = {"serverSelectionTimeoutMS": 1_000, "connectTimeoutMS": 500, "heartbeatFrequencyMS": 500}
 CONNECTIONS = 512  # more at a time are answered 503 at once
 
-NO_RUN = "<!doctype html><meta charset=utf-8><title>session-repair</title><p>{}</p>\n"
+PLAIN = "<!doctype html><meta charset=utf-8><title>session-repair</title><p>{}</p>\n"
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,6 @@ class Answer:
     """What one look found, and when, by this machine's steady clock."""
 
     health: Health
-    report: Report | None
     looked_at: float
 
     @property
@@ -83,7 +95,7 @@ class Watch:
             return await asyncio.wait_for(asyncio.shield(self.flight), max(patience, 0))
         except asyncio.TimeoutError:
             late = Unreachable(f"MongoDB gave no answer within {PATIENCE:g} s.")
-            return Answer(unknown(self.settings, late), None, time.monotonic())
+            return Answer(unknown(self.settings, late), time.monotonic())
 
     def still_holds(self, answer: Answer) -> bool:
         """Whether the answer is young and says rightly whether the server is there.
@@ -105,10 +117,100 @@ class Watch:
         try:
             with bounded(LOOK_SECONDS):
                 health = look(self.database, self.settings, self.max_age)
-                report = last_report(self.database, self.settings)
-        except RepairError as error:
-            return Answer(unknown(self.settings, error), None, time.monotonic())
-        return Answer(health, report, time.monotonic())
+        except Exception as error:
+            health = unknown(self.settings, error)
+        return Answer(health, time.monotonic())
+
+
+class Page:
+    """The page of the last report. At most one is made at a time, and not by the event loop."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.turn = asyncio.Lock()
+        self.shown: tuple[Answer, Response] | None = None
+        self.rendered: tuple[Any, str] | None = None
+
+    async def response(self) -> Response:
+        """The page as of the latest answer, made once for it however many ask."""
+        answer = await self.watch.answer()
+        if not answer.is_of_server:
+            return plain_page(answer.health.reason or "", 503)
+        async with self.turn:
+            if self.shown is None or self.shown[0] is not answer:
+                self.shown = answer, await asyncio.to_thread(self.made, answer.health)
+            return self.shown[1]
+
+    def made(self, health: Health) -> Response:
+        try:
+            with bounded(LOOK_SECONDS):
+                run = last_reported(self.watch.database, self.watch.settings)
+            if run is None:
+                return plain_page("No run exists yet.", 200)
+            told = " ".join(banner(health, run))
+            return HTMLResponse(with_banner(self.report_of(run), told))
+        except Exception as error:
+            reason = unknown(self.watch.settings, error).reason
+            return plain_page(f"The last report cannot be shown. {reason}", 503)
+
+    def report_of(self, run: Document) -> str:
+        """The page without its banner; rendered again when the run has moved on."""
+        from session_repair.page import report_page
+
+        version = [run.get(name) for name in ("_id", "state", "updated_at")]
+        if self.rendered is None or self.rendered[0] != version:
+            self.rendered = version, report_page(Report.from_document(run["report"]))
+        return self.rendered[1]
+
+
+def plain_page(text: str, status: int) -> Response:
+    return HTMLResponse(PLAIN.format(escape(text)), status)
+
+
+def with_banner(page: str, text: str) -> str:
+    """The page with the text above all it says."""
+    told = f'\n<p role="status">{escape(text)}</p>'
+    return re.sub("<body[^>]*>", lambda body: body[0] + told, page, count=1)
+
+
+def banner(health: Health, run: Document) -> Iterator[str]:
+    """What holds now, whatever the report of the run says."""
+    yield f"Health at {health.checked_at}: {health.status}{because(health.reason)}."
+    last, run_id = health.last_run, run["_id"]
+    if last is not None:
+        exit_code = "no exit code" if last.verdict is None else f"exit {last.verdict}"
+        yield f"The last run, {last.id}, is {last.verb}, {last.state}, {exit_code}."
+    age = datetime.fromisoformat(health.checked_at) - run["report"]["server_time"]
+    age = max(timedelta(0), timedelta(seconds=age // timedelta(seconds=1)))
+    yield f"Below is the report of run {run_id}, which is {age} old."
+    is_at_work = health.lease is not None and health.lease.holder == run_id
+    yield from state_note(run.get("state"), is_at_work)
+    if last is not None and last.id > run_id and has_failed(last):
+        yield f"A later run, {last.id}, failed{because(last.error)}."
+
+
+def state_note(state: str | None, is_at_work: bool) -> Iterator[str]:
+    """What the report of a run in this state does not say."""
+    if state == PLANNED:
+        yield "That run is a plan: nothing of it was written."
+    elif state == APPLYING and is_at_work:
+        yield "That run is being applied: its report is that of its plan."
+    elif state == APPLYING:
+        yield "That run broke off while it was applied: its report is that of its plan."
+    elif state == UNDOING and is_at_work:
+        yield "That run is being undone: its report is from before."
+    elif state == UNDOING:
+        yield "The undo of that run broke off: its report is from before."
+    elif state == UNDONE:
+        yield "That run was undone: its report is from before."
+
+
+def because(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def has_failed(run: LastRun) -> bool:
+    return run.verdict not in ENDED_WELL and run.state != PLANNED
 
 
 def application(watch: Watch, token: str | None) -> ASGIApp:
@@ -126,15 +228,10 @@ def application(watch: Watch, token: str | None) -> ASGIApp:
         text = exposition(figures_of_health((await watch.answer()).health))
         return Response(text, media_type="text/plain; version=0.0.4")
 
-    async def page(request: Request) -> Response:
-        answer = await watch.answer()
-        if not answer.is_of_server:
-            return HTMLResponse(NO_RUN.format("MongoDB does not answer."), status_code=503)
-        if answer.report is None:
-            return HTMLResponse(NO_RUN.format("No run exists yet."))
-        from session_repair.page import report_page
+    last = Page(watch)
 
-        return HTMLResponse(report_page(answer.report))
+    async def page(request: Request) -> Response:
+        return await last.response()
 
     routes = [
         Route("/", page),
@@ -236,10 +333,11 @@ def serve(
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=2,
         )
-        # uvicorn ends on either signal, and then hands it on to whoever handled it before.
+        server = uvicorn.Server(config)
+        # As uvicorn does later, which at its end hands the signal on to whoever handled it before.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: None)
+            signal.signal(number, server.handle_exit)
         where = f"[{host}]" if ":" in host else host
         address = f"http://{where}:{door.getsockname()[1]}"
         click.echo(f"Serving {address}/api/health/sessions, /metrics and / there", err=True)
-        uvicorn.Server(config).run(sockets=[door])
+        server.run(sockets=[door])

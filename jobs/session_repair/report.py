@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from session_repair.errors import Exit
 
@@ -136,6 +137,16 @@ class Left:
     error: str | None
 
 
+Kind = TypeVar("Kind")
+
+
+def made(kind: type[Kind], document: dict[str, Any], **parts: Any) -> Kind:
+    """One of that kind. What a newer version may have written besides is left out."""
+    values = {**document, **parts}
+    names = inspect.signature(kind).parameters
+    return kind(**{name: values[name] for name in names if name in values})
+
+
 @dataclass(frozen=True)
 class Report:
     """One run in full. ``outcomes`` and ``verification`` are None where nothing was written."""
@@ -155,32 +166,30 @@ class Report:
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> Report:
-        """The report that ``asdict`` made the document of."""
+        """The report that ``asdict`` made the document of, in this version or another."""
         symptoms = [
-            Symptoms(**{**it, "samples": tuple(Sample(**sample) for sample in it["samples"])})
+            made(Symptoms, it, samples=tuple(made(Sample, sample) for sample in it["samples"]))
             for it in document["symptoms"]
         ]
         corrections = [
-            Correction(it["session_id"], tuple(FieldChange(**change) for change in it["changes"]))
+            made(Correction, it, changes=tuple(made(FieldChange, its) for its in it["changes"]))
             for it in document["corrections"]
         ]
         malformed = [
-            OddType(**{**it, "samples": tuple(it["samples"])})
-            for it in document.get("malformed", ())
+            made(OddType, it, samples=tuple(it["samples"])) for it in document.get("malformed", ())
         ]
         outcomes, verification = document["outcomes"], document["verification"]
-        return Report(
-            **{
-                **document,
-                "totals": Totals(**document["totals"]),
-                "symptoms": tuple(symptoms),
-                "corrections": tuple(corrections),
-                "malformed": tuple(malformed),
-                "outcomes": Outcomes(**outcomes) if outcomes else None,
-                "verification": Verification(**verification) if verification else None,
-                "days": tuple(Day(**it) for it in document.get("days", ())),
-                "left": tuple(Left(**it) for it in document.get("left", ())),
-            }
+        return made(
+            Report,
+            document,
+            totals=made(Totals, document["totals"]),
+            symptoms=tuple(symptoms),
+            corrections=tuple(corrections),
+            malformed=tuple(malformed),
+            outcomes=made(Outcomes, outcomes) if outcomes else None,
+            verification=made(Verification, verification) if verification else None,
+            days=tuple(made(Day, it) for it in document.get("days", ())),
+            left=tuple(made(Left, it) for it in document.get("left", ())),
         )
 
     def symptom(self, code: str) -> Symptoms:

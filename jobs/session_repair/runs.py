@@ -24,9 +24,11 @@ from session_repair.settings import Settings, describe
 Document = dict[str, Any]
 
 # planning: its journal is not whole, nothing was written to sessions. planned: its journal is
-# frozen. applying: some batches are done. done, undone: at an end.
-PLANNING, PLANNED, APPLYING, DONE, UNDONE = "planning", "planned", "applying", "done", "undone"
+# frozen. applying: some batches are done. undoing: some may be undone. done, undone: at an end.
+PLANNING, PLANNED, APPLYING, DONE = "planning", "planned", "applying", "done"
+UNDOING, UNDONE = "undoing", "undone"
 RESUMABLE = (PLANNING, PLANNED, APPLYING)
+PARTIAL = ("session_ids", "since", "until")  # settings of a run that looked at some sessions only
 
 
 def new_run_id(now: datetime) -> str:

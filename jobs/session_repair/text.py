@@ -9,6 +9,8 @@ from typing import Any
 from session_repair.blocks import BLOCKS, Block
 from session_repair.errors import Exit
 from session_repair.report import DELETE_ORPHANS, Correction, OddType, Report, Sample, Symptoms
+from session_repair.runs import PARTIAL
+from session_repair.settings import Settings
 from session_repair.undo import UndoReport
 
 LINE = "=" * 60
@@ -262,17 +264,20 @@ def runs_table(documents: list[dict[str, Any]]) -> Iterator[str]:
         verdict = document.get("verdict", "")
         planned = document.get("planned", "")
         yield (
-            f"{document['_id']:<24} {document['verb']:<15} {document['state']:<9} "
+            f"{document['_id']:<24} {document['verb']:<15} {document.get('state', '?'):<9} "
             f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error_note(document)}"
         )
 
 
-def trend(documents: list[dict[str, Any]]) -> Iterator[str]:
-    """How the findings went over the latest runs of ``fix``, oldest first; no line for one run."""
+def trend(documents: list[dict[str, Any]], settings: Settings) -> Iterator[str]:
+    """How the findings went over the latest runs of ``fix``, oldest first; no line for one run.
+
+    Of runs over all sessions, and over the collections that the settings name.
+    """
     found = [
         sum(symptom["found"] for symptom in document["report"]["symptoms"])
         for document in documents
-        if document["verb"] == "fix" and document.get("report")
+        if document["verb"] == "fix" and document.get("report") and is_whole(document, settings)
     ][:TREND_RUNS]
     if len(found) < 2:
         return
@@ -281,6 +286,13 @@ def trend(documents: list[dict[str, Any]]) -> Iterator[str]:
     line = "".join(BARS[(len(BARS) - 1) * count // most] for count in found)
     yield f"findings of the last {len(found)} fixes: {oldest} {line} {newest}"
     yield ""
+
+
+def is_whole(document: dict[str, Any], settings: Settings) -> bool:
+    """Whether the run looked at all sessions of these collections."""
+    asked = document.get("settings", {})
+    names = (asked.get("sessions"), asked.get("events"))
+    return names == (settings.sessions, settings.events) and not any(map(asked.get, PARTIAL))
 
 
 def error_note(document: dict[str, Any]) -> str:

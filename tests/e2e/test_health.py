@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -27,7 +29,7 @@ from demo.member import free_port
 from demo.server import EmbeddedMongod
 from session_repair.health import json_schema
 from tests.e2e.test_refusals import one_line
-from tests.e2e.world import ROOT, RUNS, Command, Document, Ended, Shop
+from tests.e2e.world import ROOT, RUNS, Command, Document, Ended, Hook, Shop
 
 VALID = Draft202012Validator(json_schema())
 TOKEN = "T0K3N-é"
@@ -103,6 +105,112 @@ def test_the_health_follows_the_runs(
     assert answer["reason"].endswith("ended with exit 4")
     assert answer["last_run"]["error"].startswith("BreakerTripped: 1 of 3 sessions")
     assert counted(answer) == {"empty": 1, "fixable": 0, "orphan": 1}  # as counted before
+
+
+def more_runs(db: Database[Document], number: int, changes: Document) -> None:
+    """Later runs like the last one, but for the changes."""
+    (last,) = db[RUNS].find({"verb": "fix"}).sort("_id", -1).limit(1)
+    for name, value in changes.items():
+        *path, key = name.split(".")
+        inner = last[path[0]] if path else last
+        inner[key] = value
+    db[RUNS].insert_many({**last, "_id": f"{last['_id']}-{at:03}"} for at in range(number))
+
+
+def test_runs_that_did_nothing_or_saw_a_part_do_not_hide_the_last_whole_one(
+    db: Database[Document], health: Callable[..., Document]
+) -> None:
+    run = a_good_run(db, orphans=1)
+    more_runs(db, 30, {"settings.session_ids": ["s1"]})
+    more_runs(db, 30, {"verdict": 6, "state": "planning"})
+    answer = health()
+    assert (answer["status"], answer["reason"]) == ("ok", None)
+    assert counted(answer) == {"empty": 1, "fixable": 0, "orphan": 1}
+    assert answer["last_run"]["id"].startswith(run)
+    assert (answer["last_run"]["state"], answer["last_run"]["verdict"]) == ("done", 0)
+
+
+@pytest.mark.parametrize("name", ["sessions", "events"])
+def test_runs_over_other_collections_say_nothing(
+    db: Database[Document], health: Callable[..., Document], mongo_uri: str, name: str
+) -> None:
+    run = a_good_run(db)
+    more_runs(db, 1, {f"settings.{name}": "others", "verdict": 75})
+    assert (health()["status"], health()["last_run"]["id"]) == ("ok", run)
+    with serving(mongo_uri, "--database", db.name) as port:
+        assert f"Below is the report of run {run}, " in ask(port, "/").text
+
+
+def test_the_runs_are_found_by_their_id(
+    db: Database[Document], health: Callable[..., Document]
+) -> None:
+    a_good_run(db)
+    with profile_of(db) as operations:
+        health()
+    sorted_finds = [it for it in operations if "sort" in it["command"]]
+    assert [it["planSummary"] for it in sorted_finds] == ["IXSCAN { _id: 1 }"] * 2
+
+
+def test_more_empty_sessions_than_the_last_run_knew_are_degraded(
+    db: Database[Document], health: Callable[..., Document]
+) -> None:
+    a_good_run(db, orphans=1)
+    fill(db)
+    assert health()["status"] == "ok"
+    answer = health("--deep")
+    assert (answer["status"], answer["verdict"]) == ("degraded", 3)
+    assert answer["reason"] == "2 sessions are empty now, 1 when they were last counted"
+
+
+def test_a_run_without_a_state_breaks_neither_health_nor_runs(
+    db: Database[Document], command: Command, health: Callable[..., Document]
+) -> None:
+    run = a_good_run(db)
+    db[RUNS].update_one({"_id": run}, {"$unset": {"state": 1}})
+    assert health()["last_run"]["state"] == "?"
+    assert run in command("runs", "--database", db.name).out
+
+
+def test_a_run_that_cannot_be_understood_is_unknown(
+    db: Database[Document], health: Callable[..., Document], mongo_uri: str
+) -> None:
+    run = a_good_run(db)
+    db[RUNS].update_one({"_id": run}, {"$unset": {"report.totals": 1}})
+    answer = health()
+    assert (answer["status"], answer["verdict"]) == ("unknown", 1)
+    assert answer["reason"] == "KeyError: 'totals'"
+    with serving(mongo_uri, "--database", db.name) as port:
+        for path in ("/", "/api/health/sessions"):
+            assert ask(port, path).status == 503
+        assert ask(port).answer["reason"] == "KeyError: 'totals'"
+        assert 'status="unknown"} 1.0' in ask(port, "/metrics").text
+
+
+def test_an_undo_that_broke_off_is_unknown_until_it_is_finished(
+    db: Database[Document],
+    command: Command,
+    health: Callable[..., Document],
+    before_command: Callable[[Hook], None],
+) -> None:
+    run = a_good_run(db)
+    db[RUNS].update_one({"_id": run}, {"$set": {"settings.database": db.name}})
+    states = []
+
+    def look(database: str, sent: Mapping[str, Any]) -> None:
+        if sent.get("aggregate") == "session_repair_journal":
+            states.append(db[RUNS].distinct("state", {"_id": run}))
+
+    before_command(look)
+    undo = ("undo", run, "--apply", "--database", db.name)
+    assert command(*undo).code == 0
+    assert [states[0], db[RUNS].distinct("state")] == [["undoing"], ["undone"]]
+
+    killed = {"state": "undoing", "verdict": 130, "error": "KeyboardInterrupt: "}
+    for broken in ({"state": "undoing"}, killed):
+        db[RUNS].update_one({"_id": run}, {"$set": broken})
+        assert health()["status"] == "unknown"
+        assert command(*undo).code == 0
+        assert health()["status"] == "ok"
 
 
 def test_a_held_lease_is_shown_with_its_holder(
@@ -325,6 +433,42 @@ def test_the_page_is_the_report_of_the_last_run(port: int, fixed_db: Database[Do
     assert run["_id"] in response.text
 
 
+def test_many_pages_at_once_keep_no_health_waiting(
+    fixed_db: Database[Document], mongo_uri: str
+) -> None:
+    with (
+        serving(mongo_uri, "--database", fixed_db.name, "--cache", "0s") as port,
+        ThreadPoolExecutor(40) as pool,
+    ):
+        pages = [pool.submit(ask, port, "/") for _ in range(40)]
+        while not all(page.done() for page in pages):
+            assert ask(port).took < LATE / 2
+    assert {page.result().status for page in pages} == {200}
+    assert max(page.result().took for page in pages) < 2 * LATE
+
+
+def test_the_page_follows_its_run(db: Database[Document], mongo_uri: str) -> None:
+    run = a_good_run(db)
+    with serving(mongo_uri, "--database", db.name, "--cache", "0s") as port:
+        page = ask(port, "/").text
+        assert page.index("<body") < page.index('<p role="status">Health at ') < page.index("<h1")
+        assert f"The last run, {run}, is fix, done, exit 0." in page
+        db[RUNS].update_one({"_id": run}, {"$set": {"state": "undone", "undo": {}}})
+        assert "That run was undone" in ask(port, "/").text
+
+
+def test_only_the_page_depends_on_the_whole_report(db: Database[Document], mongo_uri: str) -> None:
+    a_good_run(db)
+    db[RUNS].update_one({"verb": "fix"}, {"$set": {"report.new": 1, "report.totals.new": 1}})
+    with serving(mongo_uri, "--database", db.name, "--cache", "0s") as port:
+        assert ask(port, "/").status == 200
+        broken = {"$unset": {"report.corrections": 1}, "$currentDate": {"updated_at": True}}
+        db[RUNS].update_one({"verb": "fix"}, broken)
+        assert (ask(port).status, ask(port, "/metrics").status) == (200, 200)
+        page = ask(port, "/")
+        assert (page.status, "cannot be shown" in page.text) == (503, True)
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/metrics/", "/api/health", "/../etc/passwd"])
 def test_an_unknown_path_is_404(port: int, path: str) -> None:
     assert ask(port, path).status == 404
@@ -398,6 +542,33 @@ def test_either_signal_ends_it_cleanly_and_at_once(mongo_uri: str, number: signa
     open_one.close()
     assert (process.returncode, rest) == (0, "")
     assert time.monotonic() - began < 4
+
+
+SIGNALLED = """
+import click, os, sys
+from session_repair.__main__ import main
+
+def echo(*texts, told=click.echo, **options):
+    told(*texts, **options)
+    os.kill(os.getpid(), int(sys.argv[1]))
+
+click.echo = echo
+sys.exit(main(["health", "--serve", "0"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_right_after_the_line_ends_it(mongo_uri: str, number: signal.Signals) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, str(int(number))],
+        env={**os.environ, "MONGODB_URI": mongo_uri, "PYTHONPATH": f"{ROOT}:{ROOT}/jobs"},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (0, 1)
+    assert ended.stderr.startswith("Serving ")
 
 
 def test_many_who_ask_at_once_cost_one_look(fixed_db: Database[Document], mongo_uri: str) -> None:
