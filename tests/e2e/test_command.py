@@ -66,7 +66,8 @@ def test_the_demo_tells_the_story_of_the_guide(tmp_path: Path) -> None:
     assert told.figure("Sessions with empty pages") == told.figure("Sessions with 0 events") == 3
     assert ended.out.endswith(f"\nThe report is in {tmp_path}/report\n")
     written = sorted(path.name for path in (tmp_path / "report").iterdir())
-    assert written == ["corrections", "findings", "summary"]
+    assert written == ["_staging", "corrections", "findings", "report.html", "summary"]
+    assert list((tmp_path / "report" / "_staging").iterdir()) == []
 
 
 def test_a_wrong_password_is_one_line_of_the_command_too(guarded_mongod: EmbeddedMongod) -> None:
