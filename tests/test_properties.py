@@ -99,7 +99,8 @@ def oracle(events: list[Row]) -> dict[str | None, Row]:
             figures["malformed_events"] += 1
             continue
         figures["event_count"] += 1
-        if it["page"] is not None and it["page"] not in figures["pages"]:
+        is_visit = it["page"] is not None and it["session_id"] is not None
+        if is_visit and it["page"] not in figures["pages"]:
             figures["pages"].append(it["page"])
         if it["timestamp"] is not None:
             figures["dates"].append(it["timestamp"])

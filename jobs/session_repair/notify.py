@@ -75,10 +75,7 @@ class Notifier:
             told = f"{path} does not tell the last verdict; it is taken as unknown."
             click.echo(f"{ending.verb}: {told}", err=True)
             verdicts = {}
-        key, without_settings = (
-            key_of(ending),
-            key_of(replace(ending, settings=None, asked_database=ending.database)),
-        )
+        key, without_settings = key_of(ending), key_of(replace(ending, settings=None))
         before = verdicts.get(without_settings, verdicts.get(key))
         if ending.verdict == before:
             return
@@ -93,9 +90,9 @@ def key_of(ending: Ending) -> str:
 
     A verb whose settings were refused has a key of its own; whatever it does next is a change.
     """
-    known: list[Any] = [ending.verb, ending.database]
+    known: list[Any] = [ending.verb]
     if ending.settings is not None:
-        known.append(hosts_of(ending.settings))
+        known += [ending.settings.database, hosts_of(ending.settings)]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
