@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -19,7 +18,6 @@ from session_repair.cli import (
     WRITING,
     Duration,
     run_command,
-    settings_from,
     show,
     with_options,
     with_told_ending,
@@ -59,9 +57,9 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 @click.option("--min-age", type=Duration(), help="Only sessions older than this (24h).")
 @click.option("--max-delete", metavar="N|P%", help="Stop when more are to be deleted (5%).")
 @with_told_ending
-def command(is_apply: bool, **options: Any) -> Report:
+def command(settings: Settings, is_apply: bool) -> Report:
     """Delete empty sessions without events, or empty copies; a dry run unless --apply is given."""
-    settings = replace(settings_from(**options), report=None)  # datasets are of verify and fix
+    settings = replace(settings, report=None)  # datasets are of verify and fix
     report = delete_orphans(settings, is_apply)
     show((fix_report if is_apply else deletion_plan)(report))
     return report

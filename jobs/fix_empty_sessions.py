@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -15,7 +14,6 @@ from session_repair.cli import (
     WRITING,
     Duration,
     run_command,
-    settings_from,
     show,
     with_options,
     with_told_ending,
@@ -64,12 +62,12 @@ def fix(settings: Settings, mode: str) -> Report:
 @click.option("--max-changes", metavar="N|P%", help="Stop when more sessions are to be changed.")
 @click.option("--confirm-delay", type=Duration(), help="Look twice, that long apart.")
 @with_told_ending
-def command(is_plan: bool, is_apply: bool, **options: Any) -> Report:
+def command(settings: Settings, is_plan: bool, is_apply: bool) -> Report:
     """Rebuild empty sessions from their events; a dry run unless --plan or --apply is given."""
     if is_plan and is_apply:
         raise Refused("--plan and --apply exclude each other; --apply plans and applies.")
     mode = APPLY if is_apply else PLAN if is_plan else DRY_RUN
-    return fix(settings_from(**options), mode)
+    return fix(settings, mode)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

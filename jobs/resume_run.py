@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -21,7 +20,6 @@ from session_repair.cli import (
     WRITING,
     Duration,
     run_command,
-    settings_from,
     show,
     with_options,
     with_told_ending,
@@ -60,9 +58,9 @@ def resume(settings: Settings, run_id: str) -> Report:
 @with_options(CONNECTION, ENDING, WRITING)
 @click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
 @with_told_ending
-def command(run_id: str, **options: Any) -> Report:
+def command(settings: Settings, run_id: str) -> Report:
     """Finish an interrupted run."""
-    settings = replace(settings_from(**options), report=None)  # datasets are of verify and fix
+    settings = replace(settings, report=None)  # datasets are of verify and fix
     report = resume(settings, run_id)
     show(fix_report(report))
     return report

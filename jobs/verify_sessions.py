@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -12,7 +11,6 @@ from session_repair.cli import (
     OUTPUT,
     SELECTION,
     run_command,
-    settings_from,
     show,
     with_options,
     with_told_ending,
@@ -42,9 +40,9 @@ def verify(settings: Settings) -> Report:
 @click.command("verify")
 @with_options(CONNECTION, SELECTION, OUTPUT)
 @with_told_ending
-def command(**options: Any) -> Report:
+def command(settings: Settings) -> Report:
     """Find sessions whose stored aggregates do not match their events; change nothing."""
-    return verify(settings_from(**options))
+    return verify(settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,12 +11,8 @@ from jsonschema import Draft202012Validator
 
 from session_repair.errors import Refused, Unreachable
 from session_repair.health import (
-    Count,
-    Health,
-    HeldLease,
     end_of,
     has_ended,
-    json_schema,
     judge,
     last_run_of,
     latest_counts,
@@ -24,7 +20,8 @@ from session_repair.health import (
     recounted,
     unknown,
 )
-from session_repair.health_server import banner, with_banner
+from session_repair.health_answer import Count, Health, HeldLease, json_schema
+from session_repair.health_page import banner, with_banner
 from session_repair.report import Outcomes, Report
 from session_repair.settings import Settings
 from tests.test_text import VERIFICATION, report

@@ -34,11 +34,11 @@ from session_repair.health import (
     MAX_AGE,
     bounded,
     count_empty,
-    json_schema,
     look,
     recounted,
     unknown,
 )
+from session_repair.health_answer import json_schema
 from session_repair.report import Report
 from session_repair.runs import UNDOING, UNDONE, Run, list_runs
 from session_repair.settings import Settings
@@ -57,9 +57,8 @@ def commands() -> None:
 @with_options(CONNECTION, ENDING, WRITING)
 @click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
 @with_told_ending
-def apply(run_id: str, **options: Any) -> Report:
+def apply(settings: Settings, run_id: str) -> Report:
     """Carry out a planned run, that plan and no other."""
-    settings = settings_from(**options)
     with connected(settings) as database:
         require_rights(database, settings)
         run = Run.find(database, settings, run_id)

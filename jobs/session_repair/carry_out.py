@@ -27,7 +27,7 @@ from session_repair.verify import balanced_outcomes, sessions_left, verify_sessi
 
 Document = dict[str, Any]
 
-CHANGES = {"fix": CORRECTION, DELETE_ORPHANS: DELETION}
+CHANGE_OF = {"fix": CORRECTION, DELETE_ORPHANS: DELETION}
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def carry_out(database: Database[Document], settings: Settings, run: Run, lease:
     """Apply what has no outcome yet, then read back what the database says."""
     target, pace = Target(database, settings), Pace(database, settings, lease.taken)
     document = run.read()
-    planned, change = document["planned"], CHANGES[document["verb"]]
+    planned, change = document["planned"], CHANGE_OF[document["verb"]]
     with progress_of(planned) as on_progress, pace.interruptible():
         apply_run(target, run, lease, pace, change, on_progress)
     report = replace(

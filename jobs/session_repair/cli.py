@@ -20,6 +20,8 @@ from session_repair.settings import SCOPES, Settings, load_settings, parse_durat
 
 Command = Callable[..., Exit]
 
+SETTINGS_OPTIONS = {"uri_file", "config", *(item.name for item in fields(Settings))}
+
 
 class Duration(click.ParamType):
     name = "duration"
@@ -97,20 +99,33 @@ def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any
 
 
 def with_told_ending(function: Callable[..., Report]) -> Command:
-    """The command that shows and returns a report; its verdict is the exit code.
+    """The command: a function of the settings and its own options that returns a report.
 
-    However it ends is told in one place: ``--json``, ``--html``, ``--metrics`` and ``--notify``.
+    The report's verdict is the exit code. However the command ends is told in one place:
+    ``--json``, ``--html``, ``--metrics`` and ``--notify``.
     """
 
     @wraps(function)
     def wrapped(notify: str | None = None, **options: Any) -> Exit:
-        settings = readable_settings(options)
-        asked = vars(settings) if settings else options
-        notifier = notifier_of(notify, asked)
-        outputs = Outputs(asked["json"], asked["html"], asked["metrics"], notifier)
+        of_settings = {name: options.pop(name) for name in SETTINGS_OPTIONS & options.keys()}
+        settings, refusal = None, Refused("")
+        try:
+            settings = settings_from(**of_settings)
+        except Refused as error:
+            refusal = error
+
+        def work() -> Report:
+            if settings is None:
+                raise refusal
+            return function(settings, **options)
+
+        asked = vars(settings) if settings else of_settings
+        outputs = Outputs(
+            asked["json"], asked["html"], asked["metrics"], notifier_of(notify, asked)
+        )
         verb = click.get_current_context().command.name or ""
-        database = options.get("database") or ""
-        return run_and_tell(verb, settings, outputs, lambda: function(**options), database).verdict
+        database = of_settings["database"] or ""
+        return run_and_tell(verb, settings, outputs, work, database).verdict
 
     return wrapped
 
@@ -123,15 +138,6 @@ def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:
         click.echo(f"No notices: {error}", err=True)
         known_url = None
     return Notifier(known_url, asked["notify_state"])
-
-
-def readable_settings(options: dict[str, Any]) -> Settings | None:
-    """The settings among the options of a command; None where the command will refuse them."""
-    names = {"uri_file", "config", *(item.name for item in fields(Settings))}
-    try:
-        return settings_from(**{name: options[name] for name in names & options.keys()})
-    except Refused:
-        return None
 
 
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:

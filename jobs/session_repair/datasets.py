@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from math import ceil
 from typing import Any
@@ -11,10 +10,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from session_repair.connection import spark_uri
 from session_repair.envelope import readable, type_name
 from session_repair.folders import move, remove, touch
 from session_repair.journal import of_run
+from session_repair.read import reader_of
 from session_repair.report import Report
 from session_repair.schemas import (
     CHANGES,
@@ -85,15 +84,8 @@ def read_outcomes(spark: SparkSession, report: Report, settings: Settings) -> Da
     if report.outcomes is None or report.outcomes.planned == 0:
         return rows_of([], spark, JOURNAL_OUTCOMES)
     pipeline = [{"$match": of_run(report.run_id)}, {"$project": {"outcome": 1, "batch": 1}}]
-    rows = (
-        spark.read.format("mongodb")
-        .option("connection.uri", spark_uri(settings))
-        .option("database", settings.database)
-        .option("collection", settings.journal)
-        .option("aggregation.pipeline", json.dumps(pipeline))
-        .schema("_id string, outcome string, batch int")
-        .load()
-    )
+    reader = reader_of(spark, settings, settings.journal, pipeline)
+    rows = reader.schema("_id string, outcome string, batch int").load()
     key = F.substring("_id", len(report.run_id) + 2, 2**31 - 1)
     named = rows.select(key.alias("session_key"), "outcome", "batch")
     return named.select(*JOURNAL_OUTCOMES.fieldNames())

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import pymongo
 from pymongo.database import Database
@@ -19,6 +18,7 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from session_repair.connection import clear_errors, server_time
 from session_repair.errors import Exit, RepairError, Unreachable
+from session_repair.health_answer import UNKNOWN_COUNT, Count, Health, HeldLease, LastRun
 from session_repair.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.report import DELETE_ORPHANS
 from session_repair.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE
@@ -38,63 +38,6 @@ SEEN = (  # of a run document; the report holds samples too, which nobody asks f
     *("report.symptoms.code", "report.symptoms.found"),
 )
 ENDED_WELL = (Exit.CLEAN, Exit.FIXABLE_REMAINS, Exit.PARTIAL)
-
-
-@dataclass(frozen=True)
-class Count:
-    """A number of sessions, and how long ago it was counted."""
-
-    count: Annotated[int | None, "null where it is not known"]
-    age_seconds: Annotated[int | None, "since it was counted; null where it is not known"]
-    note: Annotated[str | None, "why it is not known, where there is more to say"]
-
-
-@dataclass(frozen=True)
-class LastRun:
-    """The run that ended last. verify and dry runs leave no trace in MongoDB and are not seen."""
-
-    id: Annotated[str, "as ./spark-submit.sh runs lists it"]
-    verb: Annotated[str, "fix or delete-orphans"]
-    state: Annotated[
-        str, "planning, planned, applying, done, undoing or undone; ? where it says none"
-    ]
-    verdict: Annotated[int | None, "its exit code; null for a plan that waits, or a run that died"]
-    ended_at: Annotated[str, "when it ended, or gave its last sign of life, by the server's clock"]
-    age_seconds: Annotated[int, "since then"]
-    error: Annotated[str | None, "what ended it early; null for nothing"]
-
-
-@dataclass(frozen=True)
-class HeldLease:
-    """Whether a run is at work now."""
-
-    is_held: Annotated[bool, "true while a run holds the lease"]
-    holder: Annotated[str | None, "that run; null when it is not held"]
-
-
-@dataclass(frozen=True)
-class Health:
-    """What is known of the sessions of one database, and whether that is good."""
-
-    status: Annotated[
-        Literal["ok", "degraded", "unknown"],
-        "degraded: some sessions are known to be fixable, or to have become empty. "
-        "unknown: nothing current is known",
-    ]
-    reason: Annotated[str | None, "why the status is not ok; null when it is"]
-    verdict: Annotated[int, "exit code: 0 ok, 3 degraded, 1 unknown, 2 refused, 75 MongoDB is away"]
-    database: Annotated[str, "the database that was asked for"]
-    checked_at: Annotated[str, "the server's clock, or when this machine found it away"]
-    sessions: Annotated[int | None, "sessions as MongoDB's own books count them, an estimate"]
-    events: Annotated[int | None, "events, likewise"]
-    empty: Annotated[Count, "sessions that name no page or count nothing"]
-    fixable: Annotated[Count, "sessions that fix would correct, or that it left uncorrected"]
-    orphan: Annotated[Count, "empty sessions without any event"]
-    last_run: Annotated[LastRun | None, "null where no run has ever ended, or MongoDB is away"]
-    lease: Annotated[HeldLease | None, "null when MongoDB is away"]
-
-
-UNKNOWN_COUNT = Count(None, None, None)
 
 
 @contextmanager
@@ -329,27 +272,3 @@ def seconds(age: timedelta) -> int:
 
 def shown(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
-
-
-def json_schema(kind: Any = Health) -> Document:
-    """The JSON Schema of a dataclass made of plain values and of other such dataclasses."""
-    if is_dataclass(kind):
-        kinds = get_type_hints(kind, include_extras=True)
-        properties = {item.name: json_schema(kinds[item.name]) for item in fields(kind)}
-        return {
-            "type": "object",
-            "description": kind.__doc__,
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
-    if get_origin(kind) is Annotated:
-        inner, meaning = get_args(kind)
-        return {**json_schema(inner), "description": meaning}
-    if get_origin(kind) is Literal:
-        return {"enum": list(get_args(kind))}
-    if NoneType in get_args(kind):
-        (inner,) = (it for it in get_args(kind) if it is not NoneType)
-        return {"anyOf": [json_schema(inner), {"type": "null"}]}
-    names = {str: "string", int: "integer", bool: "boolean"}
-    return {"type": names[kind]}

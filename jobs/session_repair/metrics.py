@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from session_repair.ending import Ending
-from session_repair.health import Health
+from session_repair.health_answer import Health
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bson import json_util
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.bson_types import (
@@ -99,20 +99,27 @@ def load(
 ) -> DataFrame:
     """The rows that the pipeline makes of the collection, through the connector."""
     scope = [{"$match": census.scope}] if census.scope else []
-    stages = json_util.dumps([*scope, *pipeline], json_options=json_util.CANONICAL_JSON_OPTIONS)
-    reader = (
+    reader = reader_of(spark, settings, census.collection, [*scope, *pipeline])
+    reader = reader.option("outputExtendedJson", "true").option("aggregation.allowDiskUse", "true")
+    if census.needs_one_cursor:
+        reader = reader.option("partitioner", SINGLE_PARTITION)
+    return reader.schema(columns).load()
+
+
+def reader_of(
+    spark: SparkSession, settings: Settings, collection: str, pipeline: list[dict[str, Any]]
+) -> DataFrameReader:
+    """The connector's reader of what the pipeline makes of a collection."""
+    return (
         spark.read.format("mongodb")
         .option("connection.uri", spark_uri(settings))
         .option("database", settings.database)
-        .option("collection", census.collection)
-        .option("outputExtendedJson", "true")
-        .option("aggregation.pipeline", stages)
-        .option("aggregation.allowDiskUse", "true")
-        .schema(columns)
+        .option("collection", collection)
+        .option(
+            "aggregation.pipeline",
+            json_util.dumps(pipeline, json_options=json_util.CANONICAL_JSON_OPTIONS),
+        )
     )
-    if census.needs_one_cursor:
-        reader = reader.option("partitioner", SINGLE_PARTITION)
-    return reader.load()
 
 
 def guarded_pipeline(

@@ -13,7 +13,7 @@ DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix coul
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
 
 
-LONGEST = 500  # characters of an _id or a session_id; the report has to fit into one document
+LONGEST = 500  # characters of a value; the report has to fit into one document, and to be read
 
 
 def shortened(text: str) -> str:

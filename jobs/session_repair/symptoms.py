@@ -15,11 +15,11 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from session_repair.envelope import readable
+from session_repair.report import LONGEST
 
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; MongoDB stores no larger document
 OBJECT_ID_NAME = "session_id: objectId"  # how a malformed one is told
 OTHER_PLAN = 64 * 1024  # bytes of a journal row beside what grows with the session
-DISPLAYED = 500  # characters; a session of 10,000 pages stays readable
 
 
 # Facts of values
@@ -168,8 +168,8 @@ def is_malformed() -> Column:
 
 
 def shortened(value: Column) -> Column:
-    cut = F.concat(F.substring(value, 1, DISPLAYED), F.lit("…"))
-    return F.when(F.length(value) > DISPLAYED, cut).otherwise(value)
+    cut = F.concat(F.substring(value, 1, LONGEST), F.lit("…"))
+    return F.when(F.length(value) > LONGEST, cut).otherwise(value)
 
 
 def number_text(value: Column) -> Column:

@@ -27,7 +27,7 @@ from pymongo.database import Database
 from benchmarks.health_load import a_good_run, load, serving
 from demo.member import free_port
 from demo.server import EmbeddedMongod
-from session_repair.health import json_schema
+from session_repair.health_answer import json_schema
 from tests.e2e.test_refusals import one_line
 from tests.e2e.world import ROOT, RUNS, Command, Document, Ended, Hook, Shop
 
