@@ -6,13 +6,14 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from demo.generate import Figures
 from demo.server import EmbeddedMongod
@@ -110,6 +111,20 @@ def every_command_line() -> Iterator[set[bytes]]:
         thread.join()
 
 
+def texts_left(
+    ended: Ended, command_lines: Iterable[bytes], db: Database[Document], folder: Path
+) -> dict[str, bytes]:
+    """All that a command left anywhere, by where it stands."""
+    texts = {"stdout": ended.out.encode(), "stderr": ended.err.encode()}
+    texts["command lines"] = b"\n".join(command_lines)
+    for collection in (RUNS, JOURNAL):
+        texts[collection] = b"\n".join(stored_bytes(db, collection).values())
+    for path in folder.rglob("*"):
+        if path.is_file():
+            texts[str(path.relative_to(folder))] = path.read_bytes()
+    return texts
+
+
 def test_the_password_is_in_no_log_no_output_and_no_command_line(
     keeper_uri: str, guarded_client: MongoClient[Document], tmp_path: Path
 ) -> None:
@@ -131,13 +146,7 @@ def test_the_password_is_in_no_log_no_output_and_no_command_line(
     session = db["sessions"].find_one({}, {"_id": 0, "pages": 1, "last_event_at": 1})
     assert session == {"pages": ["/home", "/cart"], "last_event_at": minute(1)}
 
-    texts = {"stdout": ended.out.encode(), "stderr": ended.err.encode()}
-    texts["command lines"] = b"\n".join(command_lines)
-    for collection in (RUNS, JOURNAL):
-        texts[collection] = b"\n".join(stored_bytes(db, collection).values())
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            texts[str(path.relative_to(tmp_path))] = path.read_bytes()
+    texts = texts_left(ended, command_lines, db, tmp_path)
     log = b"\n".join(text for name, text in texts.items() if name.startswith("events/"))
     assert b"SparkListenerSQLExecutionStart" in log  # so there was something to be found
     assert b"spark-submit" in texts["command lines"]

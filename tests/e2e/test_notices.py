@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
 from demo.member import free_port
-from tests.e2e.test_command import every_command_line, spark_submit
+from tests.e2e.test_command import every_command_line, spark_submit, texts_left
 from tests.e2e.test_refusals import one_line
-from tests.e2e.world import JOURNAL, RUNS, Command, Document, Shop, fingerprint, stored_bytes
+from tests.e2e.world import RUNS, Command, Document, Shop, fingerprint
 from tests.test_notify import SECRET, Hook, hook  # noqa: F401
 
 URL = "SESSION_REPAIR_NOTIFY_URL"
@@ -161,13 +161,7 @@ def test_the_webhook_is_in_no_log_no_output_and_no_command_line(
         )
     assert ended.code == 3, ended.err
     assert "fix: the notice could not be delivered: the connection was refused.\n" in ended.err
-    texts = {"stdout": ended.out.encode(), "stderr": ended.err.encode()}
-    texts["command lines"] = b"\n".join(command_lines)
-    for collection in (RUNS, JOURNAL):
-        texts[collection] = b"\n".join(stored_bytes(broken_db, collection).values())
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            texts[str(path.relative_to(tmp_path))] = path.read_bytes()
+    texts = texts_left(ended, command_lines, broken_db, tmp_path)
     assert any(name.startswith("events/") for name in texts)
     assert [name for name, text in texts.items() if SECRET.encode() in text] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -258,3 +259,15 @@ def test_the_address_may_stand_in_a_file_and_the_names_in_another(
         "user_id": ANN,
         "seen": {"pages": ["/home", "/cart"], "count": 2},
     }
+
+
+def test_an_address_that_comes_through_a_pipe_is_read_once(
+    db: Database[Document], command: Command, mongo_uri: str
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, mongo_uri.encode())
+    os.close(writing)
+    pipe = f"/dev/fd/{reading}"
+    told = one_line(command("verify", "--database", db.name, "--uri-file", pipe, uri=None), 2)
+    os.close(reading)
+    assert told.startswith(f"verify: there is no collection 'sessions' in database {db.name!r}. ")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,31 @@ def orphans(db: Db, number: int) -> list[Any]:
     return [session["_id"] for session in made]
 
 
+@contextmanager
+def deletion(
+    verbs: Verbs,
+    db: Db,
+    options: Sequence[str],
+    held_at: tuple[str, str],
+    ready: Callable[[Db], bool] | None = None,
+) -> Iterator[None]:
+    """Inside, a deletion is held at a command on a collection; at the end it goes on, to exit 5."""
+    command, collection = held_at
+    seconds = 2 if ready else 4
+    with (
+        ThreadPoolExecutor() as threads,
+        held(db.client, command, seconds=seconds, on=f"{db.name}.{collection}") as hold,
+    ):
+        deleted = threads.submit(verbs, *options)
+        if ready is None:
+            hold.wait()
+        else:
+            hold.until(lambda: ready(db))
+        yield
+        hold.release()
+        assert deleted.result() == 5
+
+
 def test_a_dry_run_of_deletion_writes_nothing(verbs: Verbs, db: Db) -> None:
     orphans(db, 4)
     before = raw_documents(db)
@@ -123,16 +150,8 @@ def test_more_orphans_than_max_delete_stop_the_run_before_it_writes(verbs: Verbs
 def test_an_event_between_plan_and_deletion_saves_its_session(verbs: Verbs, db: Db) -> None:
     saved, *others = orphans(db, 4)
     before = raw_documents(db)
-    journal = f"{db.name}.{JOURNAL}"
-    with (
-        ThreadPoolExecutor() as threads,
-        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
-    ):
-        deleted = threads.submit(verbs, *APPLY)
-        hold.until(lambda: is_planned(db))
+    with deletion(verbs, db, APPLY, ("aggregate", JOURNAL), is_planned):
         db["events"].insert_one(event_of({"session_id": str(saved)}))
-        hold.release()
-        assert deleted.result() == 5
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1}
     assert raw_documents(db) == {k: before[k] for k in before if k not in others}
 
@@ -142,15 +161,9 @@ def test_an_event_of_a_plain_insert_beside_the_deletion_brings_its_session_back(
 ) -> None:
     saved, *others = orphans(db, 4)
     before = raw_documents(db)
-    with (
-        ThreadPoolExecutor() as threads,
-        held(*(db.client, "delete"), seconds=4, on=f"{db.name}.sessions") as hold,
-    ):
-        deleted = threads.submit(verbs, *APPLY)
-        hold.wait()  # the transaction has looked for events, and has not deleted yet
+    with deletion(verbs, db, APPLY, ("delete", "sessions")):
+        # the transaction has looked for events, and has not deleted yet
         db["events"].insert_one(event_of({"session_id": str(saved)}))
-        hold.release()
-        assert deleted.result() == 5
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1}
     assert raw_documents(db) == {k: before[k] for k in before if k not in others}
 
@@ -159,18 +172,10 @@ def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
     verbs: Verbs, db: Db
 ) -> None:
     touched, filled, vanished, *others = orphans(db, 5)
-    journal = f"{db.name}.{JOURNAL}"
-    with (
-        ThreadPoolExecutor() as threads,
-        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
-    ):
-        deleted = threads.submit(verbs, *APPLY)
-        hold.until(lambda: is_planned(db))
+    with deletion(verbs, db, APPLY, ("aggregate", JOURNAL), is_planned):
         # Held before the copy: what the plan observed decides, and only that.
         db["sessions"].update_one({"_id": filled}, {"$inc": {"event_count": 1}})
         db["sessions"].delete_one({"_id": vanished})
-        hold.release()
-        assert deleted.result() == 5
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1, "skipped_gone": 1}
     left = last_run(db)["report"]["left"]
     assert [it["outcome"] for it in left] == ["skipped_changed", "skipped_gone"]
@@ -180,36 +185,21 @@ def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
 
 def test_an_event_in_any_spelling_and_another_name_save_a_session(verbs: Verbs, db: Db) -> None:
     spelled, listed, renamed, other = orphans(db, 4)
-    journal = f"{db.name}.{JOURNAL}"
-    with (
-        ThreadPoolExecutor() as threads,
-        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
-    ):
-        deleted = threads.submit(verbs, *APPLY)
-        hold.until(lambda: is_planned(db))
+    with deletion(verbs, db, APPLY, ("aggregate", JOURNAL), is_planned):
         db["events"].insert_one(event_of({"session_id": spelled}))
-        db["events"].insert_one(event_of({"session_id": [["x", str(listed)], 5]}))
+        db["events"].insert_one(event_of({"session_id": [str(listed), 5]}))
         db["sessions"].update_one({"_id": renamed}, {"$set": {"session_id": "another"}})
-        hold.release()
-        assert deleted.result() == 5
     left = {session["_id"] for session in db["sessions"].find()}
-    assert {spelled, renamed} <= left
+    assert {spelled, listed, renamed} <= left
     assert other not in left
     assert last_run(db)["state"] == "done"
 
 
 def test_any_other_field_changed_after_the_copy_keeps_the_session(verbs: Verbs, db: Db) -> None:
     touched, *others = orphans(db, 3)
-    with (
-        ThreadPoolExecutor() as threads,
-        held(*(db.client, "find"), seconds=2, on=f"{db.name}.{JOURNAL}") as hold,
-    ):
-        deleted = threads.submit(verbs, *APPLY)
-        hold.until(lambda: is_copied(db))
+    with deletion(verbs, db, APPLY, ("find", JOURNAL), is_copied):
         assert db[JOURNAL].count_documents({"before": {"$exists": True}}) == 3
         db["sessions"].update_one({"_id": touched}, {"$set": {"note": "by support"}})
-        hold.release()
-        assert deleted.result() == 5
     assert outcomes(db) == {"applied": 2, "skipped_changed": 1}
     assert db["sessions"].count_documents({"_id": {"$in": others}}) == 0
     assert db["sessions"].find_one({"_id": touched})["note"] == "by support"  # type: ignore[index]
@@ -278,19 +268,11 @@ def test_a_copy_whose_canonical_document_has_gone_stays(verbs: Verbs, db: Db) ->
     kept, copy = copies(db, "s", FULL, {})
     _, other_copy = copies(db, "renamed", FULL, {})
     _, third_copy = copies(db, "sound", FULL, {})
-    journal = f"{db.name}.{JOURNAL}"
-    with (
-        ThreadPoolExecutor() as threads,
-        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
-    ):
-        deleted = threads.submit(verbs, *COPIES)
-        hold.until(lambda: is_planned(db))
+    with deletion(verbs, db, COPIES, ("aggregate", JOURNAL), is_planned):
         db["sessions"].delete_one({"_id": kept})
         db["sessions"].update_one(
             {"session_id": "renamed", "event_count": 1}, {"$set": {"session_id": "other"}}
         )
-        hold.release()
-        assert deleted.result() == 5
     left = {session["_id"] for session in db["sessions"].find()}
     assert {copy, other_copy} <= left
     assert third_copy not in left
@@ -302,13 +284,7 @@ def test_a_canonical_document_deleted_beside_the_deletion_brings_its_copy_back(
 ) -> None:
     kept, copy = copies(db, "s", FULL, {})
     before = raw_documents(db)
-    with (
-        ThreadPoolExecutor() as threads,
-        held(*(db.client, "delete"), seconds=4, on=f"{db.name}.sessions") as hold,
-    ):
-        deleted = threads.submit(verbs, *COPIES)
-        hold.wait()  # the transaction has seen the canonical document, and has not deleted yet
+    with deletion(verbs, db, COPIES, ("delete", "sessions")):
+        # the transaction has seen the canonical document, and has not deleted yet
         db["sessions"].delete_one({"_id": kept})
-        hold.release()
-        assert deleted.result() == 5
     assert raw_documents(db) == {copy: before[copy]}
