@@ -26,10 +26,10 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
-from session_repair.report import Outcomes, Report, Symptoms, Totals, Verification
-from session_repair.runs import DONE, Run
+from session_repair.mongo.runs import DONE, Run
+from session_repair.repair.report import Outcomes, Report, Symptoms, Totals, Verification
+from session_repair.rules.symptoms import CODES
 from session_repair.settings import Settings
-from session_repair.symptoms import CODES
 
 Document = dict[str, Any]
 

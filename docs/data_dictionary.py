@@ -13,7 +13,7 @@ from pyspark.sql.types import ArrayType, DataType, StructField, StructType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
-from session_repair.schemas import CORRECTION_ROWS, FINDING_ROWS, SCHEMA_VERSION, SUMMARY_ROWS
+from session_repair.rules.schemas import CORRECTION_ROWS, FINDING_ROWS, SCHEMA_VERSION, SUMMARY_ROWS
 
 HEAD = f"""# The report's data dictionary
 
@@ -23,7 +23,7 @@ readers show as columns too. Instants are UTC. Every row says its `schema_versio
 complete once it stands in `summary`, which is written last; the file `_SUCCESS` beside it is the
 very last.
 
-Made by `docs/data_dictionary.py` from `jobs/session_repair/schemas.py`."""
+Made by `docs/data_dictionary.py` from `jobs/session_repair/rules/schemas.py`."""
 
 DATASETS = (
     ("findings", "One row per session and symptom.", FINDING_ROWS),

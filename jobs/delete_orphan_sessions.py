@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import click
 
-from session_repair.carry_out import carry_out, working
-from session_repair.cli import (
+from session_repair.cli.options import (
     CONNECTION,
     ENDING,
     IDENTITY,
@@ -22,13 +21,19 @@ from session_repair.cli import (
     with_options,
     with_told_ending,
 )
-from session_repair.connection import connected, require_rights, require_transactions, server_time
-from session_repair.plan import plan_run, survey_deletions
-from session_repair.report import DELETE_ORPHANS, Report
-from session_repair.runs import Run, new_run_id
+from session_repair.mongo.connection import (
+    connected,
+    require_rights,
+    require_transactions,
+    server_time,
+)
+from session_repair.mongo.runs import Run, new_run_id
+from session_repair.repair.execute import carry_out, working
+from session_repair.repair.plan import plan_run, survey_deletions
+from session_repair.repair.report import DELETE_ORPHANS, Report
+from session_repair.repair.survey import preflight
+from session_repair.reporting.text import deletion_plan, fix_report
 from session_repair.settings import Settings
-from session_repair.survey import preflight
-from session_repair.text import deletion_plan, fix_report
 
 
 def delete_orphans(settings: Settings, is_apply: bool) -> Report:

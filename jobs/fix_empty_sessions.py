@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from session_repair.carry_out import carry_out, working
-from session_repair.cli import (
+from session_repair.cli.options import (
     CONNECTION,
     OUTPUT,
     SELECTION,
@@ -18,15 +17,16 @@ from session_repair.cli import (
     with_options,
     with_told_ending,
 )
-from session_repair.connection import connected, require_rights, server_time
-from session_repair.datasets import keep_findings, write_datasets
 from session_repair.errors import Refused
-from session_repair.plan import plan_run, survey_corrections
-from session_repair.report import Report
-from session_repair.runs import Run, new_run_id
+from session_repair.mongo.connection import connected, require_rights, server_time
+from session_repair.mongo.runs import Run, new_run_id
+from session_repair.repair.execute import carry_out, working
+from session_repair.repair.plan import plan_run, survey_corrections
+from session_repair.repair.report import Report
+from session_repair.repair.survey import preflight
+from session_repair.reporting.datasets import keep_findings, write_datasets
+from session_repair.reporting.text import dry_run_report, fix_report, plan_report
 from session_repair.settings import Settings
-from session_repair.survey import preflight
-from session_repair.text import dry_run_report, fix_report, plan_report
 
 DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 

@@ -7,14 +7,7 @@ from dataclasses import replace
 
 import click
 
-from session_repair.carry_out import (
-    carry_out,
-    require_intact_plan,
-    require_young_plan,
-    settings_of_run,
-    working,
-)
-from session_repair.cli import (
+from session_repair.cli.options import (
     CONNECTION,
     ENDING,
     WRITING,
@@ -24,13 +17,20 @@ from session_repair.cli import (
     with_options,
     with_told_ending,
 )
-from session_repair.connection import connected, require_rights
 from session_repair.errors import Refused
-from session_repair.plan import plan_run
-from session_repair.report import Report
-from session_repair.runs import PLANNING, RESUMABLE, Run
+from session_repair.mongo.connection import connected, require_rights
+from session_repair.mongo.runs import PLANNING, RESUMABLE, Run
+from session_repair.repair.execute import (
+    carry_out,
+    require_intact_plan,
+    require_young_plan,
+    settings_of_run,
+    working,
+)
+from session_repair.repair.plan import plan_run
+from session_repair.repair.report import Report
+from session_repair.reporting.text import fix_report
 from session_repair.settings import Settings
-from session_repair.text import fix_report
 
 
 def resume(settings: Settings, run_id: str) -> Report:

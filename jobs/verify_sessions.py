@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from session_repair.cli import (
+from session_repair.cli.options import (
     CONNECTION,
     OUTPUT,
     SELECTION,
@@ -15,14 +15,14 @@ from session_repair.cli import (
     with_options,
     with_told_ending,
 )
-from session_repair.connection import connected
-from session_repair.datasets import keep_findings, write_datasets
-from session_repair.report import Report
-from session_repair.runs import new_run_id
+from session_repair.cli.spark import spark_session
+from session_repair.mongo.connection import connected
+from session_repair.mongo.runs import new_run_id
+from session_repair.repair.report import Report
+from session_repair.repair.survey import preflight, survey
+from session_repair.reporting.datasets import keep_findings, write_datasets
+from session_repair.reporting.text import verification_report
 from session_repair.settings import Settings
-from session_repair.spark import spark_session
-from session_repair.survey import preflight, survey
-from session_repair.text import verification_report
 
 
 def verify(settings: Settings) -> Report:

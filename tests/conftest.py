@@ -12,7 +12,7 @@ from pymongo.database import Database
 from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
-from session_repair.spark import SHUFFLE_PARTITIONS, spark_session
+from session_repair.cli.spark import SHUFFLE_PARTITIONS, spark_session
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
 from fix_empty_sessions import main as fix_main
-from session_repair.__main__ import main
+from session_repair.cli.commands import main
 from tests.e2e.shell import Mongosh, install_mongosh
 from tests.e2e.world import Command, Document, Ended, Hook
 from verify_sessions import main as verify_main

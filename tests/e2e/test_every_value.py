@@ -15,7 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from hypothesis import HealthCheck, Phase, event, given, settings
 from pymongo.database import Database
 
-from session_repair.__main__ import main
+from session_repair.cli.commands import main
 from tests.e2e.anything import Shop, shops
 from tests.e2e.oracle import EXACT, foresee, key_of
 from tests.e2e.world import JOURNAL, RUNS, Command, Document

@@ -27,7 +27,7 @@ from pymongo.database import Database
 from benchmarks.health_load import a_good_run, load, serving
 from demo.member import free_port
 from demo.server import EmbeddedMongod
-from session_repair.health_answer import json_schema
+from session_repair.health.model import json_schema
 from tests.e2e.test_refusals import one_line
 from tests.e2e.world import ROOT, RUNS, Command, Document, Ended, Hook, Shop
 
@@ -334,7 +334,7 @@ def test_without_its_libraries_serving_is_refused_by_what_to_install(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "session_repair.health_server", raising=False)
+    monkeypatch.delitem(sys.modules, "session_repair.health.server", raising=False)
     told = one_line(command("health", "--serve", "0"), 2)
     assert told == (
         "health: --serve needs the Python package uvicorn. Install session-repair[health].\n"
@@ -546,7 +546,7 @@ def test_either_signal_ends_it_cleanly_and_at_once(mongo_uri: str, number: signa
 
 SIGNALLED = """
 import click, os, sys
-from session_repair.__main__ import main
+from session_repair.cli.commands import main
 
 def echo(*texts, told=click.echo, **options):
     told(*texts, **options)

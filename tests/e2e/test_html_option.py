@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from pymongo.database import Database
 
-from session_repair.ending import PAGE_LIBRARIES
-from session_repair.report import LONGEST, Left
+from session_repair.mongo.target import Target
+from session_repair.repair.readback import LISTED, sessions_left
+from session_repair.repair.report import LONGEST, Left
+from session_repair.reporting.outputs import PAGE_LIBRARIES
 from session_repair.settings import Settings
-from session_repair.target import Target
-from session_repair.verify import LISTED, sessions_left
 from tests.e2e.world import Command, Document, Shop
 
 VERBS = [("verify",), ("fix",), ("fix", "--apply")]
@@ -41,7 +41,8 @@ def test_without_its_libraries_it_is_refused_with_what_to_install(
     library: str,
 ) -> None:
     monkeypatch.setattr(
-        "session_repair.ending.find_spec", lambda name: None if name == library else find_spec(name)
+        "session_repair.reporting.outputs.find_spec",
+        lambda name: None if name == library else find_spec(name),
     )
     ended = command(*verb, "--html", f"{tmp_path}/report.html", "--json", f"{tmp_path}/r.json")
     assert (ended.code, ended.out) == (2, "")

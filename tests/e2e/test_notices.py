@@ -15,7 +15,7 @@ from demo.member import free_port
 from tests.e2e.test_command import every_command_line, spark_submit, texts_left
 from tests.e2e.test_refusals import one_line
 from tests.e2e.world import RUNS, Command, Document, Shop, fingerprint
-from tests.test_notify import SECRET, Hook, hook  # noqa: F401
+from tests.unit.test_notify import SECRET, Hook, hook  # noqa: F401
 
 URL = "SESSION_REPAIR_NOTIFY_URL"
 

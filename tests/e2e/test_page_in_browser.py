@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from session_repair.page import report_page
+from session_repair.reporting.html import report_page
 from tests.e2e.browser import chromium
-from tests.test_page import REPORTS
+from tests.unit.test_page import REPORTS
 
 ENOUGH = 4.5  # WCAG 2, level AA, for text of any size
 

@@ -10,10 +10,10 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-import session_repair.survey
-from session_repair.bson_types import PLAIN_EVENT_TYPES, SESSION_TYPES
-from session_repair.census import require_all_rows, take_census
 from session_repair.errors import IncompleteRead
+from session_repair.mongo.bson_types import PLAIN_EVENT_TYPES, SESSION_TYPES
+from session_repair.mongo.collections import require_all_rows, take_census
+from session_repair.repair import survey
 from session_repair.settings import EVENT_FIELDS, SESSION_FIELDS, same_names
 from tests.e2e.world import (
     JOURNAL,
@@ -141,9 +141,9 @@ def test_a_lost_row_stops_the_run_before_any_write(
     monkeypatch: pytest.MonkeyPatch,
     reader: str,
 ) -> None:
-    whole = getattr(session_repair.survey, reader)
+    whole = getattr(survey, reader)
     short = len(made) - 1 if reader == "read_sessions" else 2 * len(made) - 1
-    monkeypatch.setattr(session_repair.survey, reader, lambda *given: whole(*given).limit(short))
+    monkeypatch.setattr(survey, reader, lambda *given: whole(*given).limit(short))
     before = data_of(db)
     ended = command("fix", "--database", db.name, "--apply")
     assert ended.code == 1

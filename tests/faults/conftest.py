@@ -15,7 +15,7 @@ import delete_orphan_sessions
 import fix_empty_sessions
 import resume_run
 from demo.generate import generate
-from session_repair import __main__ as plain_verbs
+from session_repair.cli import commands as plain_verbs
 from tests.faults.runs import Hold, Job, Snapshot
 
 Document = dict[str, Any]

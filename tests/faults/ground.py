@@ -17,7 +17,7 @@ from pymongo.database import Database
 import delete_orphan_sessions
 import fix_empty_sessions
 import resume_run
-from session_repair import __main__ as without_spark
+from session_repair.cli import commands as without_spark
 
 Document = dict[str, Any]
 Db = Database[Document]

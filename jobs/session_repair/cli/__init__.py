@@ -1,0 +1,1 @@
+"""Command line: the verbs, their options, and how they end."""

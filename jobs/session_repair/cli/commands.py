@@ -1,0 +1,179 @@
+"""The verbs that need no Spark: ``python -m session_repair apply|undo|runs|health …``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from session_repair.cli.options import (
+    CONNECTION,
+    ENDING,
+    WRITING,
+    Duration,
+    run_command,
+    settings_from,
+    show,
+    with_options,
+    with_told_ending,
+)
+from session_repair.errors import Exit, Refused
+from session_repair.health.model import json_schema
+from session_repair.health.queries import (
+    MAX_AGE,
+    bounded,
+    count_empty,
+    look,
+    recounted,
+    unknown,
+)
+from session_repair.mongo.connection import connected, require_rights
+from session_repair.mongo.runs import UNDOING, UNDONE, Run, list_runs
+from session_repair.mongo.target import Target
+from session_repair.repair.execute import (
+    carry_out,
+    require_fresh_plan,
+    require_intact_plan,
+    settings_of_run,
+    working,
+)
+from session_repair.repair.report import Report
+from session_repair.repair.undo import survey_undo, undo_run
+from session_repair.reporting.text import fix_report, runs_table, trend, undo_report
+from session_repair.settings import Settings
+
+
+@click.group("session-repair")
+def commands() -> None:
+    """Apply a plan, undo a run, look at the history and the health."""
+
+
+@commands.command("apply")
+@click.argument("run_id", metavar="RUN")
+@with_options(CONNECTION, ENDING, WRITING)
+@click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
+@with_told_ending
+def apply(settings: Settings, run_id: str) -> Report:
+    """Carry out a planned run, that plan and no other."""
+    with connected(settings) as database:
+        require_rights(database, settings)
+        run = Run.find(database, settings, run_id)
+        require_fresh_plan(database, settings, run)
+        settings = settings_of_run(run.read(), settings)
+        with working(run, settings) as (run, lease):
+            require_intact_plan(database, settings, run)
+            report = carry_out(database, settings, run, lease)
+    show(fix_report(report))
+    return report
+
+
+@commands.command("undo")
+@click.argument("run_id", metavar="RUN")
+@with_options(CONNECTION, WRITING)
+@click.option("--apply", "is_apply", is_flag=True, help="Restore; without it nothing is written.")
+def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
+    """Put back the documents that a run changed or deleted; a dry run unless --apply is given."""
+    settings = settings_from(**options)
+    with connected(settings) as database:
+        run = Run.find(database, settings, run_id)
+        target = Target(database, settings_of_run(run.read(), settings))
+        if not is_apply or run.read().get("state") == UNDONE:
+            show(undo_report(survey_undo(target, run_id), is_apply))
+            return Exit.CLEAN
+        require_rights(database, settings)
+        with working(run, settings) as (run, lease):
+            run.record(state=UNDOING)
+            undone = undo_run(target, run_id, lease)
+            verdict = Exit.CLEAN if undone.is_whole else Exit.PARTIAL
+            run.record(state=UNDONE, undo=undone.counts, verdict=int(verdict), error=None)
+    show(undo_report(undone, is_apply))
+    return verdict
+
+
+@commands.command("runs")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@with_options(CONNECTION)
+def runs(run_id: str | None, **options: Any) -> Exit:
+    """The history of runs; with RUN, one of them in full, as JSON."""
+    settings = settings_from(**options)
+    with connected(settings) as database:
+        if run_id is None:
+            documents = list_runs(database, settings)
+            show([*trend(documents, settings), *runs_table(documents)])
+        else:
+            document = Run.find(database, settings, run_id).read()
+            show([json.dumps(document, indent=2, default=str, ensure_ascii=False)])
+    return Exit.CLEAN
+
+
+@commands.command("health")
+@with_options(CONNECTION)
+@click.option("--max-age", type=Duration(), default=MAX_AGE, help="Trust no older run (26h).")
+@click.option("--deep", is_flag=True, help="Count the empty sessions now, by a scan.")
+@click.option("--time-limit", type=Duration(), default="5s", help="End that scan after this (5s).")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the answer, and end.")
+@click.option("--serve", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Answer HTTP.")
+@click.option("--host", default="127.0.0.1", help="Where to listen (127.0.0.1).")
+@click.option("--token-file", metavar="FILE", help="File with the token that a client must send.")
+@click.option("--cache", type=Duration(), default="10s", help="Keep an answer this long (10s).")
+def health(
+    max_age: timedelta,
+    deep: bool,
+    time_limit: timedelta,
+    schema: bool,
+    port: int | None,
+    host: str,
+    token_file: str | None,
+    cache: timedelta,
+    **options: Any,
+) -> Exit:
+    """What is known of the sessions, as one line of JSON; with --serve, over HTTP."""
+    if schema:
+        show([json.dumps(json_schema(), indent=2)])
+        return Exit.CLEAN
+    settings = settings_from(**options)
+    if port is not None:
+        if deep:
+            raise Refused("--deep and --serve exclude each other: a scan may take too long.")
+        serve_health(settings, max_age, cache, host, port, token_file)
+        return Exit.CLEAN
+    try:
+        seconds = settings.server_selection_timeout.total_seconds()
+        with bounded(seconds), connected(settings) as database:
+            answer = look(database, settings, max_age)
+        if deep:
+            with connected(settings) as database:
+                answer = recounted(answer, count_empty(database, settings, time_limit))
+    except Exception as error:
+        answer = unknown(settings, error)
+    show([json.dumps(asdict(answer))])
+    return Exit(answer.verdict)
+
+
+def serve_health(
+    settings: Settings,
+    max_age: timedelta,
+    cache: timedelta,
+    host: str,
+    port: int,
+    token_file: str | None,
+) -> None:
+    try:
+        from session_repair.health.server import read_token, serve
+    except ImportError as error:
+        raise Refused(
+            f"--serve needs the Python package {error.name}. Install session-repair[health]."
+        ) from None
+    serve(settings, max_age, cache, host, port, read_token(token_file))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(commands, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,184 @@
+"""Command line: the options that all verbs share, and one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta, timezone
+from functools import wraps
+from typing import Any
+
+import click
+
+from session_repair.errors import Exit, Refused, RepairError
+from session_repair.repair.report import Report
+from session_repair.reporting.notify import Notifier, read_notify_url
+from session_repair.reporting.outputs import Outputs, run_and_tell
+from session_repair.settings import SCOPES, Settings, load_settings, parse_duration, read_uri
+
+Command = Callable[..., Exit]
+
+SETTINGS_OPTIONS = {"uri_file", "config", *(item.name for item in fields(Settings))}
+
+
+class Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Instant(click.ParamType):
+    name = "instant"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        try:
+            instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            self.fail(f"{value!r} is not a date; write 2025-10-20 or 2025-10-20T15:00", param, ctx)
+        return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
+
+
+CONNECTION = (
+    click.option("--uri-file", metavar="FILE", help="File with the connection string."),
+    click.option("--config", metavar="FILE", help="TOML file; see conf/session_repair.toml."),
+    click.option("--database", metavar="NAME", help="Database of the two collections."),
+)
+IDENTITY = (
+    click.option(
+        "--session-id", "session_ids", multiple=True, metavar="ID", help="Only this session."
+    ),
+    click.option("--settle", type=Duration(), help="Leave sessions active that recently (15m)."),
+)
+SELECTION = (
+    *IDENTITY,
+    click.option("--since", type=Instant(), help="Correct sessions that began then or later."),
+    click.option("--until", type=Instant(), help="Correct sessions that began before (UTC)."),
+    click.option("--scope", type=click.Choice(SCOPES), help="Empty sessions, or all mismatches."),
+    click.option(
+        "--allow-shrink", is_flag=True, default=None, help="Also lower counts and drop pages."
+    ),
+)
+ENDING = (
+    click.option("--json", metavar="FILE", help="Write the report as JSON."),
+    click.option("--html", metavar="FILE", help="Write the report as one HTML page."),
+    click.option("--metrics", metavar="FILE", help="Write figures for Prometheus (*.prom)."),
+    click.option("--notify", metavar="URL", help="Post there when the verdict has changed."),
+    click.option("--notify-file", metavar="FILE", help="File with that URL, which is a secret."),
+    click.option("--notify-state", metavar="FILE", help="Where the last verdict is remembered."),
+)
+OUTPUT = (
+    *ENDING,
+    click.option("--report", metavar="DIR", help="Write findings as parquet (any Hadoop path)."),
+)
+WRITING = (
+    click.option("--batch-size", type=click.IntRange(1), help="Sessions per batch (1000)."),
+    click.option("--max-lag", type=Duration(), help="Wait while replicas lag by more (10s)."),
+    click.option("--max-time", type=Duration(), help="Stop between two batches after this."),
+    click.option("--pause-file", metavar="FILE", help="Stop between two batches once it exists."),
+    click.option("--break-lease", is_flag=True, default=None, help="Take the lease of a dead run."),
+)
+
+
+def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """A decorator that adds groups of options, in their order."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def with_told_ending(function: Callable[..., Report]) -> Command:
+    """The command: a function of the settings and its own options that returns a report.
+
+    The report's verdict is the exit code. However the command ends is told in one place:
+    ``--json``, ``--html``, ``--metrics`` and ``--notify``.
+    """
+
+    @wraps(function)
+    def wrapped(notify: str | None = None, **options: Any) -> Exit:
+        of_settings = {name: options.pop(name) for name in SETTINGS_OPTIONS & options.keys()}
+        settings, refusal = None, Refused("")
+        try:
+            settings = settings_from(**of_settings)
+        except Refused as error:
+            refusal = error
+
+        def work() -> Report:
+            if settings is None:
+                raise refusal
+            return function(settings, **options)
+
+        asked = vars(settings) if settings else of_settings
+        outputs = Outputs(
+            asked["json"], asked["html"], asked["metrics"], notifier_of(notify, asked)
+        )
+        verb = click.get_current_context().command.name or ""
+        database = of_settings["database"] or ""
+        return run_and_tell(verb, settings, outputs, work, database).verdict
+
+    return wrapped
+
+
+def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:
+    """The notifier; one that cannot work is a line on stderr, and keeps no run from its work."""
+    try:
+        known_url = read_notify_url(url, asked["notify_file"])
+    except Refused as error:
+        click.echo(f"No notices: {error}", err=True)
+        known_url = None
+    return Notifier(known_url, asked["notify_state"])
+
+
+def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
+    """Settings of the options that were given; an empty tuple was not given."""
+    given = {name: value for name, value in options.items() if value != ()}
+    return load_settings(read_uri(uri_file), config, given)
+
+
+def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
+    """Run a click command whose result is an Exit; errors a user can cause take one line."""
+    name = verb_of(command, argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's is not
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        verdict = command.main(args=argv, prog_name=command.name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Exit.REFUSED
+    except click.ClickException as error:
+        return complain(name, error.format_message(), Exit.REFUSED)
+    except click.Abort:
+        return complain(name, "interrupted", Exit.INTERRUPTED)
+    except RepairError as error:
+        return complain(name, str(error), error.exit_code)
+    return int(verdict or 0)
+
+
+def verb_of(command: click.Command, argv: Sequence[str] | None) -> str:
+    """The word that messages begin with."""
+    words = sys.argv[1:] if argv is None else argv
+    if isinstance(command, click.Group) and words and words[0] in command.commands:
+        return words[0]
+    return command.name or ""
+
+
+def complain(name: str, message: str, verdict: Exit) -> int:
+    click.echo(f"{name}: {message}", err=True)
+    return int(verdict)
+
+
+def show(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)

@@ -1,0 +1,1 @@
+"""Health: what is known of the sessions without reading them."""

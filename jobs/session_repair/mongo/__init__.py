@@ -1,0 +1,1 @@
+"""MongoDB: how it is reached, read, described, and who may write. Prints nothing."""

@@ -1,0 +1,200 @@
+"""Census: what the server says of a collection before Spark reads it.
+
+The counts and the types of all documents, not of a sample: a few scans by the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId, json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.datetime_ms import DatetimeMS
+from pymongo.database import Database
+
+from session_repair.errors import IncompleteRead, Refused
+from session_repair.mongo.bson_types import (
+    GREATEST_DATE_MS,
+    LEAST_DATE_MS,
+    parents_of,
+    spellings,
+    type_expression,
+)
+from session_repair.repair.report import LONGEST, OddType, shortened
+
+Document = dict[str, Any]
+
+SAMPLES = 20  # _ids of documents with a field of one odd type
+
+
+@dataclass(frozen=True)
+class Census:
+    """What is known of one collection, or of the part of it that ``scope`` names."""
+
+    collection: str
+    scope: Document  # the filter of --session-id, empty for the whole collection
+    mark: datetime  # documents created before it no longer appear, so they can be counted
+    documents: int
+    checked: int  # documents older than the mark or of unknown age
+    id_types: frozenset[str]  # types at both ends of the _id index
+    odd: tuple[OddType, ...]  # the types of fields that were not expected
+
+    @property
+    def needs_one_cursor(self) -> bool:
+        """Partitions lose rows where _id types are mixed, and cannot be made of nothing."""
+        return len(self.id_types) != 1 or bool(self.scope)
+
+
+def take_census(
+    database: Database[Document],
+    collection: str,
+    paths: Mapping[str, str],
+    expected: Mapping[str, tuple[str, ...]],
+    session_ids: tuple[str, ...],
+    mark: datetime,
+) -> Census:
+    """The census of one collection. Raises Refused when there is no such collection."""
+    refuse_unreadable(database, collection)
+    scope = {paths["session_id"]: {"$in": spellings(session_ids)}} if session_ids else {}
+    id_types = id_types_at_both_ends(database, collection)
+    return Census(
+        collection=collection,
+        scope=scope,
+        mark=mark,
+        documents=database[collection].count_documents(scope),
+        checked=count_checked(database, collection, scope, mark, id_types),
+        id_types=id_types,
+        odd=tuple(odd_types(database, collection, paths, expected, scope)),
+    )
+
+
+def refuse_unreadable(database: Database[Document], collection: str) -> None:
+    found = list(database.list_collections(filter={"name": collection}))
+    if not found:
+        raise Refused(
+            f"there is no collection {collection!r} in database {database.name!r}. "
+            "Name the right ones with --database or in the config file."
+        )
+    if found[0]["type"] != "collection":
+        raise Refused(
+            f"{database.name}.{collection} is a {found[0]['type']}, whose rows cannot be counted "
+            "and split by _id. Name the collection behind it."
+        )
+
+
+def id_types_at_both_ends(database: Database[Document], collection: str) -> frozenset[str]:
+    """The types of the least and the greatest _id: one type if and only if all are of one type.
+
+    MongoDB sorts by type first, so both ends are read off the index.
+    """
+    project = {"$project": {"_id": 0, "type": {"$type": "$_id"}}}
+    ends = [
+        database[collection].aggregate([{"$sort": {"_id": way}}, {"$limit": 1}, project])
+        for way in (1, -1)
+    ]
+    return frozenset(document["type"] for end in ends for document in end)
+
+
+def count_checked(
+    database: Database[Document],
+    collection: str,
+    scope: Document,
+    mark: datetime,
+    id_types: frozenset[str],
+) -> int:
+    """How many documents were created before the mark, by their ObjectId, or at an unknown time."""
+    older = {"_id": {"$lt": ObjectId.from_datetime(mark)}}
+    count = database[collection].count_documents({"$and": [scope, older]})
+    if id_types <= {"objectId"}:
+        return count
+    ageless = {"_id": {"$not": {"$type": "objectId"}}}
+    return count + database[collection].count_documents({"$and": [scope, ageless]})
+
+
+def odd_types(
+    database: Database[Document],
+    collection: str,
+    paths: Mapping[str, str],
+    expected: Mapping[str, tuple[str, ...]],
+    scope: Document,
+) -> Iterator[OddType]:
+    """Each field's types that are not expected."""
+    may_be_odd = {"$or": [is_maybe_odd(paths[field], types) for field, types in expected.items()]}
+    odd_fields = []
+    for field, types in expected.items():
+        found = type_expression(field, paths[field])
+        odd = [{"field": field, "type": found}]
+        odd_fields.append({"$cond": [{"$in": [found, list(types)]}, [], odd]})
+    is_short = {"$lt": [{"$bsonSize": {"v": "$_id"}}, 4 * LONGEST]}
+    short_id = {"$cond": [is_short, "$_id", "an _id of many bytes"]}  # all have to fit into a row
+    pipeline: list[Document] = [
+        {"$match": {"$and": [scope, may_be_odd]}},
+        {"$project": {"odd": {"$concatArrays": odd_fields}}},
+        {"$unwind": "$odd"},
+        {
+            "$group": {
+                "_id": "$odd",
+                "documents": {"$sum": 1},
+                "some": {"$firstN": {"input": short_id, "n": SAMPLES}},
+            }
+        },
+        {"$sort": {"_id.field": 1, "_id.type": 1}},
+    ]
+    # Dates may be beyond the years that Python knows.
+    exact: CodecOptions[Document] = CodecOptions(
+        datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
+    )
+    rows = database.get_collection(collection, exact).aggregate(pipeline, allowDiskUse=True)
+    for row in rows:
+        yield OddType(
+            collection=collection,
+            field=row["_id"]["field"],
+            type=row["_id"]["type"],
+            documents=row["documents"],
+            samples=tuple(name_of(key) for key in row["some"]),
+        )
+
+
+def name_of(key: Any) -> str:
+    """An _id as the report writes it: the digits of an ObjectId, the extended JSON of others."""
+    if isinstance(key, ObjectId):
+        return str(key)
+    return shortened(json_util.dumps(key, json_options=json_util.CANONICAL_JSON_OPTIONS))
+
+
+def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
+    """A quick filter that lets pass every document whose field is of another type.
+
+    A filter looks into arrays: one that holds a string passes for a string. So all that holds an
+    array, in the field or on the way to it, has to be looked at.
+    """
+    present = [name for name in types if name != "missing"]
+    other: Document = {path: {"$not": {"$type": present}}}
+    if "missing" in types:
+        other = {path: {"$exists": True, "$not": {"$type": present}}}
+    odd: list[Document] = [other, {path: {"$type": "array"}}]
+    if "date" in types:
+        odd.append({path: {"$lt": DatetimeMS(LEAST_DATE_MS)}})
+        odd.append({path: {"$gt": DatetimeMS(GREATEST_DATE_MS)}})
+    for parent in parents_of(path):
+        odd.append({parent: {"$exists": True, "$not": {"$type": ["object", "null"]}}})
+        odd.append({parent: {"$type": "array"}})
+    return {"$or": odd}
+
+
+def require_all_rows(database: Database[Document], census: Census, rows: int) -> None:
+    """Raise IncompleteRead unless Spark saw as many old documents as the server counts.
+
+    Documents created before the mark can only disappear, so the rows must lie between the counts
+    before and after the read, which are equal where nothing was deleted.
+    """
+    after = count_checked(database, census.collection, census.scope, census.mark, census.id_types)
+    least, most = sorted((census.checked, after))
+    if not least <= rows <= most:
+        raise IncompleteRead(
+            f"Spark read {rows} documents of {census.collection!r} where the server counts "
+            f"{census.checked} before and {after} after. Nothing was written; run it again."
+        )

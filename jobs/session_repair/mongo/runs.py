@@ -1,0 +1,161 @@
+"""Runs: a document per run with its settings, state, counters and verdict."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pymongo
+import pyspark
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from session_repair import __version__
+from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
+from session_repair.repair.report import Report
+from session_repair.settings import Settings, describe
+
+Document = dict[str, Any]
+
+# planning: its journal is not whole, nothing was written to sessions. planned: its journal is
+# frozen. applying: some batches are done. undoing: some may be undone. done, undone: at an end.
+PLANNING, PLANNED, APPLYING, DONE = "planning", "planned", "applying", "done"
+UNDOING, UNDONE = "undoing", "undone"
+RESUMABLE = (PLANNING, PLANNED, APPLYING)
+PARTIAL = ("session_ids", "since", "until")  # settings of a run that looked at some sessions only
+
+
+def new_run_id(now: datetime) -> str:
+    """Starts with a letter, so that no _id made of it is ever read as JSON; sorts by time."""
+    return f"r{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the database knows it; every method is one atomic update of its document.
+
+    ``token`` is that of the lease under which it is worked on. Whoever works on it later has a
+    higher one, and then an earlier holder can write nothing into the document any more.
+    """
+
+    collection: Collection[Document]
+    run_id: str
+    token: int | None = None
+
+    @staticmethod
+    def begin(database: Database[Document], settings: Settings, verb: str, now: datetime) -> Run:
+        """A run that is about to read; ``settings`` are kept without the connection string."""
+        run_id = new_run_id(now)
+        collection = database[settings.runs]
+        collection.insert_one(
+            {
+                "_id": run_id,
+                "verb": verb,
+                "state": PLANNING,
+                "settings": describe(settings),
+                "asked": {name: describe(settings)[name] for name in settings.asked},
+                "versions": {
+                    "session_repair": __version__,
+                    "spark": pyspark.__version__,
+                    "pymongo": pymongo.version,
+                    "python": platform.python_version(),
+                },
+                "started_at": now,
+            }
+        )
+        return Run(collection, run_id)
+
+    @staticmethod
+    def find(database: Database[Document], settings: Settings, run_id: str) -> Run:
+        """The run with this id. Raises Refused when there is none."""
+        run = Run(database[settings.runs], run_id)
+        if run.collection.find_one({"_id": run_id, "verb": {"$exists": True}}) is None:
+            raise Refused(f"there is no run {run_id!r}. ./spark-submit.sh runs lists them.")
+        return run
+
+    def read(self) -> Document:
+        found = self.collection.find_one({"_id": self.run_id})
+        if found is None:
+            raise Refused(f"run {self.run_id!r} has no document any more.")
+        return found
+
+    def held_by(self, token: int) -> Run:
+        """The run as the holder of the lease with this token works on it."""
+        self.collection.update_one({"_id": self.run_id}, {"$max": {"token": token}})
+        return replace(self, token=token)
+
+    def mine(self) -> Document:
+        """The filter that finds the document while nobody else has taken over the run."""
+        return {"_id": self.run_id, "token": self.token}
+
+    def record(self, *stamps: str, **fields: Any) -> None:
+        """Set fields of the run, and the stamps to the server's time. Raises LeaseHeld."""
+        values: Document = dict.fromkeys(("updated_at", *stamps), "$$NOW")
+        values |= {name: {"$literal": value} for name, value in fields.items()}
+        recorded = self.collection.update_one(self.mine(), [{"$set": values}])
+        if recorded.matched_count == 0:
+            raise LeaseHeld(
+                f"run {self.run_id} was taken over by another process, and this one wrote nothing "
+                f"more. See ./spark-submit.sh runs {self.run_id}."
+            )
+
+    def planned(self, planned: int, digest: str, report: Report) -> None:
+        """The plan is whole and frozen; only from here on can it be applied."""
+        self.record(
+            "planned_at",
+            state=PLANNED,
+            planned=planned,
+            digest=digest,
+            report=asdict(report),
+            progress={"after": "", "batches": 0, "counts": {}},
+            error=None,
+        )
+
+    def advance(self, after: str, upto: str, outcomes: Mapping[str, int]) -> None:
+        """Move the progress and its counts by one batch, together and once."""
+        increments = {f"progress.counts.{state}": count for state, count in outcomes.items()}
+        self.collection.update_one(
+            {**self.mine(), "progress.after": after},
+            {
+                "$set": {"progress.after": upto, "state": APPLYING},
+                "$inc": {**increments, "progress.batches": 1},
+                "$currentDate": {"updated_at": True},
+            },
+        )
+
+    def end(self, state: str, report: Report) -> None:
+        """The run is over; its verdict is that of the report."""
+        verdict = int(report.verdict)
+        self.record("ended_at", state=state, verdict=verdict, report=asdict(report), error=None)
+
+
+@contextmanager
+def recorded_errors(run: Run) -> Iterator[None]:
+    """What ends the run early is written into its document, as far as MongoDB can be reached."""
+    try:
+        yield
+    except BaseException as error:
+        verdict = getattr(error, "exit_code", Exit.UNEXPECTED)
+        if isinstance(error, KeyboardInterrupt):
+            verdict = Exit.INTERRUPTED
+        if isinstance(error, RepairError):
+            error.run_id = run.run_id
+        with suppress(PyMongoError, LeaseHeld):
+            run.record(error=f"{type(error).__name__}: {error}"[:500], verdict=int(verdict))
+        raise
+
+
+def planned_report(document: Document) -> Report:
+    """The report that was frozen with the plan of a run."""
+    return replace(Report.from_document(document["report"]), outcomes=None, verification=None)
+
+
+def list_runs(database: Database[Document], settings: Settings) -> list[Document]:
+    """The documents of all runs, the newest first."""
+    return list(database[settings.runs].find({"verb": {"$exists": True}}).sort("_id", -1))

@@ -1,0 +1,1 @@
+"""Repair: the flow, from what is found to what is proved."""

@@ -1,0 +1,150 @@
+"""Delete: remove orphans or empty copies, batch by batch, in transactions that look once more.
+
+MongoDB has no aggregation stage that deletes. The transaction renews the lease, looks for what
+makes a session of the batch needed, and deletes only documents that are byte for byte those kept
+in the journal. Others may write without transactions beside it; so that is looked for once more
+after the commit, and a session that is needed now is put back as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteOne, InsertOne
+from pymongo.client_session import ClientSession
+from pymongo.errors import BulkWriteError
+
+from session_repair.mongo.bson_types import spellings
+from session_repair.mongo.expressions import is_missing, same_as_observed
+from session_repair.mongo.lease import Lease
+from session_repair.mongo.target import Target
+from session_repair.repair.apply import APPLIED, FAILED, GONE, Change, has_error, undecided
+
+Document = dict[str, Any]
+
+DUPLICATE_KEY = 11000
+# Raw bytes keep every value; dates may be beyond the years that Python knows.
+EXACT: CodecOptions[Any] = CodecOptions(
+    RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+
+
+def delete_unchanged(target: Target, lease: Lease, batch: list[str]) -> None:
+    """Delete the sessions of the batch that are unchanged and still not needed."""
+    kept = {
+        **undecided(batch),
+        "before": {"$exists": True},
+        "$expr": {"$and": same_as_observed(target, "$before", "$plan")},
+    }
+    rows = kept_rows(target, kept)
+    sessions = target.database[target.settings.sessions]
+
+    def in_transaction(session: ClientSession) -> None:
+        lease.renew(session)
+        needed = needed_rows(target, rows, session)
+        deletions = [
+            DeleteOne({"_id": row["before"]["_id"], "$expr": is_still(row["before"])})
+            for row in rows
+            if row["_id"] not in needed
+        ]
+        if deletions:
+            sessions.bulk_write(deletions, session=session)
+
+    with target.database.client.start_session() as session:
+        session.with_transaction(in_transaction)
+    needed = needed_rows(target, rows)
+    insert_absent(target, [row for row in rows if row["_id"] in needed])
+
+
+def is_still(document: Document) -> Document:
+    return {"$eq": ["$$ROOT", {"$literal": document}]}
+
+
+def needed_rows(
+    target: Target, rows: list[Document], session: ClientSession | None = None
+) -> set[str]:
+    """The _ids of rows whose session must stay: an orphan with an event, a copy left alone."""
+    copies = [row for row in rows if "canonical" in row["plan"]]
+    orphans = [row for row in rows if "canonical" not in row["plan"]]
+    needed = set()
+    if orphans:
+        alive = ids_with_events(target, orphans, session)
+        needed |= {row["_id"] for row in orphans if row["plan"]["session_id"] in alive}
+    if copies:
+        there = canonical_documents(target, copies, session)
+        needed |= {row["_id"] for row in copies if canonical_of(row["plan"]) not in there}
+    return needed
+
+
+def canonical_documents(
+    target: Target, copies: list[Document], session: ClientSession | None
+) -> set[bytes]:
+    """The canonical documents of the copies that still stand under their session_id, as bytes."""
+    wanted = {"_id": {"$in": [row["plan"]["canonical"]["v"] for row in copies]}}
+    sessions = target.database[target.settings.sessions].with_options(codec_options=EXACT)
+    name = {"session_id": f"${target.path('session_id')}"}
+    found = sessions.aggregate([{"$match": wanted}, {"$project": name}], session=session)
+    return {bson.encode({"_id": it["_id"], "session_id": it.get("session_id")}) for it in found}
+
+
+def canonical_of(plan: Document) -> bytes:
+    """The canonical document of a copy, as bytes, which can be compared whatever the types."""
+    return bson.encode({"_id": plan["canonical"]["v"], "session_id": plan["session_id"]})
+
+
+def ids_with_events(
+    target: Target, rows: list[Document], session: ClientSession | None = None
+) -> set[str]:
+    """Those session_ids of the rows that an event names."""
+    path = target.settings.event_fields["session_id"]
+    wanted = {path: {"$in": spellings(row["plan"]["session_id"] for row in rows)}}
+    groups = target.database[target.settings.events].aggregate(
+        [{"$match": wanted}, {"$group": {"_id": f"${path}"}}], session=session
+    )
+    return {name for group in groups for name in names_in(group["_id"])}
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """The text of a session_id; where an array holds some, of each of them."""
+    if isinstance(value, list):
+        for member in value:
+            yield from names_in(member)
+    else:
+        yield str(value)
+
+
+def kept_rows(target: Target, selected: Document) -> list[Document]:
+    """The plan and the kept document of journal rows, as raw bytes, which keep every value."""
+    raw = target.journal.with_options(codec_options=EXACT)
+    return list(raw.find(selected, {"plan": 1, "before": 1}))
+
+
+def insert_absent(target: Target, rows: list[Document]) -> None:
+    """Insert the kept documents; one whose _id is there is left alone.
+
+    Not by ``$merge``, which sorts the fields of what it inserts.
+    """
+    if not rows:
+        return
+    inserts = [InsertOne(row["before"]) for row in rows]
+    try:
+        target.database[target.settings.sessions].bulk_write(inserts, ordered=False)
+    except BulkWriteError as error:
+        if any(it["code"] != DUPLICATE_KEY for it in error.details["writeErrors"]):
+            raise
+
+
+def deletion_outcomes(_: Target) -> list[Document]:
+    deleted = {"$and": [is_missing("$found"), {"$ne": [{"$type": "$before"}, "missing"]}]}
+    return [
+        {"case": deleted, "then": APPLIED},
+        {"case": is_missing("$found"), "then": GONE},
+        {"case": has_error(), "then": FAILED},
+    ]
+
+
+DELETION = Change(delete_unchanged, deletion_outcomes)

@@ -1,0 +1,1 @@
+"""Reporting: what a run found and did, for people, programs and monitors."""

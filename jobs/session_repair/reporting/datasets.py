@@ -1,0 +1,157 @@
+"""Datasets: findings, corrections and summary as parquet, one partition per run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import ceil
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from session_repair.mongo.read import reader_of
+from session_repair.repair.journal import of_run
+from session_repair.repair.report import Report
+from session_repair.repair.survey import Survey
+from session_repair.reporting.folders import move, remove, touch
+from session_repair.rules.envelope import readable, type_name
+from session_repair.rules.schemas import (
+    CHANGES,
+    CORRECTION_ROWS,
+    FINDING_ROWS,
+    JOURNAL_OUTCOMES,
+    KEPT_ROWS,
+    SCHEMA_VERSION,
+    SUMMARY_ROWS,
+)
+from session_repair.settings import Settings
+
+ROWS_PER_FILE = 500_000
+STAGING = "_staging"  # readers pass over names that begin with an underscore
+
+
+def keep_findings(found: Survey, settings: Settings) -> None:
+    """Put aside what the datasets of the run are made of, before a write can change the sessions.
+
+    Spark might compute a lost part of the frame again, and would then find healed sessions.
+    """
+    if settings.report:
+        rows = found.corrected.where(F.size("findings") > 0).select(*KEPT_ROWS.fieldNames())
+        rows.write.mode("overwrite").parquet(f"{staging(found.report, settings)}/kept")
+
+
+def write_datasets(found: Survey, report: Report, settings: Settings) -> None:
+    """Write the three datasets of a run under ``--report``; no other run's files are touched.
+
+    They are made in a folder that readers pass over, then moved one by one, the summary last: a
+    run without a summary is not complete. ``_SUCCESS`` beside the summary is the very last.
+    """
+    if not settings.report:
+        return
+    spark, aside = found.corrected.sparkSession, staging(report, settings)
+    kept = spark.read.schema(KEPT_ROWS).parquet(f"{aside}/kept")
+    outcomes = read_outcomes(spark, report, settings)
+    findings = sum(symptom.found for symptom in report.symptoms)
+    datasets = {
+        "findings": (finding_rows(kept, outcomes), findings),
+        "corrections": (correction_rows(kept, outcomes), report.totals.planned),
+        "summary": (summary_rows(spark, report), 1),
+    }
+    partition = f"run_date={report.server_time:%Y-%m-%d}/run_id={report.run_id}"
+    for name, (rows, expected) in datasets.items():
+        write(rows, f"{aside}/{name}", expected)
+    for name in datasets:
+        move(spark, f"{aside}/{name}", f"{settings.report}/{name}/{partition}")
+    touch(spark, f"{settings.report}/summary/{partition}/_SUCCESS")
+    remove(spark, aside)
+
+
+def staging(report: Report, settings: Settings) -> str:
+    return f"{settings.report}/{STAGING}/{report.run_id}"
+
+
+def write(rows: DataFrame, folder: str, expected: int) -> None:
+    """Write rows with their version into few files, without the mark of success."""
+    versioned = rows.withColumn("schema_version", F.lit(SCHEMA_VERSION))
+    files = max(1, ceil(expected / ROWS_PER_FILE))
+    unmarked = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
+    versioned.coalesce(files).write.mode("overwrite").options(**unmarked).parquet(folder)
+
+
+def read_outcomes(spark: SparkSession, report: Report, settings: Settings) -> DataFrame:
+    """One row per journal row of the run, shape JOURNAL_OUTCOMES; none without corrections."""
+    if report.outcomes is None or report.outcomes.planned == 0:
+        return rows_of([], spark, JOURNAL_OUTCOMES)
+    pipeline = [{"$match": of_run(report.run_id)}, {"$project": {"outcome": 1, "batch": 1}}]
+    reader = reader_of(spark, settings, settings.journal, pipeline)
+    rows = reader.schema("_id string, outcome string, batch int").load()
+    key = F.substring("_id", len(report.run_id) + 2, 2**31 - 1)
+    named = rows.select(key.alias("session_key"), "outcome", "batch")
+    return named.select(*JOURNAL_OUTCOMES.fieldNames())
+
+
+def finding_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
+    """One row per session and symptom, shape FINDING_ROWS."""
+    return (
+        kept.select("session_key", "session_id", "started_at", F.inline("findings"))
+        .join(outcomes, "session_key", "left")
+        .withColumn("outcome", F.when(F.col("action") == "correct", F.col("outcome")))
+        .transform(with_readable_id)
+        .select(*FINDING_ROWS.fieldNames())
+    )
+
+
+def correction_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
+    """One row per planned document, old and new values typed, shape CORRECTION_ROWS."""
+    return (
+        kept.where("changes IS NOT NULL")
+        .join(outcomes, "session_key", "left")
+        .withColumn("old", fields_of("stored"))
+        .withColumn("new", fields_of("changes"))
+        .transform(with_readable_id)
+        .select(*CORRECTION_ROWS.fieldNames())
+    )
+
+
+def fields_of(struct: str) -> Column:
+    """The fields that a correction may change, the user as people read it."""
+    read = {name: F.col(f"{struct}.{name}") for name in CHANGES.fieldNames()}
+    read["user"] = readable(read["user"])
+    return F.struct(*[value.alias(name) for name, value in read.items()])
+
+
+def with_readable_id(rows: DataFrame) -> DataFrame:
+    key = F.col("session_key")
+    return rows.withColumn("session", readable(key)).withColumn("session_type", type_name(key))
+
+
+def summary_rows(spark: SparkSession, report: Report) -> DataFrame:
+    """One row per metric of the run, shape SUMMARY_ROWS."""
+    metrics = {"verdict": int(report.verdict), **asdict(report.totals)}
+    for symptom in report.symptoms:
+        metrics[f"found.{symptom.code}"] = symptom.found
+        metrics[f"to_correct.{symptom.code}"] = symptom.to_correct
+        metrics[f"deferred.{symptom.code}"] = symptom.deferred
+    for part in ("outcomes", "verification"):
+        figures = getattr(report, part)
+        metrics.update({f"{part}.{k}": v for k, v in (asdict(figures) if figures else {}).items()})
+    rows = [(report.verb, report.server_time, name, value) for name, value in metrics.items()]
+    return rows_of(rows, spark, SUMMARY_ROWS)
+
+
+def rows_of(rows: list[tuple[Any, ...]], spark: SparkSession, schema: StructType) -> DataFrame:
+    """A few rows of the driver as a frame; createDataFrame would start Python on an executor."""
+    if not rows:
+        nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in schema]
+        return spark.range(0).select(*nothing)
+    structs = [
+        F.struct(
+            *[
+                F.lit(value).cast(field.dataType).alias(field.name)
+                for value, field in zip(row, schema, strict=True)
+            ]
+        )
+        for row in rows
+    ]
+    return spark.range(1).select(F.inline(F.array(*structs)))

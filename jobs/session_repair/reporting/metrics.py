@@ -1,0 +1,104 @@
+"""Metrics: the figures of a run or of an answer of ``health``, in Prometheus' text format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from session_repair.health.model import Health
+from session_repair.reporting.outputs import Ending
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric: its values by the value of its label, or one value under the label ''."""
+
+    name: str
+    meaning: str
+    values: Mapping[str, float | None]  # None is not known, and left out
+    label: str = ""
+    common: Mapping[str, str] = field(default_factory=dict)  # labels of every value
+
+
+def exposition(figures: Iterable[Figure]) -> str:
+    """The figures in the text format; one without a known value is absent."""
+    registry = CollectorRegistry()
+    for figure in figures:
+        known = {key: value for key, value in figure.values.items() if value is not None}
+        if not known:
+            continue
+        labels = [*figure.common, *([figure.label] if figure.label else [])]
+        gauge = Gauge(figure.name, figure.meaning, labels, registry=registry)
+        for key, value in known.items():
+            named = [*figure.common.values(), *([key] if figure.label else [])]
+            (gauge.labels(*named) if labels else gauge).set(value)
+    return generate_latest(registry).decode("utf-8")
+
+
+def figures_of_run(ending: Ending) -> Iterator[Figure]:
+    """What ``--metrics`` writes. A run that failed has no figures but the first three."""
+    common = {"verb": ending.verb, "database": ending.database}
+
+    def one(name: str, meaning: str, value: float) -> Figure:
+        return Figure(f"session_repair_{name}", meaning, {"": value}, common=common)
+
+    def by(label: str, name: str, meaning: str, values: Mapping[str, float]) -> Figure:
+        return Figure(f"session_repair_{name}", meaning, values, label, common)
+
+    seconds = (ending.ended - ending.began).total_seconds()
+    yield one("verdict", "Exit code of the last run", int(ending.verdict))
+    yield one("run_duration_seconds", "How long the last run took", seconds)
+    yield one("run_end_timestamp_seconds", "When the last run ended", ending.ended.timestamp())
+    if ending.report is None:
+        return
+    totals, outcomes = ending.report.totals, ending.report.outcomes
+    found = {symptom.code: symptom.found for symptom in ending.report.symptoms}
+    yield one("sessions", "Sessions read", totals.sessions)
+    yield one("events", "Events read", totals.events)
+    yield by("code", "findings", "Findings before the run wrote, by code", found)
+    yield one("planned", "Sessions to be corrected or deleted", totals.planned)
+    yield one("deferred", "Sessions in flight, left for a later run", totals.deferred)
+    if outcomes is not None:
+        kinds = ("applied", "skipped_changed", "skipped_gone", "failed")
+        became = {kind: getattr(outcomes, kind) for kind in kinds}
+        yield by("outcome", "outcomes", "What became of the planned sessions", became)
+
+
+def figures_of_health(health: Health) -> Iterator[Figure]:
+    """What ``/metrics`` answers. Without MongoDB only the status is known."""
+    common = {"database": health.database}
+
+    def one(name: str, meaning: str, value: float | None) -> Figure:
+        return Figure(f"session_repair_{name}", meaning, {"": value}, common=common)
+
+    def by(label: str, name: str, meaning: str, values: Mapping[str, float | None]) -> Figure:
+        return Figure(f"session_repair_{name}", meaning, values, label, common)
+
+    counts = {"empty": health.empty, "fixable": health.fixable, "orphan": health.orphan}
+    stored = {"sessions": health.sessions, "events": health.events}
+    last, lease = health.last_run, health.lease
+    states = {state: float(state == health.status) for state in ("ok", "degraded", "unknown")}
+    yield by("status", "health_status", "1 for the status that holds, 0 for the others", states)
+    yield one("health_verdict", "Exit code that health would end with", health.verdict)
+    yield by("collection", "health_documents", "Documents, an estimate", stored)
+    yield by(
+        "kind",
+        "health_sessions",
+        "Sessions as the latest runs counted them",
+        {kind: count.count for kind, count in counts.items()},
+    )
+    yield by(
+        "kind",
+        "health_sessions_age_seconds",
+        "How long ago that was",
+        {kind: count.age_seconds for kind, count in counts.items()},
+    )
+    yield one(
+        "health_last_run_verdict", "Exit code of the last run", last.verdict if last else None
+    )
+    yield one(
+        "health_last_run_age_seconds", "Since the last run", last.age_seconds if last else None
+    )
+    yield one("health_lease_held", "1 while a run is at work", lease.is_held if lease else None)

@@ -1,0 +1,210 @@
+"""Ending: how a command ended, and where that is told: ``--json``, ``--html``, ``--metrics``,
+``--notify``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from session_repair.errors import Exit, Refused, RepairError
+from session_repair.repair.report import Report
+from session_repair.settings import Settings
+
+PAGE_LIBRARIES = ("jinja2", "matplotlib")
+METRICS_LIBRARIES = ("prometheus_client",)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How one command ended: with a report or with an error.
+
+    ``settings`` are None when they were refused, ``run_id`` when no run had begun. The times are
+    those of this machine.
+    """
+
+    verb: str
+    verdict: Exit
+    began: datetime
+    ended: datetime
+    settings: Settings | None = None
+    report: Report | None = None
+    error: str | None = None
+    run_id: str | None = None
+    asked_database: str = ""  # as the command line names it; settings may have been refused
+
+    @property
+    def database(self) -> str:
+        return self.settings.database if self.settings else self.asked_database
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` writes."""
+        report = asdict(self.report) if self.report else {}
+        return {
+            **report,
+            "verdict": int(self.verdict),
+            "error": self.error,
+            "run_id": self.run_id,
+        }
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the end of a command is told; None for nowhere."""
+
+    json: str | None = None
+    html: str | None = None  # a command without a report leaves the page of an earlier one
+    metrics: str | None = None
+    notify: Callable[[Ending], None] = lambda ending: None
+
+    def require_writable(self) -> None:
+        """Raise Refused, before anything is done, when the end could not be told."""
+        for option, path in (
+            ("--json", self.json),
+            ("--html", self.html),
+            ("--metrics", self.metrics),
+        ):
+            if path:
+                require_writable(option, path)
+
+    def require_libraries(self) -> None:
+        """Raise Refused without what a page or metrics need; a cluster's Python may lack it."""
+        if self.html:
+            require_libraries("--html", PAGE_LIBRARIES)
+        if self.metrics:
+            require_libraries("--metrics", METRICS_LIBRARIES)
+
+    def write(self, ending: Ending) -> None:
+        """Write each file that is asked for. Raises RepairError when one of them cannot be."""
+        with ExitStack() as each:  # that one fails keeps no other from being written
+            if self.metrics and not lacking(METRICS_LIBRARIES):
+                each.callback(write_metrics, self.metrics, ending)
+            if self.html and ending.report and not ending.error:
+                each.callback(write_page, self.html, ending.report)
+            if self.json:
+                each.callback(write_json, self.json, ending)
+
+
+def write_json(path: str, ending: Ending) -> None:
+    write_file("--json", path, json.dumps(ending.document(), indent=2, default=str) + "\n")
+
+
+def write_page(path: str, report: Report) -> None:
+    from session_repair.reporting.html import report_page
+
+    write_file("--html", path, report_page(report))
+
+
+def write_metrics(path: str, ending: Ending) -> None:
+    from session_repair.reporting.metrics import exposition, figures_of_run
+
+    # Another user reads it.
+    write_file("--metrics", path, exposition(figures_of_run(ending)), mode=0o644)
+
+
+def run_and_tell(
+    verb: str,
+    settings: Settings | None,
+    outputs: Outputs,
+    work: Callable[[], Report],
+    database: str = "",
+) -> Report:
+    """The report of the work. However the work ends is written and, where asked for, notified.
+
+    ``database`` is what the command line names, for the case that the settings were refused.
+    """
+    began, is_writable = now(), False
+
+    def end(verdict: Exit, **known: Any) -> Ending:
+        return Ending(verb, verdict, began, now(), settings, asked_database=database, **known)
+
+    report: Report | None = None
+    try:
+        outputs.require_writable()
+        is_writable = True
+        outputs.require_libraries()
+        report = work()
+        ending = end(report.verdict, report=report, run_id=report.run_id)
+        outputs.write(ending)
+    except BaseException as error:
+        # What was done stands, also where it cannot be told everywhere.
+        run_id = report.run_id if report else getattr(error, "run_id", None)
+        known = {"report": report, "run_id": run_id}
+        if isinstance(error, RepairError):
+            ending = end(error.exit_code, error=str(error), **known)
+        else:
+            ending = end(verdict_of(error), error=type(error).__name__, **known)
+        with suppress(RepairError):  # what ended the command is the one thing to complain about
+            if is_writable:
+                outputs.write(ending)
+        outputs.notify(ending)
+        raise
+    outputs.notify(ending)
+    return report
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def verdict_of(error: BaseException) -> Exit:
+    """The exit code that an error outside of our family leads to."""
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return Exit.INTERRUPTED
+    if isinstance(error, click.ClickException):
+        return Exit.REFUSED
+    return Exit.UNEXPECTED
+
+
+def require_writable(option: str, path: str) -> None:
+    """Raise Refused unless a file can be made in the folder of the path."""
+    probe = temporary_of(path)
+    try:
+        probe.touch()
+        probe.unlink()
+        is_writable = not Path(path).is_dir()
+    except OSError:
+        is_writable = False
+    if not is_writable:
+        raise Refused(f"{option} {path}: its folder cannot be written. Name a writable file.")
+
+
+def require_libraries(option: str, names: tuple[str, ...]) -> None:
+    """Raise Refused, with what to install, when this Python lacks one of them."""
+    missing = lacking(names)
+    if missing:
+        raise Refused(
+            f"{option} needs {' and '.join(missing)}, which this Python does not have. "
+            f"Install them: {sys.executable} -m pip install {' '.join(missing)}"
+        )
+
+
+def lacking(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if not find_spec(name)]
+
+
+def temporary_of(path: str | Path) -> Path:
+    return Path(f"{path}.{os.getpid()}.tmp")
+
+
+def write_file(option: str, path: str | Path, text: str, mode: int | None = None) -> None:
+    """Write the text; a reader sees the old file or the new one, never a part."""
+    temporary = temporary_of(path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        if mode is not None:
+            temporary.chmod(mode)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise RepairError(f"{option} {path} could not be written: {error.strerror}.") from None

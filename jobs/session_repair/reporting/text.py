@@ -1,0 +1,306 @@
+"""Text: the report for the terminal, in the words and headings of the guide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from session_repair.errors import Exit
+from session_repair.mongo.runs import PARTIAL
+from session_repair.repair.report import (
+    DELETE_ORPHANS,
+    Correction,
+    OddType,
+    Report,
+    Sample,
+    Symptoms,
+)
+from session_repair.repair.undo import UndoReport
+from session_repair.reporting.sections import BLOCKS, Block
+from session_repair.settings import Settings
+
+LINE = "=" * 60
+SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
+BARS = "▁▂▃▄▅▆▇█"
+TREND_RUNS = 30  # a month of nightly runs; fits on a line
+
+
+def printable(text: str) -> str:
+    """The text with control and formatting characters escaped: it cannot steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def title(text: str) -> Iterator[str]:
+    yield from (LINE, text, LINE)
+
+
+def keycap(number: int) -> str:
+    if number == 10:
+        return "🔟"
+    return "".join(f"{digit}\ufe0f\u20e3" for digit in str(number))
+
+
+def verification_report(report: Report) -> Iterator[str]:
+    """The lines that ``verify`` prints."""
+    totals = report.totals
+    yield from title("Session Verification Report")
+    yield ""
+    yield "📊 Overall Stats:"
+    yield f"  Total sessions: {totals.sessions}"
+    yield f"  Total events: {totals.events}"
+    for number, block in enumerate(BLOCKS, start=1):
+        yield ""
+        yield f"{keycap(number)} {block.heading}:"
+        yield from block_lines(report, block)
+    yield ""
+    yield from verdict_lines(report)
+
+
+def block_lines(report: Report, block: Block) -> Iterator[str]:
+    symptoms = [report.symptom(code) for code in block.codes]
+    found = sum(symptom.found for symptom in symptoms)
+    yield f"  {block.counted}: {counted(report, block, found)}"
+    if not found:
+        yield f"  ✅ {block.right}"
+        return
+    yield f"  ⚠️  {found} {block.wrong}"
+    to_correct = sum(symptom.to_correct for symptom in symptoms)
+    deferred = sum(symptom.deferred for symptom in symptoms)
+    if to_correct or deferred:
+        waiting = f", {deferred} wait for a session in flight" if deferred else ""
+        yield f"     fix corrects {to_correct}{waiting}"
+    for symptom in symptoms:
+        for sample in symptom.samples:
+            yield f"     {sample_line(symptom, sample)}"
+    if block.codes == ("malformed",):
+        yield from (f"     {odd_type_line(it)}" for it in report.malformed)
+
+
+def counted(report: Report, block: Block, found: int) -> int:
+    """The guide counts all empty sessions in its first two checks, orphans included."""
+    if block.codes == ("empty_pages",):
+        return report.totals.names_no_page
+    if block.codes == ("zero_events",):
+        return report.totals.counts_nothing
+    return found
+
+
+def odd_type_line(odd: OddType) -> str:
+    some = ", ".join(shown(key) for key in odd.samples[:SHOWN])
+    return (
+        f"{odd.documents} of {printable(odd.collection)}: {odd.field} is {odd.type}, as in {some}"
+    )
+
+
+def sample_line(symptom: Symptoms, sample: Sample) -> str:
+    name = sample.session_id if sample.session_id is not None else sample.session_key
+    parts = [printable(str(name))]
+    if sample.stored is not None or sample.rebuilt is not None:
+        parts.append(f"{shown(sample.stored)} → {shown(sample.rebuilt)}")
+    if sample.evidence is not None:
+        parts.append(printable(sample.evidence))
+    return f"{symptom.code}  {'  '.join(parts)}"
+
+
+def shown(value: str | None) -> str:
+    if value is None:
+        return "none"
+    text = printable(value)
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def verdict_lines(report: Report) -> Iterator[str]:
+    totals = report.totals
+    if report.verdict is Exit.FIXABLE_REMAINS:
+        yield f"⚠️  {totals.planned} sessions can be repaired from their events: fix --apply"
+    else:
+        yield "✅ Nothing in this scope is left to repair"
+    if totals.deferred:
+        yield f"   {totals.deferred} sessions are in flight and were left for a later run"
+    orphans = report.symptom("orphan_session").found
+    if orphans:
+        yield f"   {orphans} orphan sessions remain (created but no events)"
+
+
+def fix_heading(report: Report) -> Iterator[str]:
+    """What ``fix`` prints before it writes."""
+    yield from title("Fix Empty Sessions")
+    yield f"Found {report.totals.potentially_empty} potentially empty sessions"
+    yield ""
+
+
+def dry_run_report(report: Report) -> Iterator[str]:
+    """What ``fix`` prints when it writes nothing."""
+    yield f"Would fix {report.totals.planned} sessions. This was a dry run: nothing was written."
+    for correction in report.corrections:
+        yield from correction_lines(correction)
+    yield ""
+    yield from verdict_lines(report)
+
+
+def plan_report(report: Report) -> Iterator[str]:
+    """What ``fix --plan`` prints."""
+    yield f"Planned to fix {report.totals.planned} sessions. Nothing was written to them."
+    for correction in report.corrections:
+        yield from correction_lines(correction)
+    yield ""
+    yield f"Apply this plan with: ./spark-submit.sh apply {report.run_id}"
+
+
+def correction_lines(correction: Correction) -> Iterator[str]:
+    yield f"  {printable(correction.session_id)}"
+    for change in correction.changes:
+        yield f"    {change.field}: {shown(change.stored)} → {shown(change.rebuilt)}"
+
+
+def fix_report(report: Report) -> Iterator[str]:
+    """What ``fix --apply`` prints after the write."""
+    outcomes, verification = report.outcomes, report.verification
+    assert outcomes is not None
+    assert verification is not None
+    orphans = report.symptom("orphan_session").found
+    yield ""
+    yield LINE
+    done = "Deleted" if report.verb == DELETE_ORPHANS else "Fixed"
+    yield f"✅ {done} {outcomes.applied} sessions"
+    for name in ("skipped_changed", "skipped_gone", "failed"):
+        count = getattr(outcomes, name)
+        if count:
+            yield f"⚠️  {count} {name}"
+    if report.totals.deferred:
+        yield f"ℹ️  Deferred {report.totals.deferred} sessions in flight"
+    if report.verb != DELETE_ORPHANS:
+        yield f"ℹ️  Found {orphans} orphan sessions (no events)"
+    yield LINE
+    yield ""
+    yield "=== Verification ==="
+    yield f"Total sessions: {verification.sessions}"
+    yield f"Sessions with events: {verification.with_events}"
+    yield f"Empty sessions remaining: {verification.empty_remaining}"
+    yield f"Read back as planned: {verification.as_planned}"
+    for name in ("put_back", "moved_on", "gone"):
+        count = getattr(verification, name)
+        if count:
+            yield f"Since then {name.replace('_', ' ')}: {count}"
+    yield ""
+    if report.verdict is not Exit.CLEAN:
+        yield "⚠️  Not everything was done: run it again for what was skipped"
+    elif report.verb == DELETE_ORPHANS:
+        yield f"✅ All planned {deletable(report).one} have been deleted!"
+    elif report.totals.deferred:
+        yield "✅ All sessions that can be fixed now have been fixed; those in flight wait"
+    else:
+        yield "✅ All fixable sessions have been fixed!"
+    if orphans and report.verb != DELETE_ORPHANS:
+        yield f"   {orphans} orphan sessions remain (created but no events)"
+
+
+@dataclass(frozen=True)
+class Deletable:
+    """What ``delete-orphans`` deletes, and how it is called."""
+
+    heading: str
+    code: str
+    one: str
+    found: str
+    left: str
+
+
+ORPHANS = Deletable(
+    "Delete Orphan Sessions",
+    "orphan_session",
+    "orphan sessions",
+    "orphan sessions (no events)",
+    "are too young or in flight",
+)
+COPIES = Deletable(
+    "Delete Empty Copies",
+    "duplicate_session",
+    "empty copies",
+    "documents that repeat a session_id",
+    "are not empty, too young, in flight or malformed",
+)
+
+
+def deletable(report: Report) -> Deletable:
+    return COPIES if report.settings.get("duplicates") else ORPHANS
+
+
+def deletion_heading(report: Report) -> Iterator[str]:
+    """What ``delete-orphans`` prints before it deletes."""
+    kind = deletable(report)
+    yield from title(kind.heading)
+    yield f"Found {report.symptom(kind.code).found} {kind.found}"
+    yield ""
+
+
+def deletion_plan(report: Report) -> Iterator[str]:
+    """What ``delete-orphans`` prints when it writes nothing."""
+    kind, planned = deletable(report), report.totals.planned
+    yield f"Would delete {planned} sessions. This was a dry run: nothing was written."
+    for sample in report.symptom(kind.code).samples:
+        yield f"  {printable(str(sample.session_id))}"
+    left = report.symptom(kind.code).found - planned
+    if left:
+        yield f"ℹ️  {left} {kind.left}"
+
+
+def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
+    """What ``undo`` prints."""
+    yield from title(f"Undo {undo.run_id}")
+    for state, count in sorted(undo.counts.items()):
+        yield f"{count} sessions {state}"
+    if not undo.counts:
+        yield "The run changed nothing."
+    for session_id, why in undo.left_alone:
+        yield f"  {printable(str(session_id))}  {why}, left alone"
+    if not is_apply:
+        yield "This was a dry run: nothing was written. Restore with --apply."
+
+
+def runs_table(documents: list[dict[str, Any]]) -> Iterator[str]:
+    """What ``runs`` prints: a line for each run, the newest first."""
+    yield f"{'run':<24} {'verb':<15} {'state':<9} {'exit':>4} {'planned':>8}  outcomes"
+    for document in documents:
+        counts = document.get("progress", {}).get("counts", {})
+        outcomes = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        verdict = document.get("verdict", "")
+        planned = document.get("planned", "")
+        yield (
+            f"{document['_id']:<24} {document['verb']:<15} {document.get('state', '?'):<9} "
+            f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error_note(document)}"
+        )
+
+
+def trend(documents: list[dict[str, Any]], settings: Settings) -> Iterator[str]:
+    """How the findings went over the latest runs of ``fix``, oldest first; no line for one run.
+
+    Of runs over all sessions, and over the collections that the settings name.
+    """
+    found = [
+        sum(symptom["found"] for symptom in document["report"]["symptoms"])
+        for document in documents
+        if document["verb"] == "fix" and document.get("report") and is_whole(document, settings)
+    ][:TREND_RUNS]
+    if len(found) < 2:
+        return
+    oldest, *_, newest = found = found[::-1]
+    most = max(1, *found)
+    line = "".join(BARS[(len(BARS) - 1) * count // most] for count in found)
+    yield f"findings of the last {len(found)} fixes: {oldest} {line} {newest}"
+    yield ""
+
+
+def is_whole(document: dict[str, Any], settings: Settings) -> bool:
+    """Whether the run looked at all sessions of these collections."""
+    asked = document.get("settings", {})
+    names = (asked.get("sessions"), asked.get("events"))
+    return names == (settings.sessions, settings.events) and not any(map(asked.get, PARTIAL))
+
+
+def error_note(document: dict[str, Any]) -> str:
+    return f"  {printable(document['error'])}" if document.get("error") else ""

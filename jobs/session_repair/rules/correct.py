@@ -1,0 +1,158 @@
+"""Correct: decide what is to be written, and what becomes of every finding. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import reduce
+from operator import or_
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from session_repair.rules.rebuild import ELEMENT_BYTES
+from session_repair.rules.schemas import CHANGES, CORRECTED
+from session_repair.rules.symptoms import (
+    MAX_DOCUMENT,
+    OTHER_PLAN,
+    differs,
+    lacks,
+    rebuilt,
+    size_of_names,
+    stored,
+)
+
+# The change that mends each symptom; the others are only reported.
+MENDED_BY = {
+    "empty_pages": "pages",
+    "zero_events": "event_count",
+    "count_mismatch": "event_count",
+    "pages_missing": "pages",
+    "first_event_mismatch": "first_event_at",
+    "last_event_mismatch": "last_event_at",
+    "user_mismatch": "user",
+}
+TOO_LARGE = "left alone: its copy and its correction do not fit into 16 MB"
+MENDED_BY_SHRINKING = {**MENDED_BY, "pages_extra": "pages"}
+
+
+def correct(
+    diagnosed: DataFrame,
+    scope: str,
+    allow_shrink: bool,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> DataFrame:
+    """One row per diagnosed row, with ``changes`` and an action for each finding: CORRECTED.
+
+    A session in the scope ``empty`` is rebuilt whole. Without ``allow_shrink`` no count is
+    lowered, no page dropped, and where fewer events exist than the session counts, dates only
+    widen: the missing events may have expired. A session whose copy and correction do not fit into
+    one journal row is only reported. ``since`` (included) and ``until`` (excluded)
+    bound the first event of the sessions that are corrected.
+    """
+    mended_by = MENDED_BY_SHRINKING if allow_shrink else MENDED_BY
+    return (
+        diagnosed.withColumn("changes", changes(allow_shrink))
+        .withColumn("changes", F.when(is_in_scope(scope, since, until), F.col("changes")))
+        .withColumn("changes", F.when(is_any_set(F.col("changes")), F.col("changes")))
+        .withColumn("is_too_large", is_any_set(F.col("changes")) & ~fits_into_the_journal())
+        .withColumn("changes", F.when(~F.col("is_too_large"), F.col("changes")))
+        .withColumn("findings", acted_findings(mended_by))
+        .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
+        .select(*CORRECTED.fieldNames())
+    )
+
+
+def has_finding(*codes: str) -> Column:
+    """True when the session shows one of the symptoms. Never null."""
+    return F.arrays_overlap(F.col("findings.code"), F.array(*[F.lit(code) for code in codes]))
+
+
+def is_in_scope(scope: str, since: datetime | None, until: datetime | None) -> Column:
+    """True when the run is to correct the session. Never null."""
+    wanted = F.lit(True) if scope == "all" else has_finding("empty_pages", "zero_events")
+    started = F.col("started_at")
+    if since is not None:
+        wanted = wanted & F.coalesce(started >= F.lit(since), F.lit(False))
+    if until is not None:
+        wanted = wanted & F.coalesce(started < F.lit(until), F.lit(False))
+    return wanted
+
+
+def changes(allow_shrink: bool) -> Column:
+    """What would mend the session, shape CHANGES, whatever the scope."""
+    count = F.coalesce(stored("event_count"), F.lit(0))
+    events_expired = (rebuilt("event_count") < count) & F.lit(not allow_shrink)
+    first, last = stored("first_event_at"), stored("last_event_at")
+    wider_first = F.least(first, rebuilt("first_event_at"))
+    wider_last = F.greatest(last, rebuilt("last_event_at"))
+    wanted = {
+        "event_count": F.when(events_expired, count).otherwise(rebuilt("event_count")),
+        "pages": rebuilt("pages") if allow_shrink else with_missing_pages(),
+        "first_event_at": F.when(events_expired, wider_first).otherwise(rebuilt("first_event_at")),
+        "last_event_at": F.when(events_expired, wider_last).otherwise(rebuilt("last_event_at")),
+        "user": rebuilt("user"),
+    }
+    mendable = {
+        change: [code for code, by in MENDED_BY_SHRINKING.items() if by == change]
+        for change in CHANGES.fieldNames()
+    }
+    return F.struct(
+        *[
+            F.when(has_finding(*mendable[name]) & differs(stored(name), value), value).alias(name)
+            for name, value in wanted.items()
+        ]
+    )
+
+
+def with_missing_pages() -> Column:
+    """The rebuilt pages; where the session has pages beyond them, its own with the missing ones."""
+    nothing = F.array().cast("array<string>")
+    own = F.coalesce(stored("pages"), nothing)
+    added = F.concat(own, F.array_except(rebuilt("pages"), own))
+    return F.when(lacks(rebuilt("pages"), own), added).otherwise(rebuilt("pages"))
+
+
+def fits_into_the_journal() -> Column:
+    """True when a row can hold the document, its observed fields and the new ones. Never null."""
+    new = {name: F.col(f"changes.{name}") for name in ("pages", "user")}
+    sizes = [
+        stored("size"),
+        size_of_pages(stored("pages")),
+        F.coalesce(F.octet_length(stored("user")), F.lit(0)),
+        size_of_pages(new["pages"]),
+        F.coalesce(F.octet_length(new["user"]), F.lit(0)),
+        size_of_names(),
+        F.lit(OTHER_PLAN),
+    ]
+    return F.coalesce(sum(sizes, F.lit(0)) <= MAX_DOCUMENT, F.lit(True))
+
+
+def size_of_pages(pages: Column) -> Column:
+    """Bytes that an array of pages takes in BSON, at most; 0 for null."""
+    of_text = F.octet_length(F.array_join(pages, ""))
+    return F.coalesce(of_text + ELEMENT_BYTES * F.size(pages), F.lit(0))
+
+
+def is_any_set(change: Column) -> Column:
+    """True when at least one field is to be written. Never null."""
+    fields = [change[name].isNotNull() for name in CHANGES.fieldNames()]
+    return F.coalesce(reduce(or_, fields), F.lit(False))
+
+
+def acted_findings(mended_by: dict[str, str]) -> Column:
+    """The findings with what is done about each: correct, defer (in flight) or report."""
+    act = F.when(F.col("in_flight"), "defer").otherwise("correct")
+
+    mended = [
+        F.when(F.col(f"changes.{change}").isNotNull(), F.lit(code))
+        for code, change in mended_by.items()
+    ]
+    codes = F.split(F.concat_ws(",", *mended), ",")
+    too_large = F.when(F.col("is_too_large"), F.lit(TOO_LARGE))
+    return F.transform(
+        "findings",
+        lambda finding: finding.withField(
+            "action", F.when(F.array_contains(codes, finding["code"]), act).otherwise("report")
+        ).withField("evidence", F.coalesce(too_large, finding["evidence"])),
+    )

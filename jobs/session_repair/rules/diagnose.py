@@ -1,0 +1,119 @@
+"""Diagnose: join sessions with what their events say, and name what does not match. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from session_repair.rules.schemas import DIAGNOSED, STORED
+from session_repair.rules.symptoms import (
+    SYMPTOMS,
+    Symptom,
+    counts_nothing,
+    is_session,
+    names_no_page,
+    rebuilt,
+    stored,
+)
+
+# Clocks of clients run ahead by hours; a date further in the future is no sign of activity,
+# or a session that says 9999 would be deferred for ever.
+CLOCK_ERROR = timedelta(days=1)
+
+
+def diagnose(
+    sessions: DataFrame, rebuilt_sessions: DataFrame, now: datetime, settle: timedelta
+) -> DataFrame:
+    """One row per session document, and one per session_id that only events name: DIAGNOSED.
+
+    ``stored`` and ``rebuilt`` are null where there is no finding, to keep the frame slim.
+    """
+    is_sound = F.size("findings") == 0
+    return (
+        sessions.transform(with_canonical)
+        .join(rebuilt_sessions, "session_id", "full_outer")
+        .withColumn("in_flight", is_in_flight(now, settle))
+        .withColumn("findings", findings())
+        .withColumn("names_no_page", is_session() & names_no_page(stored("pages")))
+        .withColumn("counts_nothing", is_session() & counts_nothing(stored("event_count")))
+        .withColumn("events", rebuilt("event_count") + rebuilt("malformed_events"))
+        .withColumn("checked_events", rebuilt("checked_events"))
+        .withColumn("started_at", started_at())
+        .withColumn("stored", F.when(~is_sound, F.col("stored")))
+        .withColumn("rebuilt", F.when(~is_sound, F.col("rebuilt")))
+        .select(*DIAGNOSED.fieldNames())
+    )
+
+
+def with_canonical(sessions: DataFrame) -> DataFrame:
+    """One row per session document, its values in ``stored``, beside the _id that is to be kept.
+
+    Among documents with one session_id that is the one with the greatest event_count, then the
+    oldest _id. A document without a session_id has no others. Where one of them is malformed all
+    are: its count cannot be told, and filling another one could count every event twice.
+    """
+    best_first = [F.col("event_count").desc_nulls_last(), F.col("key_order"), F.col("session_key")]
+    same_session = Window.partitionBy("session_id").orderBy(*best_first)
+    best = F.first("session_key").over(same_session)
+    copies = Window.partitionBy("session_id")
+    malformed_copy = F.when(
+        F.col("session_id").isNotNull() & F.max(F.col("malformed").isNotNull()).over(copies),
+        F.lit("its duplicate: malformed"),
+    )
+    return sessions.select(
+        "session_key",
+        "session_id",
+        "created_at",
+        F.coalesce("malformed", malformed_copy).alias("malformed"),
+        F.struct(*STORED.fieldNames()).alias("stored"),
+        F.when(F.col("session_id").isNull(), F.col("session_key"))
+        .otherwise(best)
+        .alias("canonical_key"),
+    )
+
+
+def is_in_flight(now: datetime, settle: timedelta) -> Column:
+    """True when something happened to the session within the settle window. Never null."""
+    instants = [
+        stored("first_event_at"),
+        stored("last_event_at"),
+        F.col("created_at"),
+        rebuilt("last_active_at"),
+        rebuilt("last_created_at"),
+    ]
+    recent = [
+        F.coalesce(it.between(F.lit(now - settle), F.lit(now + CLOCK_ERROR)), F.lit(False))
+        for it in instants
+    ]
+    return reduce(or_, recent)
+
+
+def started_at() -> Column:
+    """The day a session belongs to: its first event, else its stored first, else its creation."""
+    return F.coalesce(rebuilt("first_event_at"), stored("first_event_at"), F.col("created_at"))
+
+
+def findings() -> Column:
+    """The symptoms that hold, in the order of the table."""
+    found = [
+        F.when(symptom.holds(), F.array(finding(symptom))).otherwise(F.array())
+        for symptom in SYMPTOMS
+    ]
+    return F.flatten(F.array(*found))
+
+
+def finding(symptom: Symptom) -> Column:
+    """One finding, shape FINDING."""
+    nothing = F.lit(None).cast("string")
+    field = symptom.field
+    return F.struct(
+        F.lit(symptom.code).alias("code"),
+        F.lit(field).cast("string").alias("field"),
+        (symptom.text(stored(field)) if field else nothing).alias("stored"),
+        (symptom.text(rebuilt(field)) if field else nothing).alias("rebuilt"),
+        symptom.evidence().alias("evidence"),
+    )

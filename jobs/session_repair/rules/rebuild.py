@@ -1,0 +1,78 @@
+"""Rebuild: what every session should be, from its events alone. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from session_repair.rules.envelope import creation_time, is_object_id, object_id_before
+from session_repair.rules.schemas import REBUILT
+
+# BSON keeps each element of an array with its type, its index as text, its length and a NUL.
+ELEMENT_BYTES = 16
+
+
+def is_checked(key: Column, counted_before: datetime) -> Column:
+    """True when the server's count covers the row: made before the mark, or at an unknown time."""
+    return object_id_before(key, counted_before) | ~is_object_id(key)
+
+
+def rebuild(events: DataFrame, counted_before: datetime, horizon: datetime) -> DataFrame:
+    """One row per session_id among the events, the null one included: (session_id, rebuilt).
+
+    Events with a malformed field are counted apart and reach no other figure. An event without a
+    timestamp counts, gives no date, and its page comes after the dated ones. An event without a
+    user says nothing about the user. Pages are first reduced per (session, page), so a session of
+    a million events holds no more than its distinct pages in memory. A timestamp or an ObjectId
+    beyond the ``horizon`` is the error of a clock, and no sign of activity.
+    """
+    return events.transform(visits, counted_before, horizon).transform(sessions_of_visits)
+
+
+def visits(events: DataFrame, counted_before: datetime, horizon: datetime) -> DataFrame:
+    """One row per (session_id, page, malformed) among the events, with partial figures."""
+    first_visit = F.struct(F.col("timestamp").isNull(), "timestamp", "key_order", "event_key")
+    checked = is_checked(F.col("event_key"), counted_before)
+    is_sensible = object_id_before(F.col("event_key"), horizon)
+    active = F.when(F.col("timestamp") <= F.lit(horizon), F.col("timestamp"))
+    return events.groupBy("session_id", "page", "malformed").agg(
+        F.count("*").alias("events"),
+        F.min(first_visit).alias("first_visit"),
+        F.min("timestamp").alias("first_event_at"),
+        F.max("timestamp").alias("last_event_at"),
+        F.max(active).alias("last_active_at"),
+        F.min("user").alias("least_user"),
+        F.max("user").alias("greatest_user"),
+        F.max(F.when(is_sensible, F.col("event_key"))).alias("last_key"),
+        F.count(F.when(checked, 1)).alias("checked_events"),
+    )
+
+
+def sessions_of_visits(visits: DataFrame) -> DataFrame:
+    """One row per session_id: the merged figures of its visits, as the struct ``rebuilt``."""
+    sound = F.col("malformed").isNull()
+    of_sound = {name: F.when(sound, F.col(name)) for name in visits.columns}
+    # Pages of events without a session_id are nobody's, and may be very many.
+    is_visit = sound & F.col("page").isNotNull() & F.col("session_id").isNotNull()
+    visited = F.when(is_visit, F.struct("first_visit", "page"))
+    page_size = F.octet_length("page") + ELEMENT_BYTES
+    least_user, greatest_user = F.min(of_sound["least_user"]), F.max(of_sound["greatest_user"])
+    figures = {
+        "event_count": F.coalesce(F.sum(of_sound["events"]), F.lit(0)),
+        "pages": F.sort_array(F.collect_list(visited)).getField("page"),
+        "first_event_at": F.min(of_sound["first_event_at"]),
+        "last_event_at": F.max(of_sound["last_event_at"]),
+        "user": F.when(least_user == greatest_user, least_user),
+        "user_conflict": F.coalesce(least_user != greatest_user, F.lit(False)),
+        "last_created_at": creation_time(F.max("last_key")),
+        "last_active_at": F.max("last_active_at"),
+        "malformed_events": F.coalesce(F.sum(F.when(~sound, F.col("events"))), F.lit(0)),
+        "malformed": F.sort_array(F.collect_set("malformed")),
+        "checked_events": F.sum("checked_events"),
+        "pages_size": F.coalesce(F.sum(F.when(sound, page_size)), F.lit(0)),
+    }
+    return visits.groupBy("session_id").agg(
+        F.struct(*[figures[name].alias(name) for name in REBUILT.fieldNames()]).alias("rebuilt")
+    )

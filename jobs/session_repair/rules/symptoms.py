@@ -1,0 +1,258 @@
+"""Symptoms: what can be wrong with a session; a predicate and a line of the table for each. Pure.
+
+The predicates look at the joined row of a session and its events: structs ``stored`` and
+``rebuilt``, ``rebuilt`` being null for a session without events and ``stored`` for events without
+a session. None of them is ever null. Where a field is malformed, or the document is not the
+canonical one of its session_id, nothing is said of its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from session_repair.repair.report import LONGEST
+from session_repair.rules.envelope import readable
+
+MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; MongoDB stores no larger document
+OBJECT_ID_NAME = "session_id: objectId"  # how a malformed one is told
+OTHER_PLAN = 64 * 1024  # bytes of a journal row beside what grows with the session
+
+
+# Facts of values
+
+
+def names_no_page(pages: Column) -> Column:
+    """True when the array is missing, null or empty. Never null."""
+    return F.coalesce(F.size(pages) <= 0, F.lit(True))
+
+
+def counts_nothing(event_count: Column) -> Column:
+    """True when the count is missing, null or 0. Never null."""
+    return F.coalesce(event_count == 0, F.lit(True))
+
+
+def lacks(some: Column, others: Column) -> Column:
+    """True when ``some`` lacks an element of ``others``; a null array is empty. Never null."""
+    nothing = F.array().cast("array<string>")
+    return F.size(F.array_except(F.coalesce(others, nothing), F.coalesce(some, nothing))) > 0
+
+
+def differs(stored: Column, rebuilt: Column) -> Column:
+    """True when there is a rebuilt value and the stored one is another or none. Never null."""
+    return rebuilt.isNotNull() & ~stored.eqNullSafe(rebuilt)
+
+
+# Facts of the joined row
+
+
+def stored(field: str) -> Column:
+    return F.col(f"stored.{field}")
+
+
+def rebuilt(field: str) -> Column:
+    return F.col(f"rebuilt.{field}")
+
+
+def is_session() -> Column:
+    """True for a document, false for events without one. Never null."""
+    return F.col("session_key").isNotNull()
+
+
+def is_canonical() -> Column:
+    """True for the one document of its session_id that is to be kept. Never null."""
+    return is_session() & (F.col("session_key") == F.col("canonical_key"))
+
+
+def has_right_types() -> Column:
+    """True when no field of the session and of its events has a wrong type. Never null."""
+    return F.col("malformed").isNull() & F.coalesce(rebuilt("malformed_events") == 0, F.lit(True))
+
+
+def size_of_names() -> Column:
+    """Bytes that the names of a session take in a journal row, at most. Null without a session."""
+    return 3 * (F.octet_length("session_key") + F.coalesce(F.octet_length("session_id"), F.lit(0)))
+
+
+def fits_into_a_document() -> Column:
+    """True when MongoDB could store the rebuilt pages, in the session and in a plan. Never null."""
+    size = rebuilt("pages_size") + size_of_names() + OTHER_PLAN
+    return F.coalesce(size <= MAX_DOCUMENT, F.lit(True))
+
+
+def is_well_formed() -> Column:
+    """True when every type is right and the rebuilt session can be stored. Never null."""
+    return has_right_types() & fits_into_a_document()
+
+
+def can_be_judged() -> Column:
+    return is_canonical() & is_well_formed()
+
+
+def has_events() -> Column:
+    """True when an event names the session. Never null."""
+    return F.coalesce(rebuilt("event_count") > 0, F.lit(False))
+
+
+def is_empty() -> Column:
+    """True when the session names no page and counts nothing. Never null."""
+    return names_no_page(stored("pages")) & counts_nothing(stored("event_count"))
+
+
+# The symptoms
+
+
+def has_empty_pages() -> Column:
+    return can_be_judged() & names_no_page(stored("pages")) & ~names_no_page(rebuilt("pages"))
+
+
+def has_zero_events() -> Column:
+    return can_be_judged() & counts_nothing(stored("event_count")) & has_events()
+
+
+def has_count_mismatch() -> Column:
+    counted = ~counts_nothing(stored("event_count"))
+    other = differs(stored("event_count"), rebuilt("event_count"))
+    return can_be_judged() & counted & has_events() & other
+
+
+def has_pages_missing() -> Column:
+    some = ~names_no_page(stored("pages"))
+    return can_be_judged() & some & lacks(stored("pages"), rebuilt("pages"))
+
+
+def has_pages_extra() -> Column:
+    return can_be_judged() & has_events() & lacks(rebuilt("pages"), stored("pages"))
+
+
+def has_first_event_mismatch() -> Column:
+    return can_be_judged() & differs(stored("first_event_at"), rebuilt("first_event_at"))
+
+
+def has_last_event_mismatch() -> Column:
+    return can_be_judged() & differs(stored("last_event_at"), rebuilt("last_event_at"))
+
+
+def has_user_mismatch() -> Column:
+    return can_be_judged() & differs(stored("user"), rebuilt("user"))
+
+
+def has_user_conflict() -> Column:
+    return can_be_judged() & F.coalesce(rebuilt("user_conflict"), F.lit(False))
+
+
+def is_duplicate() -> Column:
+    return is_session() & ~is_canonical()
+
+
+def is_orphan() -> Column:
+    return can_be_judged() & is_empty() & ~has_events()
+
+
+def is_phantom() -> Column:
+    return can_be_judged() & ~is_empty() & ~has_events()
+
+
+def is_events_without_session() -> Column:
+    return ~is_session()
+
+
+def is_malformed() -> Column:
+    return ~is_well_formed()
+
+
+# How a value is shown
+
+
+def shortened(value: Column) -> Column:
+    cut = F.concat(F.substring(value, 1, LONGEST), F.lit("…"))
+    return F.when(F.length(value) > LONGEST, cut).otherwise(value)
+
+
+def number_text(value: Column) -> Column:
+    return value.cast("string")
+
+
+def pages_text(pages: Column) -> Column:
+    return shortened(F.to_json(pages))
+
+
+def date_text(date: Column) -> Column:
+    return F.date_format(date, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
+
+
+def user_text(user: Column) -> Column:
+    return shortened(readable(user))
+
+
+def no_text(_: Column) -> Column:
+    return F.lit(None).cast("string")
+
+
+# What else a reader needs
+
+
+def no_evidence() -> Column:
+    return F.lit(None).cast("string")
+
+
+def canonical_document() -> Column:
+    return F.concat(F.lit("canonical _id "), shortened(readable(F.col("canonical_key"))))
+
+
+def wrong_types() -> Column:
+    of_session = F.concat(F.lit("session "), F.col("malformed"))
+    of_events = F.when(
+        F.size(rebuilt("malformed")) > 0,
+        F.concat(F.lit("event "), F.array_join(rebuilt("malformed"), ", ")),
+    )
+    sizes = [F.lit("over 16 MB: rebuilt pages of "), rebuilt("pages_size"), F.lit(" bytes")]
+    size = F.concat(*sizes)
+    too_large = F.when(~fits_into_a_document(), size)
+    return shortened(F.concat_ws(", ", of_session, of_events, too_large, hint_on_session_ids()))
+
+
+def hint_on_session_ids() -> Column:
+    """What to do where a session and its events spell one session_id in two types; else null."""
+    of_session = F.coalesce(F.col("malformed").contains(OBJECT_ID_NAME), F.lit(False))
+    of_events = F.exists(rebuilt("malformed"), lambda it: it.contains(OBJECT_ID_NAME))
+    hint = "the other side spells this session_id as a string: convert one of them"
+    return F.when(is_session() & (of_session != of_events), F.lit(hint))
+
+
+def number_of_events() -> Column:
+    count = rebuilt("event_count") + rebuilt("malformed_events")
+    return F.concat(count.cast("string"), F.lit(" events"))
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """One kind of finding: its code, the field it concerns, when it holds and how it is shown."""
+
+    code: str
+    field: str | None
+    holds: Callable[[], Column]
+    text: Callable[[Column], Column] = no_text
+    evidence: Callable[[], Column] = no_evidence
+
+
+SYMPTOMS = (
+    Symptom("empty_pages", "pages", has_empty_pages, pages_text),
+    Symptom("zero_events", "event_count", has_zero_events, number_text),
+    Symptom("count_mismatch", "event_count", has_count_mismatch, number_text),
+    Symptom("pages_missing", "pages", has_pages_missing, pages_text),
+    Symptom("pages_extra", "pages", has_pages_extra, pages_text),
+    Symptom("first_event_mismatch", "first_event_at", has_first_event_mismatch, date_text),
+    Symptom("last_event_mismatch", "last_event_at", has_last_event_mismatch, date_text),
+    Symptom("user_mismatch", "user", has_user_mismatch, user_text),
+    Symptom("user_conflict", "user", has_user_conflict, user_text),
+    Symptom("duplicate_session", None, is_duplicate, evidence=canonical_document),
+    Symptom("orphan_session", None, is_orphan),
+    Symptom("phantom_session", None, is_phantom),
+    Symptom("orphan_events", None, is_events_without_session, evidence=number_of_events),
+    Symptom("malformed", None, is_malformed, evidence=wrong_types),
+)
+CODES = tuple(symptom.code for symptom in SYMPTOMS)

@@ -1,0 +1,388 @@
+"""Page: the report as HTML, of reports made by hand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import asdict, replace
+from datetime import date, timedelta
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from session_repair.repair.report import (
+    DELETE_ORPHANS,
+    OTHER,
+    Correction,
+    Day,
+    FieldChange,
+    Left,
+    OddType,
+    Outcomes,
+    Report,
+    Sample,
+    Symptoms,
+    Totals,
+    Verification,
+)
+from session_repair.reporting.charts import timeline
+from session_repair.reporting.html import report_page
+from session_repair.rules.symptoms import CODES
+from tests.unit.frames import NOW
+
+ROOT = Path(__file__).resolve().parents[2]
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+SETTINGS = {
+    "database": "shop",
+    "scope": "empty",
+    "settle": "15m",
+    "since": None,
+    "session_ids": ["a", "b"],
+    "session_fields": {"pages": "meta.pages", "user_id": "user_id"},
+    "allow_shrink": False,
+    "asked": ["scope"],
+}
+
+
+def sample(number: int, stored: str | None, rebuilt: str | None) -> Sample:
+    key = f'{{"v": {{"$oid": "68e33b8e7b61f174166a{number:04x}"}}}}'
+    return Sample(f"68e33b8e7b61f174166a{number:04x}", key, stored, rebuilt, None)
+
+
+def symptoms(**found: Symptoms) -> tuple[Symptoms, ...]:
+    return tuple(found.get(code, Symptoms(code, 0, 0, 0, ())) for code in CODES)
+
+
+CLEAN = Report(
+    verb="verify",
+    run_id="r20251101-120000-abcdef",
+    server_time=NOW,
+    settings=SETTINGS,
+    totals=Totals(45_291, 320_410, 0, 0, 0, 0, 0, 0),
+    symptoms=symptoms(),
+    corrections=(),
+)
+EMPTY = replace(CLEAN, totals=Totals(0, 0, 0, 0, 0, 0, 0, 0))
+PAGES = '["/home","/category/bags","/product/home/oak-stool","/cart","/checkout/address","/thanks"]'
+BROKEN = replace(
+    CLEAN,
+    totals=Totals(45_291, 320_410, 12_847, 12_847, 12_847, 0, 12_545, 7),
+    symptoms=symptoms(
+        empty_pages=Symptoms(
+            "empty_pages",
+            12_552,
+            12_545,
+            7,
+            (sample(1, "[]", '["/home","/account/orders"]'), sample(2, None, PAGES)),
+        ),
+        zero_events=Symptoms("zero_events", 12_552, 12_545, 7, (sample(1, "0", "12"),)),
+        count_mismatch=Symptoms("count_mismatch", 61, 0, 0, (sample(9, "14", "12"),)),
+        orphan_session=Symptoms("orphan_session", 302, 0, 0, (sample(3, None, None),)),
+        orphan_events=Symptoms(
+            "orphan_events", 1, 0, 0, (Sample("68ff", None, None, None, "3 events"),)
+        ),
+    ),
+    corrections=(
+        Correction(
+            "68e33b8e7b61f174166a0001",
+            (
+                FieldChange("event_count", "0", "12"),
+                FieldChange("pages", "[]", PAGES),
+                FieldChange(
+                    "last_event_at", "2025-10-06T08:00:00.000Z", "2025-10-06T08:14:37.022Z"
+                ),
+            ),
+        ),
+    ),
+    days=(
+        *(
+            Day(
+                f"{date(2025, 10, 1) + timedelta(days=day)}",
+                300 + day * 40 % 370,
+                290 + day * 40 % 370,
+                {"empty_pages": 290 + day * 40 % 370, "orphan_session": 10},
+            )
+            for day in range(28)
+        ),
+        Day(OTHER, 3, 0, {"orphan_session": 3}),
+    ),
+)
+REPAIRED = replace(
+    BROKEN,
+    verb="fix",
+    totals=replace(BROKEN.totals, deferred=0),
+    outcomes=Outcomes(12_545, 12_545, 0, 0, 0),
+    verification=Verification(45_291, 44_989, 302, 12_545, 0, 0, 0),
+)
+PARTIAL = replace(
+    BROKEN,
+    verb="fix",
+    outcomes=Outcomes(12_545, 12_540, 3, 1, 1),
+    verification=Verification(45_290, 44_983, 307, 12_538, 0, 2, 0),
+    left=(
+        Left("68e33b8e7b61f174166a0001", "skipped_changed", None),
+        Left("68e33b8e7b61f174166a0002", "skipped_gone", None),
+        Left("68e33b8e7b61f174166a0003", "failed", "Document failed validation"),
+    ),
+)
+DELETION = replace(
+    BROKEN,
+    verb=DELETE_ORPHANS,
+    totals=replace(BROKEN.totals, planned=302),
+    corrections=(),
+)
+COPIES = replace(
+    DELETION,
+    settings={**SETTINGS, "duplicates": True},
+    totals=replace(BROKEN.totals, planned=2),
+    symptoms=symptoms(duplicate_session=Symptoms("duplicate_session", 5, 0, 0, ())),
+)
+NASTY = (
+    "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>"
+    "\"'&\x00\x1b[31m\u202egnp.exe\u2066\u200b"
+)
+LONG = "x" * 1_000_000
+SPAN = ("0001-01-01", "1969-12-31", "2025-10-20", "9999-12-31")
+HOSTILE = replace(
+    PARTIAL,
+    run_id=NASTY,
+    settings={**SETTINGS, "database": NASTY, "session_fields": {"pages": NASTY}},
+    symptoms=symptoms(
+        empty_pages=Symptoms(
+            "empty_pages",
+            3,
+            3,
+            0,
+            (
+                Sample(NASTY, NASTY, NASTY, NASTY, NASTY),
+                Sample(LONG, LONG, LONG, LONG, LONG),
+                Sample("שלום", None, "مرحبا", "Z̸̢̛̗͔̄̀͝a̷͎̓l̶̡̛̝̎g̴o" * 30, None),
+            ),
+        ),
+        duplicate_session=Symptoms(
+            "duplicate_session", 1, 0, 0, (Sample(None, NASTY, None, None, NASTY),)
+        ),
+    ),
+    malformed=(OddType(NASTY, NASTY, NASTY, 3, (NASTY, LONG)),),
+    corrections=(Correction(NASTY, (FieldChange("pages", NASTY, LONG),)),),
+    days=tuple(Day(day, 1, 1, {"empty_pages": 1}) for day in SPAN),
+    left=(Left(NASTY, "failed", NASTY), Left(None, "failed", LONG)),
+)
+REPORTS = {
+    "clean": CLEAN,
+    "empty": EMPTY,
+    "broken": BROKEN,
+    "repaired": REPAIRED,
+    "partial": PARTIAL,
+    "deletion": DELETION,
+    "copies": COPIES,
+    "hostile": HOSTILE,
+}
+
+
+class Parsed(HTMLParser):
+    """The elements of a page, in their order; every one is closed, and in its parent."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"{tag} repeats an attribute"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert "svg" in self._open, f"only SVG knows <{tag}/>"
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+@pytest.fixture(scope="module", params=list(REPORTS))
+def page(request: pytest.FixtureRequest) -> str:
+    return report_page(REPORTS[request.param])
+
+
+@pytest.mark.parametrize(
+    ("report", "verdict"),
+    [
+        (CLEAN, "Nothing is to be repaired"),
+        (EMPTY, "There are no sessions to check"),
+        (BROKEN, "12,545 sessions can be repaired"),
+        (replace(BROKEN, totals=replace(BROKEN.totals, planned=1)), "1 session can be repaired"),
+        (REPAIRED, "Repaired: 12,545 sessions"),
+        (PARTIAL, "Repaired: 12,540 of 12,545 sessions"),
+        (replace(REPAIRED, outcomes=Outcomes(0, 0, 0, 0, 0)), "Nothing was to be repaired"),
+        (DELETION, "302 orphan sessions can be deleted"),
+        (replace(DELETION, outcomes=Outcomes(1, 1, 0, 0, 0)), "Deleted: 1 orphan session"),
+        (COPIES, "2 empty copies can be deleted"),
+        (replace(COPIES, outcomes=Outcomes(1, 1, 0, 0, 0)), "Deleted: 1 empty copy"),
+    ],
+)
+def test_the_verdict_is_the_title_and_the_first_line(report: Report, verdict: str) -> None:
+    page = report_page(report)
+    assert f"<title>{verdict}</title>" in page
+    body = re.sub(r"<[^>]+>", "\n", page.partition("<body")[2].partition(">")[2])
+    assert body.strip().splitlines()[0] == verdict
+
+
+def test_it_is_well_formed(page: str) -> None:
+    elements = Parsed(page).elements
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    ranks = [int(tag[1]) for tag, _ in elements if re.fullmatch(r"h[1-6]", tag)]
+    assert ranks[0] == 1
+    assert ranks.count(1) == 1
+    assert all(below <= rank + 1 for rank, below in pairwise(ranks))
+    assert all(attributes.get("scope") for tag, attributes in elements if tag == "th")
+    pictures = [attributes for tag, attributes in elements if tag == "svg"]
+    assert all(it["role"] == "img" and it["aria-label"] for it in pictures)
+
+
+def test_it_names_nothing_outside_of_itself(page: str) -> None:
+    for tag, attributes in Parsed(page).elements:
+        assert tag not in {"script", "link", "img", "iframe", "object", "base", "a"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert name not in {"src", "srcset"}
+            assert name != "href" or (value or "").startswith("#")
+    assert "@import" not in page
+    assert "://" not in page
+    assert re.findall(r"url\((?!#)", page) == []
+
+
+def test_charts_take_their_colours_and_font_from_the_page() -> None:
+    page = report_page(BROKEN)
+    for chart in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(chart)
+        assert set(re.findall(r"#[0-9a-f]{3,6}\b", chart)) == set()
+        assert "DejaVu" not in chart
+        assert "var(--repair)" in chart
+        assert set(re.findall(r"var\(--(\w+)\)", chart)) <= set(re.findall(r"--(\w+): #", page))
+
+
+def test_no_setting_that_is_a_secret_or_was_not_set_is_shown() -> None:
+    settings = {**SETTINGS, "uri": "mongodb://user:secret@host"}
+    page = report_page(replace(BROKEN, settings=settings))
+    assert "secret" not in page
+    shown = page.partition("<h2>Settings</h2>")[2]
+    assert "since" not in shown
+    assert "pages = meta.pages" in shown
+
+
+def test_what_was_left_stands_there_with_its_reason() -> None:
+    page = report_page(PARTIAL)
+    for word in (
+        "active within 15m",
+        "skipped_changed: changed since the plan",
+        "skipped_gone: deleted since the plan",
+        "failed: MongoDB refused the change",
+        "moved_on: changed further",
+        "68e33b8e7b61f174166a0003",
+        "Document failed validation",
+    ):
+        assert word in page
+    assert "Skipped and deferred" not in report_page(REPAIRED)
+
+
+def test_wrong_types_are_listed_with_some_of_their_documents() -> None:
+    odd = OddType("sessions", "pages", "string", 2, ("68e33b8e", "68e33b8f"))
+    page = report_page(replace(BROKEN, malformed=(odd,)))
+    assert "<li>2 of sessions: pages is string, as in 68e33b8e, 68e33b8f</li>" in page
+    assert "Wrong types" not in report_page(BROKEN)
+
+
+def test_what_a_deletion_leaves_alone_is_told() -> None:
+    page = report_page(COPIES)
+    assert '<td class="n">3</td><td>are not empty, too young, in flight or malformed</td>' in page
+    assert "orphan session" not in page
+
+
+def test_hostile_values_are_shown_escaped_and_short() -> None:
+    page = report_page(HOSTILE)
+    assert "&lt;script&gt;window.hurt = 1&lt;/script&gt;" in page
+    assert "\\x1b" in page
+    letters = set(page) - {"\n"}
+    assert [it for it in letters if not it.isprintable()] == []
+    assert "x" * 101 not in page
+    assert len(page) < 100_000
+
+
+def test_a_page_of_many_days_and_values_stays_small() -> None:
+    days = [f"{date(2020, 1, 1) + timedelta(days=number)}" for number in range(366)]
+    many = tuple(Day(day, 7, 3, dict.fromkeys(CODES, 1)) for day in days)
+    assert len(report_page(replace(BROKEN, days=many))) < 400_000
+
+
+def test_a_document_of_a_report_becomes_the_report_again_also_an_older_one() -> None:
+    document = asdict(PARTIAL)
+    assert Report.from_document(document) == PARTIAL
+    del document["days"], document["left"]
+    assert Report.from_document(document) == replace(PARTIAL, days=(), left=())
+
+
+def test_bars_hold_every_session_once() -> None:
+    line = timeline(BROKEN.days)
+    assert line is not None
+    assert (line.step, len(line.begins), line.last) == (1, 28, date(2025, 10, 28))
+    assert line.outside == 3
+    assert sum(line.repair) == sum(day.to_correct for day in BROKEN.days)
+    assert sum(line.stay) + line.outside + sum(line.repair) == sum(
+        it.sessions for it in BROKEN.days
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "begin", "last", "outside"),
+    [
+        (["2025-10-20"], "2025-10-20", "2025-10-20", 0),
+        (["0001-01-01", "2025-10-20", "9999-12-31"], "2025-10-20", "2025-10-20", 2),
+        (["2025-10-18", "2025-10-20"], "2025-10-18", "2025-10-20", 0),
+        (["1970-01-01"] + ["2025-10-20", "2025-10-21"] * 100, "2025-10-20", "2025-10-21", 1),
+    ],
+)
+def test_days_far_from_the_others_do_not_flatten_the_chart(
+    days: list[str], begin: str, last: str, outside: int
+) -> None:
+    counted = tuple(Day(day, days.count(day), 0, {}) for day in sorted(set(days)))
+    line = timeline(counted)
+    assert line is not None
+    assert (f"{line.begins[0]}", f"{line.last}", line.outside) == (begin, last, outside)
+    assert "Breakage over time" in report_page(replace(BROKEN, days=counted))
+
+
+@pytest.mark.parametrize("days", [["0001-01-01", "9999-12-31"], [OTHER], []])
+def test_without_a_credible_day_there_is_no_chart_over_time(days: list[str]) -> None:
+    counted = tuple(Day(day, 1, 0, {"malformed": 1}) for day in days)
+    assert "Breakage over time" not in report_page(replace(BROKEN, days=counted))
+
+
+def test_the_template_is_found_in_a_zip(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
+        for file in (ROOT / "jobs" / "session_repair").rglob("*"):
+            if file.is_file():
+                archive.write(file, file.relative_to(ROOT / "jobs"))
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'package.zip')!r})\n"
+        "from session_repair.reporting import html\n"
+        "assert 'package.zip' in html.__file__\n"
+        "print(html.environment().get_template('report.html.j2').name)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert ended.stdout == "report.html.j2\n"

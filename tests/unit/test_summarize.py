@@ -1,0 +1,191 @@
+"""Summarize: the figures and samples of the report."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from session_repair.repair.report import OTHER, Correction, Day, FieldChange, Sample, Totals
+from session_repair.repair.summarize import (
+    DAYS,
+    SAMPLES,
+    sample_corrections,
+    summarize_days,
+    summarize_symptoms,
+    summarize_totals,
+)
+from session_repair.rules.correct import correct
+from session_repair.rules.diagnose import diagnose
+from session_repair.rules.symptoms import CODES
+from tests.unit.frames import (
+    BOB,
+    NOW,
+    SETTLE,
+    at,
+    oid,
+    oid_digits,
+    rebuilt,
+    rebuilt_frame,
+    session,
+    sessions_frame,
+)
+
+EMPTY: dict[str, Any] = {"event_count": 0, "pages": []}
+
+
+@pytest.fixture
+def corrected(spark: SparkSession) -> DataFrame:
+    """Two empty sessions, one of them in flight; a duplicate, an orphan and events alone."""
+    sessions = [
+        session(1, session_id="empty", **EMPTY),
+        session(2, session_id="busy", **EMPTY, created_at=NOW),
+        session(3, session_id="twice", event_count=3, pages=["/x", "/cart"]),
+        session(4, session_id="twice", pages=[]),
+        session(5, session_id="orphan", event_count=None, pages=[]),
+        session(6, session_id="sound"),
+    ]
+    events = {name: rebuilt(checked_events=1) for name in ("empty", "busy", "twice", "sound")}
+    found = diagnose(
+        sessions_frame(spark, *sessions),
+        rebuilt_frame(spark, **events, lost=rebuilt(event_count=7, malformed_events=1)),
+        NOW,
+        SETTLE,
+    )
+    return correct(found, "all", False).persist()
+
+
+def test_the_totals_count_every_document_and_every_event_once(corrected: DataFrame) -> None:
+    totals, checked = summarize_totals(corrected, at("12:00"))
+    assert totals == Totals(
+        sessions=6,
+        events=4 * 2 + 8,
+        names_no_page=4,
+        counts_nothing=3,
+        potentially_empty=4,
+        events_without_session=8,
+        planned=2,
+        deferred=1,
+    )
+    assert checked == {"sessions": 6, "events": 4 * 1 + 2}
+
+
+def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame) -> None:
+    symptoms = summarize_symptoms(corrected)
+    assert tuple(symptom.code for symptom in symptoms) == CODES
+    counts = {it.code: (it.found, it.to_correct, it.deferred) for it in symptoms if it.found}
+    assert counts == {
+        "empty_pages": (2, 1, 1),
+        "zero_events": (2, 1, 1),
+        "count_mismatch": (1, 0, 0),
+        "pages_missing": (1, 1, 0),
+        "pages_extra": (1, 0, 0),
+        "duplicate_session": (1, 0, 0),
+        "orphan_session": (1, 0, 0),
+        "orphan_events": (1, 0, 0),
+        "malformed": (1, 0, 0),
+    }
+    samples = {symptom.code: symptom.samples for symptom in symptoms}
+    assert samples["zero_events"] == (
+        Sample("empty", oid(1), "0", "2", None),
+        Sample("busy", oid(2), "0", "2", None),
+    )
+    assert samples["duplicate_session"] == (
+        Sample("twice", oid(4), None, None, f"canonical _id {oid_digits(3)}"),
+    )
+    assert samples["orphan_events"] == (Sample("lost", None, None, None, "8 events"),)
+    assert samples["user_conflict"] == ()
+
+
+def test_a_sample_correction_shows_what_will_be_written(corrected: DataFrame) -> None:
+    assert sample_corrections(corrected) == (
+        Correction(
+            "empty",
+            (
+                FieldChange("event_count", "0", "2"),
+                FieldChange("pages", "[]", '["/home","/cart"]'),
+            ),
+        ),
+        # Not the pages of the events: those that the session keeps, and the one that it lacks.
+        Correction("twice", (FieldChange("pages", '["/x","/cart"]', '["/x","/cart","/home"]'),)),
+    )
+
+
+def test_samples_are_the_first_by_id_and_few(spark: SparkSession) -> None:
+    numbers = range(SAMPLES + 2)
+    sessions = [session(number, session_id=f"s{number}", user=BOB) for number in numbers]
+    events = {f"s{number}": rebuilt() for number in numbers}
+    found = diagnose(
+        sessions_frame(spark, *reversed(sessions)), rebuilt_frame(spark, **events), NOW, SETTLE
+    )
+    planned = correct(found, "all", False).persist()
+    first = [f"s{number}" for number in range(SAMPLES)]
+    assert [correction.session_id for correction in sample_corrections(planned)] == first
+    (mismatch,) = [it for it in summarize_symptoms(planned) if it.code == "user_mismatch"]
+    assert mismatch.found == SAMPLES + 2
+    assert [sample.session_id for sample in mismatch.samples] == first
+
+
+def test_a_frame_without_rows_has_totals_of_0(spark: SparkSession) -> None:
+    found = diagnose(sessions_frame(spark), rebuilt_frame(spark), NOW, SETTLE)
+    totals, checked = summarize_totals(correct(found, "all", False).persist(), at("12:00"))
+    assert totals == Totals(0, 0, 0, 0, 0, 0, 0, 0)
+    assert checked == {"sessions": 0, "events": 0}
+
+
+def test_findings_are_counted_by_the_day_on_which_their_session_began(spark: SparkSession) -> None:
+    first, second = (datetime(2025, 10, day, 23, 59, tzinfo=timezone.utc) for day in (1, 2))
+    early = datetime(1, 1, 1, tzinfo=timezone.utc)
+    sessions = [
+        session(1, session_id="a", **EMPTY),
+        session(2, session_id="b", **EMPTY),
+        session(3, session_id="c", user=BOB),
+        session(4, session_id="d", first_event_at=early, event_count=7),
+        session(5, session_id="sound"),
+        session(6, session_id="no date", **EMPTY, first_event_at=None, created_at=None),
+    ]
+    events = {
+        name: rebuilt(first_event_at=began)
+        for name, began in {"a": first, "b": second, "c": second, "d": early}.items()
+    }
+    found = diagnose(
+        sessions_frame(spark, *sessions),
+        rebuilt_frame(spark, **events, sound=rebuilt()),
+        NOW,
+        SETTLE,
+    )
+    moved = "first_event_mismatch"
+    assert summarize_days(correct(found, "empty", False).persist()) == (
+        Day("0001-01-01", 1, 0, {"count_mismatch": 1}),
+        Day("2025-10-01", 1, 1, {"empty_pages": 1, "zero_events": 1, moved: 1}),
+        Day("2025-10-02", 2, 1, {"empty_pages": 1, "zero_events": 1, moved: 2, "user_mismatch": 1}),
+        Day(OTHER, 1, 0, {"orphan_session": 1}),
+    )
+
+
+def test_few_days_are_named_however_many_there_are(spark: SparkSession) -> None:
+    """Each session begins on a day of its own; the last day has two."""
+    found = F.array(F.struct(F.lit("orphan_session").alias("code")))
+    began = F.expr("timestamp_seconds(86400 * least(id, 998))")
+    years = F.when(F.col("id") < 3, F.lit(200_000 * 365)).otherwise(0)  # far beyond any date
+    corrected = spark.range(1000).select(
+        (began + F.make_dt_interval(years)).alias("started_at"),
+        F.lit(None).cast("int").alias("changes"),
+        found.alias("findings"),
+    )
+    days = summarize_days(corrected)
+    assert len(days) == DAYS + 1
+    last = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(days=998)
+    assert days[-2] == Day(f"{last:%Y-%m-%d}", 2, 0, {"orphan_session": 2})
+    assert days[-1] == Day(OTHER, 633, 0, {"orphan_session": 633})
+    assert sum(day.sessions for day in days) == 1000
+
+
+def test_a_frame_without_findings_has_no_days(spark: SparkSession) -> None:
+    found = diagnose(
+        sessions_frame(spark, session(1)), rebuilt_frame(spark, s=rebuilt()), NOW, SETTLE
+    )
+    assert summarize_days(correct(found, "all", False).persist()) == ()

@@ -1,0 +1,363 @@
+"""Text: what a reader of the terminal sees of a report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from session_repair.repair.report import (
+    Correction,
+    FieldChange,
+    OddType,
+    Outcomes,
+    Report,
+    Sample,
+    Symptoms,
+    Totals,
+    Verification,
+)
+from session_repair.reporting.sections import BLOCKS
+from session_repair.reporting.text import (
+    LINE,
+    deletion_heading,
+    deletion_plan,
+    dry_run_report,
+    fix_heading,
+    fix_report,
+    printable,
+    runs_table,
+    trend,
+    verification_report,
+)
+from session_repair.rules.symptoms import CODES
+from session_repair.settings import Settings, describe
+from tests.unit.frames import NOW
+
+NO_SAMPLE = Sample(session_id=None, session_key=None, stored=None, rebuilt=None, evidence=None)
+TOTALS = Totals(
+    sessions=12,
+    events=345,
+    names_no_page=0,
+    counts_nothing=0,
+    potentially_empty=0,
+    events_without_session=0,
+    planned=0,
+    deferred=0,
+)
+VERIFICATION = Verification(
+    sessions=12, with_events=11, empty_remaining=1, as_planned=3, put_back=0, moved_on=0, gone=0
+)
+
+
+def report(
+    *found: Symptoms, totals: dict[str, int] | None = None, verb: str = "verify", **parts: Any
+) -> Report:
+    """A report of a sound database, under the given findings and figures."""
+    by_code = {symptom.code: symptom for symptom in found}
+    nothing = [Symptoms(code, 0, 0, 0, ()) for code in CODES]
+    return Report(
+        verb=verb,
+        run_id="r1",
+        server_time=NOW,
+        settings={},
+        totals=replace(TOTALS, **(totals or {})),
+        symptoms=tuple(by_code.get(symptom.code, symptom) for symptom in nothing),
+        corrections=parts.pop("corrections", ()),
+        **parts,
+    )
+
+
+def text(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def test_every_symptom_stands_in_one_block() -> None:
+    assert sorted(code for block in BLOCKS for code in block.codes) == sorted(CODES)
+
+
+def test_the_report_on_a_sound_database_has_every_check_and_no_warning() -> None:
+    shown = text(verification_report(report()))
+    bar = "=" * 60
+    assert shown.startswith(
+        f"{bar}\nSession Verification Report\n{bar}\n\n"
+        "📊 Overall Stats:\n  Total sessions: 12\n  Total events: 345\n\n"
+        "1️⃣ Empty Pages:\n  Sessions with empty pages: 0\n"
+        "  ✅ No session lacks page data that its events have\n"
+    )
+    headings = re.findall(r"^(\S+) ([A-Z][A-Za-z ]+):$", shown, flags=re.MULTILINE)
+    assert headings == [
+        ("📊", "Overall Stats"),
+        ("1️⃣", "Empty Pages"),
+        ("2️⃣", "Zero Events"),
+        ("3️⃣", "Event Counts"),
+        ("4️⃣", "Pages"),
+        ("5️⃣", "Timestamps"),
+        ("6️⃣", "Users"),
+        ("7️⃣", "Duplicates"),
+        ("8️⃣", "Orphan Sessions"),
+        ("9️⃣", "Orphan Events"),
+        ("🔟", "Phantom Sessions"),
+        ("1️⃣1️⃣", "Malformed"),
+    ]
+    assert "⚠️" not in shown
+    assert shown.endswith("\n\n✅ Nothing in this scope is left to repair\n")
+
+
+def block(shown: str, heading: str) -> list[str]:
+    """The lines under a heading."""
+    return shown.split(f" {heading}:\n")[1].split("\n\n", maxsplit=1)[0].rstrip("\n").split("\n")
+
+
+def test_empty_sessions_are_counted_as_the_guide_does_and_judged_by_their_events() -> None:
+    sample = Sample("s1", "k1", "[]", '["/a"]', None)
+    shown = text(
+        verification_report(
+            report(
+                Symptoms("empty_pages", 5, 3, 2, (sample,)),
+                Symptoms("orphan_session", 4, 0, 0, (replace(NO_SAMPLE, session_id="s2"),)),
+                totals={"names_no_page": 9, "counts_nothing": 8, "planned": 3, "deferred": 2},
+            )
+        )
+    )
+    assert block(shown, "Empty Pages") == [
+        "  Sessions with empty pages: 9",
+        "  ⚠️  5 sessions need page data",
+        "     fix corrects 3, 2 wait for a session in flight",
+        '     empty_pages  s1  [] → ["/a"]',
+    ]
+    assert block(shown, "Zero Events")[0] == "  Sessions with 0 events: 8"
+    assert block(shown, "Orphan Sessions") == [
+        "  Empty sessions without any event: 4",
+        "  ⚠️  4 orphan sessions (created but no events)",
+        "     orphan_session  s2",
+    ]
+    assert shown.endswith(
+        "\n\n⚠️  3 sessions can be repaired from their events: fix --apply\n"
+        "   2 sessions are in flight and were left for a later run\n"
+        "   4 orphan sessions remain (created but no events)\n"
+    )
+
+
+def test_a_block_sums_up_its_symptoms_and_names_each_sample() -> None:
+    shown = text(
+        verification_report(
+            report(
+                Symptoms("user_mismatch", 2, 2, 0, (Sample("s1", "k1", None, "u", None),)),
+                Symptoms("user_conflict", 1, 0, 0, (Sample("s2", "k2", "u", None, "why"),)),
+                Symptoms("malformed", 1, 0, 0, (Sample(None, "k3", None, None, "pages: int"),)),
+            )
+        )
+    )
+    assert block(shown, "Users") == [
+        "  Sessions whose user differs from their events: 3",
+        "  ⚠️  3 sessions disagree with their events, or their events with each other",
+        "     fix corrects 2",
+        "     user_mismatch  s1  none → u",
+        "     user_conflict  s2  u → none  why",
+    ]
+    assert block(shown, "Malformed")[2] == "     malformed  k3  pages: int"
+
+
+def test_odd_types_are_counted_with_a_few_of_their_documents() -> None:
+    odd = OddType("events", "page", "int", 7, ("k1", "k\x1b2", "k3", "k4"))
+    shown = text(verification_report(report(Symptoms("malformed", 1, 0, 0, ()), malformed=(odd,))))
+    assert block(shown, "Malformed")[2:] == ["     7 of events: page is int, as in k1, k\\x1b2, k3"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "heading", "found", "left"),
+    [
+        (
+            {},
+            "orphan_session",
+            "Delete Orphan Sessions",
+            "Found 5 orphan sessions (no events)",
+            "ℹ️  3 are too young or in flight",
+        ),
+        (
+            {"duplicates": True},
+            "duplicate_session",
+            "Delete Empty Copies",
+            "Found 5 documents that repeat a session_id",
+            "ℹ️  3 are not empty, too young, in flight or malformed",
+        ),
+    ],
+)
+def test_a_deletion_says_what_it_would_delete_and_why_not_the_rest(
+    settings: dict[str, bool], code: str, heading: str, found: str, left: str
+) -> None:
+    some = (Sample("s1", "k1", None, None, None), Sample("s\u202e2", "k2", None, None, None))
+    made = report(Symptoms(code, 5, 0, 0, some), totals={"planned": 2}, verb="delete-orphans")
+    made = replace(made, settings=settings)
+    assert list(deletion_heading(made))[1:4] == [heading, LINE, found]
+    assert list(deletion_plan(made)) == [
+        "Would delete 2 sessions. This was a dry run: nothing was written.",
+        "  s1",
+        "  s\\u202e2",
+        left,
+    ]
+
+
+def test_a_long_value_is_cut() -> None:
+    sample = Sample("s1", "k1", "x" * 100, "y" * 101, None)
+    shown = text(verification_report(report(Symptoms("empty_pages", 1, 1, 0, (sample,)))))
+    assert f"{'x' * 100} → {'y' * 99}…\n" in shown
+
+
+def test_a_dry_run_shows_old_and_new_values_and_that_nothing_was_written() -> None:
+    changes = (FieldChange("event_count", "0", "2"), FieldChange("user", None, "u"))
+    planned = report(
+        corrections=(Correction("s1", changes),),
+        totals={"planned": 1, "potentially_empty": 6},
+        verb="fix",
+    )
+    bar = "=" * 60
+    assert text(fix_heading(planned)) == (
+        f"{bar}\nFix Empty Sessions\n{bar}\nFound 6 potentially empty sessions\n\n"
+    )
+    assert text(dry_run_report(planned)) == (
+        "Would fix 1 sessions. This was a dry run: nothing was written.\n"
+        "  s1\n"
+        "    event_count: 0 → 2\n"
+        "    user: none → u\n"
+        "\n"
+        "⚠️  1 sessions can be repaired from their events: fix --apply\n"
+    )
+
+
+def test_a_fix_that_did_all_of_its_plan_says_so() -> None:
+    done = report(
+        Symptoms("orphan_session", 1, 0, 0, ()),
+        outcomes=Outcomes(3, 3, 0, 0, 0),
+        verification=VERIFICATION,
+        verb="fix",
+    )
+    shown = text(fix_report(done))
+    assert "\n✅ Fixed 3 sessions\nℹ️  Found 1 orphan sessions (no events)\n" in shown
+    assert (
+        "\n=== Verification ===\nTotal sessions: 12\nSessions with events: 11\n"
+        "Empty sessions remaining: 1\n"
+    ) in shown
+    assert shown.endswith(
+        "\n\n✅ All fixable sessions have been fixed!\n"
+        "   1 orphan sessions remain (created but no events)\n"
+    )
+    assert "⚠️" not in shown
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verification", "line"),
+    [
+        (Outcomes(3, 2, 1, 0, 0), VERIFICATION, "⚠️  1 skipped_changed"),
+        (Outcomes(3, 1, 0, 2, 0), VERIFICATION, "⚠️  2 skipped_gone"),
+        (Outcomes(3, 0, 0, 0, 3), VERIFICATION, "⚠️  3 failed"),
+        (Outcomes(3, 3, 0, 0, 0), replace(VERIFICATION, put_back=1), "put back: 1"),
+    ],
+)
+def test_a_fix_that_left_something_is_never_called_complete(
+    outcomes: Outcomes, verification: Verification, line: str
+) -> None:
+    shown = text(
+        fix_report(
+            report(
+                outcomes=outcomes,
+                verification=verification,
+                totals={"deferred": 2},
+                verb="fix",
+            )
+        )
+    )
+    assert line in shown
+    assert "ℹ️  Deferred 2 sessions in flight\n" in shown
+    assert "All fixable sessions have been fixed" not in shown
+    assert "⚠️  Not everything was" in shown
+
+
+@pytest.mark.parametrize("counts", [(3, 2, 0, 0, 0), (3, 4, 0, 0, 0), (0, 0, 0, 1, 0)])
+def test_outcomes_that_do_not_add_up_to_the_plan_are_an_error(counts: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="outcomes for"):
+        Outcomes(*counts)
+
+
+@pytest.mark.parametrize(
+    ("hostile", "harmless"),
+    [
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("two\nlines\r", "two\\nlines\\r"),
+        ("\x00\x7f\x9b", "\\x00\\x7f\\x9b"),
+        ("\u202eright to left", "\\u202eright to left"),
+        ("\u2028", "\\u2028"),
+        ("🛒 é 商品", "🛒 é 商品"),
+    ],
+)
+def test_stored_text_cannot_steer_the_terminal(hostile: str, harmless: str) -> None:
+    assert printable(hostile) == harmless
+    sample = Sample(hostile, hostile, hostile, hostile, hostile)
+    symptoms = [Symptoms(code, 1, 0, 0, (sample,)) for code in CODES]
+    correction = Correction(hostile, (FieldChange("pages", hostile, hostile),))
+    found = report(*symptoms, corrections=(correction,))
+    shown = text([*verification_report(found), *dry_run_report(found)])
+    assert shown.count(harmless) == 5 * len(CODES) - len(CODES) + 3
+    assert (hostile in shown) == (hostile == harmless)
+
+
+SETTINGS = Settings(uri="mongodb://h")
+WHOLE = describe(SETTINGS)
+
+
+def fixes(*found: int, verb: str = "fix") -> list[dict[str, Any]]:
+    """Run documents, the newest first as `runs` has them, for counts in order of time."""
+    return [
+        {"verb": verb, "settings": WHOLE, "report": {"symptoms": [{"found": it}]}}
+        for it in reversed(found)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        ((700, 350, 100, 0), "findings of the last 4 fixes: 700 █▄▂▁ 0"),
+        ((0, 0), "findings of the last 2 fixes: 0 ▁▁ 0"),
+        ((1, 2), "findings of the last 2 fixes: 1 ▄█ 2"),
+    ],
+)
+def test_the_trend_goes_from_the_oldest_to_the_newest(found: tuple[int, ...], line: str) -> None:
+    assert list(trend(fixes(*found), SETTINGS)) == [line, ""]
+
+
+def test_the_trend_shows_the_latest_thirty_runs() -> None:
+    (line, _) = trend(fixes(*range(1000, 0, -10)), SETTINGS)
+    assert line.startswith("findings of the last 30 fixes: 300 █")
+    assert line.endswith("▁ 10")
+
+
+def test_there_is_no_trend_of_fewer_than_two_fixes() -> None:
+    others = fixes(5, 6, verb="delete-orphans")
+    failed = {"verb": "fix", "state": "planning"}
+    assert list(trend([], SETTINGS)) == list(trend(fixes(7), SETTINGS)) == []
+    assert list(trend([*others, *fixes(7), failed], SETTINGS)) == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"session_ids": ["s1"]},
+        {"since": "2025-10-20T00:00:00"},
+        {"until": "2025-10-20T00:00:00"},
+        {"sessions": "visits"},
+        {"events": "clicks"},
+    ],
+)
+def test_runs_over_other_sessions_are_no_part_of_the_trend(asked: dict[str, Any]) -> None:
+    other = {**fixes(99)[0], "settings": {**WHOLE, **asked}}
+    line = "findings of the last 2 fixes: 8 █▄ 4"
+    assert list(trend([other, *fixes(8, 4), other], SETTINGS)) == [line, ""]
+
+
+def test_a_run_without_a_state_has_its_line() -> None:
+    _, line = runs_table([{"_id": "r1", "verb": "fix"}])
+    assert line.split() == ["r1", "fix", "?"]
