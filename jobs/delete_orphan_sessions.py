@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import click
+from pymongo.database import Database
 
 from session_repair.cli.options import (
     CONNECTION,
@@ -21,6 +23,7 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
+from session_repair.cli.spark import starting_spark
 from session_repair.mongo.connection import (
     connected,
     require_rights,
@@ -32,22 +35,39 @@ from session_repair.repair.execute import carry_out, working
 from session_repair.repair.plan import plan_run, survey_deletions
 from session_repair.repair.report import DELETE_ORPHANS, Report
 from session_repair.repair.survey import preflight
-from session_repair.reporting.text import deletion_plan, fix_report
+from session_repair.reporting.text import deletion_heading, deletion_plan, fix_report
 from session_repair.settings import Settings
+
+Document = dict[str, Any]
 
 
 def delete_orphans(settings: Settings, is_apply: bool) -> Report:
-    """Read, diagnose, choose; with ``is_apply`` journal, look again, delete and verify."""
+    """Read, diagnose, choose; with ``is_apply`` journal, look again, delete and read back."""
     with connected(settings) as database:
         if not is_apply:
-            flight = preflight(database, settings)
-            return survey_deletions(database, settings, flight, new_run_id(flight.now)).report
+            return dry_run(database, settings)
         require_rights(database, settings, "remove")
         require_transactions(database)
         run = Run.begin(database, settings, DELETE_ORPHANS, server_time(database))
         with working(run, settings) as (run, lease):
-            plan_run(database, settings, run)
-            return carry_out(database, settings, run, lease)
+            with starting_spark(DELETE_ORPHANS, database, settings) as starting:
+                flight = preflight(database, settings)
+                spark = starting.session(flight.documents)
+                found = plan_run(spark, database, settings, flight, run)
+            show(deletion_heading(found.report))
+            report = carry_out(database, settings, run, lease)
+        show(fix_report(report))
+        return report
+
+
+def dry_run(database: Database[Document], settings: Settings) -> Report:
+    """What would be deleted."""
+    with starting_spark(DELETE_ORPHANS, database, settings) as starting:
+        flight = preflight(database, settings)
+        spark, run_id = starting.session(flight.documents), new_run_id(flight.now)
+        report = survey_deletions(spark, database, settings, flight, run_id).report
+        show([*deletion_heading(report), *deletion_plan(report)])
+        return report
 
 
 @click.command(DELETE_ORPHANS)
@@ -65,9 +85,7 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 def command(settings: Settings, is_apply: bool) -> Report:
     """Delete empty sessions without events, or empty copies; a dry run unless --apply is given."""
     settings = replace(settings, report=None)  # datasets are of verify and fix
-    report = delete_orphans(settings, is_apply)
-    show((fix_report if is_apply else deletion_plan)(report))
-    return report
+    return delete_orphans(settings, is_apply)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

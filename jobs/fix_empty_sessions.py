@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
+from pymongo.database import Database
 
 from session_repair.cli.options import (
     CONNECTION,
@@ -17,6 +19,7 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
+from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
 from session_repair.mongo.connection import connected, require_rights, server_time
 from session_repair.mongo.runs import Run, new_run_id
@@ -25,34 +28,54 @@ from session_repair.repair.plan import plan_run, survey_corrections
 from session_repair.repair.report import Report
 from session_repair.repair.survey import preflight
 from session_repair.reporting.datasets import keep_findings, write_datasets
-from session_repair.reporting.text import dry_run_report, fix_report, plan_report
+from session_repair.reporting.text import dry_run_report, fix_heading, fix_report, plan_report
 from session_repair.settings import Settings
+
+Document = dict[str, Any]
 
 DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 
 def fix(settings: Settings, mode: str) -> Report:
-    """Read, rebuild, diagnose, correct; then journal, apply and verify as far as the mode goes."""
+    """Read, rebuild, diagnose, correct; then journal, apply and read back as the mode goes."""
     with connected(settings) as database:
         if mode == DRY_RUN:
-            flight = preflight(database, settings)
-            found = survey_corrections(database, settings, flight, new_run_id(flight.now))
-            keep_findings(found, settings)
-            show(dry_run_report(found.report))
-            write_datasets(found, found.report, settings)
-            return found.report
+            return dry_run(database, settings)
         require_rights(database, settings)
         run = Run.begin(database, settings, "fix", server_time(database))
         with working(run, settings) as (run, lease):
-            found = plan_run(database, settings, run)
-            keep_findings(found, settings)
-            report, lines = found.report, plan_report(found.report)
+            report = plan(database, settings, run)
+            lines = plan_report(report)
             if mode == APPLY:
                 report = carry_out(database, settings, run, lease)
                 lines = fix_report(report)
             show(lines)
-            write_datasets(found, report, settings)
+            if settings.report:
+                with starting_spark("fix", database, settings) as starting:
+                    write_datasets(starting.session(report.totals.planned), report, settings)
         return report
+
+
+def dry_run(database: Database[Document], settings: Settings) -> Report:
+    """What would be corrected; nothing is written but the datasets."""
+    with starting_spark("fix", database, settings) as starting:
+        flight = preflight(database, settings)
+        spark = starting.session(flight.documents)
+        found = survey_corrections(spark, database, settings, flight, new_run_id(flight.now))
+        keep_findings(found, settings)
+        show([*fix_heading(found.report), *dry_run_report(found.report)])
+        write_datasets(spark, found.report, settings)
+        return found.report
+
+
+def plan(database: Database[Document], settings: Settings, run: Run) -> Report:
+    """What is to be corrected, frozen in the journal. Spark is gone before anything is applied."""
+    with starting_spark("fix", database, settings) as starting:
+        flight = preflight(database, settings)
+        found = plan_run(starting.session(flight.documents), database, settings, flight, run)
+        keep_findings(found, settings)
+        show(fix_heading(found.report))
+        return found.report
 
 
 @click.command("fix")

@@ -17,6 +17,7 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
+from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
 from session_repair.mongo.connection import connected, require_rights
 from session_repair.mongo.runs import PLANNING, RESUMABLE, Run
@@ -29,6 +30,7 @@ from session_repair.repair.execute import (
 )
 from session_repair.repair.plan import plan_run
 from session_repair.repair.report import Report
+from session_repair.repair.survey import preflight
 from session_repair.reporting.text import fix_report
 from session_repair.settings import Settings
 
@@ -48,7 +50,10 @@ def resume(settings: Settings, run_id: str) -> Report:
             require_young_plan(database, settings, run)
         with working(run, settings) as (run, lease):
             if run.read()["state"] == PLANNING:
-                plan_run(database, settings, run)
+                with starting_spark("resume", database, settings) as starting:
+                    flight = preflight(database, settings)
+                    spark = starting.session(flight.documents)
+                    plan_run(spark, database, settings, flight, run)
             require_intact_plan(database, settings, run)
             return carry_out(database, settings, run, lease)
 

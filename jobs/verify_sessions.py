@@ -15,7 +15,7 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
-from session_repair.cli.spark import spark_session
+from session_repair.cli.spark import starting_spark
 from session_repair.mongo.connection import connected
 from session_repair.mongo.runs import new_run_id
 from session_repair.repair.report import Report
@@ -27,13 +27,16 @@ from session_repair.settings import Settings
 
 def verify(settings: Settings) -> Report:
     """Read, rebuild, diagnose; write nothing but the report."""
-    with connected(settings) as database:
+    with (
+        connected(settings) as database,
+        starting_spark("verify", database, settings) as starting,
+    ):
         flight = preflight(database, settings)
-        spark = spark_session("session-repair verify", flight.documents)
+        spark = starting.session(flight.documents)
         found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))
         keep_findings(found, settings)
         show(verification_report(found.report))
-        write_datasets(found, found.report, settings)
+        write_datasets(spark, found.report, settings)
         return found.report
 
 

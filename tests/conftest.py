@@ -12,7 +12,7 @@ from pymongo.database import Database
 from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
-from session_repair.cli.spark import SHUFFLE_PARTITIONS, spark_session
+from session_repair.cli.spark import SHUFFLE_PARTITIONS, new_session
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def db(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str,
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """The Spark of the whole run, in UTC, made as the job makes it; shuffles in 2 parts."""
-    session = spark_session("session-repair tests", rows=0)
+    session = new_session("session-repair tests")
     session.conf.set(SHUFFLE_PARTITIONS, 2)
     yield session
     session.stop()

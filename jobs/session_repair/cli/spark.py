@@ -1,20 +1,33 @@
-"""Spark: the session, with only the settings that a right result depends on."""
+"""Spark: started beside the preflight, sized for the work, stopped by whoever started it."""
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from math import ceil
+from typing import Any
 
+from pymongo.database import Database
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-# Whatever the user's configuration says; master, memory and the rest are left to it.
+from session_repair.mongo.collections import estimated_documents
+from session_repair.settings import Settings
+
+# What a right result depends on, whatever the user's configuration says; master, memory and the
+# rest are left to it.
 REQUIRED = {
-    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.session.timeZone": "UTC",  # stored dates are instants; no zone may bend them
     "spark.sql.datetime.java8API.enabled": "false",  # true breaks the connector's writes
     "spark.sql.caseSensitive": "true",  # field names that differ in case are different fields
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # the default is out of date
     # A session dated 1582 or 0001 is written as it is; the default stops at it.
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
-    # Without these the connection string would stand in the event log and in plans.
+    # A MongoDB address holds a password: without these it would stand in the UI, in plans and in
+    # the event log.
     "spark.redaction.regex": (
         r"(?i)secret|password|token|access[.]?key|connection[.]uri|mongodb(\+srv)?://"
     ),
@@ -27,15 +40,94 @@ SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
 # A task costs 0.1 s whatever it holds, and this many sessions with all their pages fit in memory.
 ROWS_PER_PARTITION = 100_000
 
+# Up to so many documents most of a run is the JVM compiling itself: the quick compiler alone halves
+# its CPU time. Beyond, the thorough one pays.
+FEW_DOCUMENTS = 1_000_000
+JVM_OPTIONS = "SPARK_SUBMIT_OPTS"  # of the driver's JVM, where this process starts it
+WHOLE_HEAP = "-XX:InitialRAMPercentage=100"  # of --driver-memory, at once: it is not grown by GCs
+QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 
-def spark_session(app_name: str, rows: int) -> SparkSession:
-    """The session, its shuffles sized for so many documents unless the user sized them."""
+
+def new_session(app_name: str) -> SparkSession:
+    """The session with the required settings."""
     builder = SparkSession.builder.appName(app_name)
     for name, value in REQUIRED.items():
         builder = builder.config(name, value)
-    spark = builder.getOrCreate()
+    return builder.getOrCreate()
+
+
+def size_shuffles(spark: SparkSession, rows: int) -> None:
+    """Shuffle so many rows into parts that fit in memory, unless the user sized them."""
     if not spark.sparkContext.getConf().contains(SHUFFLE_PARTITIONS):
         cores = spark.sparkContext.defaultParallelism
         partitions = max(ceil(rows / ROWS_PER_PARTITION), min(cores, 64))
         spark.conf.set(SHUFFLE_PARTITIONS, partitions)
-    return spark
+
+
+@dataclass
+class StartingSpark:
+    """A session that a thread of its own is starting; the one that is there, if one is."""
+
+    app_name: str
+    found: SparkSession | None = None
+    failure: BaseException | None = None
+    is_given_up: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self.start, name="spark", daemon=True)
+        self.thread.start()
+
+    def start(self) -> None:
+        try:
+            spark = new_session(self.app_name)
+        except BaseException as error:
+            self.failure = error
+            return
+        with self.lock:
+            self.found = spark
+            if not self.is_given_up:
+                return
+        spark.stop()
+
+    def session(self, rows: int) -> SparkSession:
+        """The session, its shuffles sized for so many rows. Raises what kept it from starting."""
+        self.thread.join()
+        if self.found is None:
+            raise self.failure or RuntimeError("Spark did not start")
+        size_shuffles(self.found, rows)
+        return self.found
+
+    def stop(self) -> None:
+        """Stop the session; nobody waits for one that is still starting."""
+        with self.lock:
+            self.is_given_up = True
+            spark = self.found
+        if spark is not None:
+            spark.stop()
+
+
+@contextmanager
+def starting_spark(
+    verb: str, database: Database[dict[str, Any]], settings: Settings
+) -> Iterator[StartingSpark]:
+    """Spark for a verb on these collections, started while this process does something else.
+
+    It is stopped at the end, unless it was there before: a notebook's is the notebook's.
+    """
+    is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only
+    if is_ours and SparkContext._gateway is None:
+        size_jvm(estimated_documents(database, settings))
+    spark = StartingSpark(f"session-repair {verb}")
+    try:
+        yield spark
+    finally:
+        if is_ours:
+            spark.stop()
+
+
+def size_jvm(documents: int) -> None:
+    """Tell the JVM that is about to be started how much work there is; the user's options win."""
+    quick = [QUICK_COMPILER] if documents <= FEW_DOCUMENTS else []
+    given = os.environ.get(JVM_OPTIONS, "")
+    os.environ[JVM_OPTIONS] = " ".join([WHOLE_HEAP, *quick, *([given] if given else [])])

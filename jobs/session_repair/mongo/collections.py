@@ -24,6 +24,7 @@ from session_repair.mongo.bson_types import (
     type_expression,
 )
 from session_repair.repair.report import LONGEST, OddType, shortened
+from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
@@ -198,3 +199,9 @@ def require_all_rows(database: Database[Document], census: Census, rows: int) ->
             f"Spark read {rows} documents of {census.collection!r} where the server counts "
             f"{census.checked} before and {after} after. Nothing was written; run it again."
         )
+
+
+def estimated_documents(database: Database[Document], settings: Settings) -> int:
+    """About how many sessions and events there are, by MongoDB's own books."""
+    names = (settings.sessions, settings.events)
+    return sum(database[name].estimated_document_count() for name in names)

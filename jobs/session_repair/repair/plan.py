@@ -9,10 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from pymongo.database import Database
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
-from session_repair.cli.options import show
-from session_repair.cli.spark import spark_session
 from session_repair.mongo.runs import Run
 from session_repair.repair.breakers import require_bounded, require_events
 from session_repair.repair.journal import (
@@ -24,7 +22,6 @@ from session_repair.repair.journal import (
 )
 from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.repair.survey import Preflight, Survey, preflight, survey
-from session_repair.reporting.text import deletion_heading, fix_heading
 from session_repair.rules.deletable import deletable_copies, deletable_orphans
 from session_repair.settings import Settings
 
@@ -32,34 +29,38 @@ Document = dict[str, Any]
 
 
 def survey_corrections(
-    database: Database[Document], settings: Settings, flight: Preflight, run_id: str
+    spark: SparkSession,
+    database: Database[Document],
+    settings: Settings,
+    flight: Preflight,
+    run_id: str,
 ) -> Survey:
     """What is to be corrected; with ``--confirm-delay``, what two surveys both say."""
     require_events(database, settings)
-    spark = spark_session("session-repair fix", flight.documents)
     found = survey(spark, database, settings, flight, "fix", run_id)
     if settings.confirm_delay:
         time.sleep(settings.confirm_delay.total_seconds())
         again = preflight(database, settings)
         found = survey(spark, database, settings, again, "fix", run_id, found.corrected)
-    show(fix_heading(found.report))
     totals = found.report.totals
     require_bounded(totals.planned, settings.max_changes, totals, "--max-changes")
     return found
 
 
 def survey_deletions(
-    database: Database[Document], settings: Settings, flight: Preflight, run_id: str
+    spark: SparkSession,
+    database: Database[Document],
+    settings: Settings,
+    flight: Preflight,
+    run_id: str,
 ) -> Survey:
     """The orphan sessions, or with ``--duplicates`` the empty copies, that are to be deleted."""
     require_events(database, settings)
-    spark = spark_session("session-repair delete-orphans", flight.documents)
     found = survey(spark, database, settings, flight, DELETE_ORPHANS, run_id)
     choose = deletable_copies if settings.duplicates else deletable_orphans
     deletable = choose(found.corrected, flight.now, settings.min_age)
     totals = replace(found.report.totals, planned=deletable.count())
     report = replace(found.report, totals=totals, corrections=())
-    show(deletion_heading(report))
     require_bounded(totals.planned, settings.max_delete, totals, "--max-delete")
     return Survey(deletable, report)
 
@@ -68,7 +69,7 @@ def survey_deletions(
 class Planner:
     """How the runs of one verb decide, and how a decision becomes a journal row."""
 
-    look: Callable[[Database[Document], Settings, Preflight, str], Survey]
+    look: Callable[[SparkSession, Database[Document], Settings, Preflight, str], Survey]
     rows: Callable[[DataFrame, str, datetime], DataFrame]
 
 
@@ -78,11 +79,16 @@ PLANNERS = {
 }
 
 
-def plan_run(database: Database[Document], settings: Settings, run: Run) -> Survey:
+def plan_run(
+    spark: SparkSession,
+    database: Database[Document],
+    settings: Settings,
+    flight: Preflight,
+    run: Run,
+) -> Survey:
     """Survey, then freeze the plan in the journal: whole, or the run stays in ``planning``."""
     planner = PLANNERS[run.read()["verb"]]
-    flight = preflight(database, settings)
-    found = planner.look(database, settings, flight, run.run_id)
+    found = planner.look(spark, database, settings, flight, run.run_id)
     drop_rows(database, settings, run.run_id)  # what an interrupted attempt left
     rows = planner.rows(found.corrected, run.run_id, flight.now + settings.journal_ttl)
     write_journal(rows, settings, database)

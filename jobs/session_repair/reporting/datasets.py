@@ -41,15 +41,17 @@ def keep_findings(found: Survey, settings: Settings) -> None:
         rows.write.mode("overwrite").parquet(f"{staging(found.report, settings)}/kept")
 
 
-def write_datasets(found: Survey, report: Report, settings: Settings) -> None:
-    """Write the three datasets of a run under ``--report``; no other run's files are touched.
+def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> None:
+    """Write the three datasets of a run under ``--report``, of the findings that were kept.
+
+    No other run's files are touched.
 
     They are made in a folder that readers pass over, then moved one by one, the summary last: a
     run without a summary is not complete. ``_SUCCESS`` beside the summary is the very last.
     """
     if not settings.report:
         return
-    spark, aside = found.corrected.sparkSession, staging(report, settings)
+    aside = staging(report, settings)
     kept = spark.read.schema(KEPT_ROWS).parquet(f"{aside}/kept")
     outcomes = read_outcomes(spark, report, settings)
     findings = sum(symptom.found for symptom in report.symptoms)
