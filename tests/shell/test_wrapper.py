@@ -375,19 +375,18 @@ def test_the_connector_fits_the_scala_of_the_gateway(gateway: Gateway) -> None:
 
 def test_our_settings_give_way_to_the_users_and_the_clusters(ready: Gateway) -> None:
     (ready.home / "conf" / "spark-defaults.conf").write_text(
-        "# theirs\nspark.sql.session.timeZone=Europe/Berlin\nspark.driver.memory\t8g\n"
+        "# theirs\nspark.sql.adaptive.enabled=false\nspark.driver.memory\t8g\n"
     )
     argv = ready.started("--conf", "spark.speculation=true", "verify")["argv"]
     ours = settings(argv)
     assert ours.pop("spark.speculation") == "true"
-    assert not {"spark.sql.session.timeZone", "spark.driver.memory"} & set(ours)
-    # As Java reads it from the file, where a backslash is written twice.
-    assert ours["spark.redaction.string.regex"] == r"mongodb(\+srv)?://([^\s@]*@)?[^\s,\]]+"
+    assert not {"spark.sql.adaptive.enabled", "spark.driver.memory"} & set(ours)
+    assert ours["spark.ui.showConsoleProgress"] == "false"
 
 
 def test_a_gateway_keeps_its_master_its_ui_and_its_collector(ready: Gateway) -> None:
     ours = settings(ready.started("verify")["argv"])
-    assert ours["spark.sql.session.timeZone"] == "UTC"
+    assert ours["spark.sql.adaptive.enabled"] == "true"
     local_only = {"spark.master", "spark.ui.enabled", "spark.driver.extraJavaOptions"}
     assert not local_only & set(ours)
 
@@ -576,7 +575,7 @@ print(json.dumps({
     "argv": sys.argv[1:],
     "master": spark.conf.get("spark.master"),
     "name": spark.conf.get("spark.app.name"),
-    "zone": spark.conf.get("spark.sql.session.timeZone"),
+    "bar": spark.conf.get("spark.ui.showConsoleProgress"),
     "log": log.getConfigurationSource().getLocation(),
     "connector": loader.loadClass("com.mongodb.spark.sql.connector.MongoTableProvider").getName(),
     "jvm": list(jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()),
@@ -588,7 +587,7 @@ sys.exit(3)
     assert "hush" not in done.stdout + done.stderr
     facts = json.loads(done.stdout)
     assert facts["argv"] == ["a b"]
-    assert (facts["master"], facts["name"], facts["zone"]) == ("local[1]", "verify", "UTC")
+    assert (facts["master"], facts["name"], facts["bar"]) == ("local[1]", "verify", "false")
     assert facts["log"].endswith("my project/conf/log4j2.properties")
     assert facts["connector"].startswith("com.mongodb.spark")
     assert "-XX:+UseParallelGC" in facts["jvm"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from session_repair.errors import BreakerTripped, Exit, Refused, RepairError
+from session_repair.health.metrics import figures_of_health
 from session_repair.health.queries import unknown
 from session_repair.repair.report import Outcomes, Report, Symptoms
-from session_repair.reporting.metrics import exposition, figures_of_health, figures_of_run
-from session_repair.reporting.outputs import Ending, Outputs, run_and_tell
+from session_repair.reporting.ending import Ending
+from session_repair.reporting.metrics import exposition, figures_of_run
+from session_repair.reporting.outputs import Outputs, telling
 from session_repair.settings import Settings
 from tests.e2e.test_readme import first_cells, section
 from tests.unit.test_text import VERIFICATION, report
@@ -99,10 +102,18 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "session_repair.prom"
 
 
+def carry_out(
+    verb: str, settings: Settings | None, outputs: Outputs, work: Callable[[], Report]
+) -> None:
+    """A command whose report is that of the work."""
+    with telling(verb, settings, outputs) as it:
+        it.report = work()
+
+
 def test_the_file_is_whole_and_readable_for_others_whatever_the_umask(file: Path) -> None:
     before = os.umask(0o077)
     try:
-        run_and_tell("fix", SETTINGS, Outputs(metrics=str(file)), lambda: FIXED)
+        carry_out("fix", SETTINGS, Outputs(metrics=str(file)), lambda: FIXED)
     finally:
         os.umask(before)
     assert oct(file.stat().st_mode & 0o777) == "0o644"
@@ -113,7 +124,7 @@ def test_the_file_is_whole_and_readable_for_others_whatever_the_umask(file: Path
 def test_a_reader_who_opened_the_old_file_never_sees_a_part_of_the_new(file: Path) -> None:
     file.write_text("old")
     with file.open() as opened:
-        run_and_tell("fix", SETTINGS, Outputs(metrics=str(file)), lambda: FIXED)
+        carry_out("fix", SETTINGS, Outputs(metrics=str(file)), lambda: FIXED)
         assert opened.read() == "old"
     assert "session_repair_verdict" in file.read_text()
 
@@ -135,7 +146,7 @@ def test_a_run_that_fails_leaves_its_verdict_in_both_files(
     json_file = tmp_path / "report.json"
     outputs = Outputs(str(json_file), metrics=str(file))
     with pytest.raises(type(error)):
-        run_and_tell("fix", SETTINGS, outputs, work)
+        carry_out("fix", SETTINGS, outputs, work)
     assert read(file.read_text())["session_repair_verdict", ""] == verdict
     assert f'"verdict": {verdict},' in json_file.read_text()
 
@@ -145,16 +156,16 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(path: str) -> 
     def work() -> Report:
         raise AssertionError("it began")
 
-    told: list[Ending] = []
+    endings: list[Ending] = []
     with pytest.raises(Refused, match=f"^--metrics {path}: "):
-        run_and_tell("fix", None, Outputs(metrics=path, notify=told.append), work)
-    assert [it.verdict for it in told] == [2]
+        carry_out("fix", None, Outputs(metrics=path, notify=endings.append), work)
+    assert [it.verdict for it in endings] == [2]
 
 
 def test_a_json_that_cannot_be_written_any_more_is_the_verdict_that_is_told(
     tmp_path: Path, file: Path
 ) -> None:
-    told: list[Ending] = []
+    endings: list[Ending] = []
 
     def work() -> Report:
         (tmp_path / "gone").rmdir()
@@ -162,11 +173,11 @@ def test_a_json_that_cannot_be_written_any_more_is_the_verdict_that_is_told(
 
     (tmp_path / "gone").mkdir()
     json_file = str(tmp_path / "gone" / "x.json")
-    outputs = Outputs(json_file, metrics=str(file), notify=told.append)
+    outputs = Outputs(json_file, metrics=str(file), notify=endings.append)
     with pytest.raises(Exception, match="could not be written") as raised:
-        run_and_tell("fix", SETTINGS, outputs, work)
-    assert [it.verdict for it in told] == [raised.value.exit_code] == [1]  # type: ignore[attr-defined]
-    assert [(it.report, it.run_id) for it in told] == [(replace(FIXED, outcomes=None), "r1")]
+        carry_out("fix", SETTINGS, outputs, work)
+    assert [it.verdict for it in endings] == [raised.value.exit_code] == [1]  # type: ignore[attr-defined]
+    assert [(it.report, it.run_id) for it in endings] == [(replace(FIXED, outcomes=None), "r1")]
     assert read(file.read_text())["session_repair_verdict", ""] == 1
 
 
@@ -181,7 +192,7 @@ def test_a_page_that_cannot_be_written_any_more_takes_nothing_from_what_was_done
     json_file = tmp_path / "report.json"
     outputs = Outputs(str(json_file), str(tmp_path / "gone" / "x.html"), str(file))
     with pytest.raises(RepairError, match=r"--html .* could not be written"):
-        run_and_tell("fix", SETTINGS, outputs, work)
+        carry_out("fix", SETTINGS, outputs, work)
     assert FIXED.outcomes is not None
     told = json.loads(json_file.read_text())
     assert (told["verdict"], told["run_id"]) == (1, FIXED.run_id)

@@ -19,8 +19,8 @@ import pytest
 from session_repair.errors import Exit, Refused
 from session_repair.repair.report import Outcomes
 from session_repair.reporting import notify
+from session_repair.reporting.ending import Ending
 from session_repair.reporting.notify import Notifier, hosts_of, key_of, read_notify_url
-from session_repair.reporting.outputs import Ending
 from session_repair.settings import Settings, describe
 from tests.unit.test_text import report
 

@@ -15,7 +15,7 @@ import click
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
-from session_repair.reporting.outputs import Outputs, run_and_tell
+from session_repair.reporting.outputs import Outputs, telling
 from session_repair.settings import SCOPES, Settings, load_settings, parse_duration, read_uri
 
 Command = Callable[..., Exit]
@@ -108,26 +108,24 @@ def with_told_ending(function: Callable[..., Report]) -> Command:
     @wraps(function)
     def wrapped(notify: str | None = None, **options: Any) -> Exit:
         of_settings = {name: options.pop(name) for name in SETTINGS_OPTIONS & options.keys()}
-        settings, refusal = None, Refused("")
-        try:
-            settings = settings_from(**of_settings)
-        except Refused as error:
-            refusal = error
-
-        def work() -> Report:
-            if settings is None:
-                raise refusal
-            return function(settings, **options)
-
-        asked = vars(settings) if settings else of_settings
-        outputs = Outputs(
-            asked["json"], asked["html"], asked["metrics"], notifier_of(notify, asked)
-        )
         verb = click.get_current_context().command.name or ""
         database = of_settings["database"] or ""
-        return run_and_tell(verb, settings, outputs, work, database).verdict
+        try:
+            settings = settings_from(**of_settings)
+        except Refused:
+            # Told where the command line says, which is all that is known.
+            with telling(verb, None, outputs_of(of_settings, notify), database):
+                raise
+        with telling(verb, settings, outputs_of(vars(settings), notify), database) as told:
+            told.report = function(settings, **options)
+        return told.report.verdict
 
     return wrapped
+
+
+def outputs_of(asked: Mapping[str, Any], notify: str | None) -> Outputs:
+    """Where the command is told to tell its end."""
+    return Outputs(asked["json"], asked["html"], asked["metrics"], notifier_of(notify, asked))
 
 
 def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:

@@ -21,10 +21,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from session_repair.errors import Refused
+from session_repair.health.metrics import figures_of_health
 from session_repair.health.page import Page
 from session_repair.health.poller import WATCHFUL, Watch
 from session_repair.mongo.connection import client_of, database_of
-from session_repair.reporting.metrics import exposition, figures_of_health
+from session_repair.reporting.metrics import exposition
 from session_repair.settings import Settings
 
 CONNECTIONS = 512  # more at a time are answered 503 at once

@@ -21,7 +21,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import click
 
 from session_repair.errors import Exit, Refused, RepairError
-from session_repair.reporting.outputs import Ending, write_file
+from session_repair.reporting.ending import Ending
+from session_repair.reporting.outputs import write_file
 from session_repair.settings import Settings
 
 TIMEOUT = 5.0  # seconds; a notice may delay a run by no more

@@ -1,60 +1,23 @@
-"""Ending: how a command ended, and where that is told: ``--json``, ``--html``, ``--metrics``,
-``--notify``."""
+"""Outputs: the files that tell how a command ended, and whoever else is to be told."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import click
-
-from session_repair.errors import Exit, Refused, RepairError
+from session_repair.errors import Refused, RepairError
 from session_repair.repair.report import Report
+from session_repair.reporting.ending import Ending, Telling
 from session_repair.settings import Settings
 
 PAGE_LIBRARIES = ("jinja2", "matplotlib")
 METRICS_LIBRARIES = ("prometheus_client",)
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How one command ended: with a report or with an error.
-
-    ``settings`` are None when they were refused, ``run_id`` when no run had begun. The times are
-    those of this machine.
-    """
-
-    verb: str
-    verdict: Exit
-    began: datetime
-    ended: datetime
-    settings: Settings | None = None
-    report: Report | None = None
-    error: str | None = None
-    run_id: str | None = None
-    asked_database: str = ""  # as the command line names it; settings may have been refused
-
-    @property
-    def database(self) -> str:
-        return self.settings.database if self.settings else self.asked_database
-
-    def document(self) -> dict[str, Any]:
-        """What ``--json`` writes."""
-        report = asdict(self.report) if self.report else {}
-        return {
-            **report,
-            "verdict": int(self.verdict),
-            "error": self.error,
-            "run_id": self.run_id,
-        }
 
 
 @dataclass(frozen=True)
@@ -111,58 +74,31 @@ def write_metrics(path: str, ending: Ending) -> None:
     write_file("--metrics", path, exposition(figures_of_run(ending)), mode=0o644)
 
 
-def run_and_tell(
-    verb: str,
-    settings: Settings | None,
-    outputs: Outputs,
-    work: Callable[[], Report],
-    database: str = "",
-) -> Report:
-    """The report of the work. However the work ends is written and, where asked for, notified.
+@contextmanager
+def telling(
+    verb: str, settings: Settings | None, outputs: Outputs, database: str = ""
+) -> Iterator[Telling]:
+    """Within, a command does its work. However it ends is written and, where asked for, notified.
 
-    ``database`` is what the command line names, for the case that the settings were refused.
+    ``settings`` are None when they were refused; ``database`` is what the command line names.
     """
-    began, is_writable = now(), False
-
-    def end(verdict: Exit, **known: Any) -> Ending:
-        return Ending(verb, verdict, began, now(), settings, asked_database=database, **known)
-
-    report: Report | None = None
+    told, is_writable = Telling(verb, settings, database), False
     try:
         outputs.require_writable()
         is_writable = True
         outputs.require_libraries()
-        report = work()
-        ending = end(report.verdict, report=report, run_id=report.run_id)
+        yield told
+        ending = told.ending()
         outputs.write(ending)
     except BaseException as error:
         # What was done stands, also where it cannot be told everywhere.
-        run_id = report.run_id if report else getattr(error, "run_id", None)
-        known = {"report": report, "run_id": run_id}
-        if isinstance(error, RepairError):
-            ending = end(error.exit_code, error=str(error), **known)
-        else:
-            ending = end(verdict_of(error), error=type(error).__name__, **known)
+        ending = told.ending(error)
         with suppress(RepairError):  # what ended the command is the one thing to complain about
             if is_writable:
                 outputs.write(ending)
         outputs.notify(ending)
         raise
     outputs.notify(ending)
-    return report
-
-
-def now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-def verdict_of(error: BaseException) -> Exit:
-    """The exit code that an error outside of our family leads to."""
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        return Exit.INTERRUPTED
-    if isinstance(error, click.ClickException):
-        return Exit.REFUSED
-    return Exit.UNEXPECTED
 
 
 def require_writable(option: str, path: str) -> None:
