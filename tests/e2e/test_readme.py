@@ -28,6 +28,8 @@ from tests.e2e.world import Document, rebuilt
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MOST_LINES = 200  # what a stranger reads
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
 OPTIONS_OF_OTHERS = {
     "--help",
     "--keep",
@@ -42,10 +44,10 @@ OPTIONS_OF_OTHERS = {
 }
 
 
-def section(heading: str) -> str:
+def section(heading: str, page: str = README) -> str:
     """The text below a heading, up to the next one of its rank or higher."""
     rank = heading.partition(" ")[0]
-    body = README.split(f"\n{heading}\n")[1]
+    body = f"\n{page}".split(f"\n{heading}\n")[1]
     return re.split(rf"\n#{{1,{len(rank)}}} ", body)[0]
 
 
@@ -71,21 +73,30 @@ def test_every_option_it_names_exists() -> None:
         *commands.commands.values(),
     ]
     known = {option for verb in verbs for it in verb.params for option in it.opts}
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join([README, *DOCS.values()])))
     assert named - OPTIONS_OF_OTHERS <= known
 
 
 def test_every_test_it_names_exists() -> None:
-    named = re.findall(r"`(test_\w+)`", section("## What it promises"))
+    named = re.findall(r"`(test_\w+)`", section("## What it promises", DOCS["promises.md"]))
     written = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) >= 15
     assert [name for name in named if f"def {name}(" not in written] == []
 
 
 def test_every_file_it_links_exists() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert {page.name for page, _ in links} >= {"README.md", "reading-the-report.md"}
+    assert [link for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_it_can_be_read_at_one_sitting() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from session_repair.reporting.ending import Ending
 from session_repair.reporting.metrics import exposition, figures_of_run
 from session_repair.reporting.outputs import Outputs, telling
 from session_repair.settings import Settings
-from tests.e2e.test_readme import first_cells, section
+from tests.e2e.test_readme import DOCS, first_cells, section
 from tests.unit.test_text import VERIFICATION, report
 
 SETTINGS = Settings(uri="mongodb://db.example", database='a "b"\\\n<c>')
@@ -93,7 +93,7 @@ def test_the_readme_lists_every_metric() -> None:
     of_health = unknown(SETTINGS, Refused("who?"))
     figures = [*figures_of_run(of_run), *figures_of_health(of_health)]
     names = [f"`{it.name}{{{it.label}}}`" if it.label else f"`{it.name}`" for it in figures]
-    tables = first_cells(section("### Metrics"))
+    tables = first_cells(section("## Metrics", DOCS["health.md"]))
     assert [cell for cell in tables if cell.startswith("`session_repair_")] == names
 
 
