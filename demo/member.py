@@ -37,7 +37,7 @@ class Member:
         self.log = folder / "mongod.log"
         self.port = 0
         self._data = folder / "data"
-        self._data.mkdir(parents=True)
+        self._data.mkdir(parents=True, exist_ok=True)  # of an earlier start, when it was kept
         self._set_name = set_name
         self._options = options
         self._outlives_parent = outlives_parent

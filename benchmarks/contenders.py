@@ -1,0 +1,175 @@
+"""What is measured: the job's commands and the other ways, each with the result to compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data import DATABASE, Bench
+from benchmarks.measure import Cost, measured
+from benchmarks.peers import rebuilt
+
+ROOT = Path(__file__).resolve().parents[1]
+FIX, VERIFY, SESSION_ID = VERBS = ("fix", "verify", "session-id")
+AGAINST = " (against)"  # marks the same command of the other checkout
+CLEAN, FIXABLE_REMAINS = 0, 3  # the job's exit codes
+GUIDE_LOOP = "guide's loop"
+
+Result = Mapping[str, Any]
+
+# What spark-submit.sh gives a Spark of its own, as the environment of a process.
+SPARK_ENVIRONMENT = """
+set -euo pipefail
+source "$ROOT/setup/functions.sh"
+set_up
+export PYSPARK_SUBMIT_ARGS="--jars $(printf %q "$(connector_jars)") pyspark-shell"
+env -0
+"""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work of one verb."""
+
+    name: str
+    verb: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    result_of: Callable[[Bench, str], Result]  # of the server afterwards, and of what was printed
+    expected: int = CLEAN
+    writes: bool = False
+
+    def run(self, bench: Bench) -> tuple[Cost, Result]:
+        """What it cost and what came of it. The bench has to be as it was generated."""
+        command = [part.replace("{uri}", bench.uri) for part in self.command]
+        environment = {**self.environment, "MONGODB_URI": bench.uri}
+        cost, output = measured(command, environment, bench.member.pid, self.expected)
+        return cost, self.result_of(bench, output)
+
+
+def contenders(
+    bench: Bench,
+    verbs: tuple[str, ...],
+    checkouts: Mapping[str, Path],
+    spark_options: str,
+    with_guide_loop: bool,
+) -> list[Contender]:
+    """Ours of every checkout (by the mark of its name), and the peers of the verbs."""
+    options = shlex.split(spark_options)
+    found = [
+        replace(it, name=f"{it.name}{mark}")
+        for mark, checkout in checkouts.items()
+        for it in of_checkout(bench, checkout, options)
+    ]
+    found += [*peers(), *spark_peers()]
+    # The guide's loop is what verify is measured by, too.
+    is_loop_wanted = with_guide_loop and bool({FIX, VERIFY} & set(verbs))
+    wanted = [it for it in found if is_loop_wanted or it.name != GUIDE_LOOP]
+    wanted = [it for it in wanted if it.verb in verbs or it.name == GUIDE_LOOP]
+    return sorted(wanted, key=lambda it: VERBS.index(it.verb))  # what is compared runs in a row
+
+
+def of_checkout(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Contender]:
+    """The job's commands, whole, as a user types them."""
+    start = (str(checkout / "spark-submit.sh"), *options)
+    clean = clean_environment()
+    report = bench.member.folder / "verify.json"
+    verify, fix = (*start, "verify", "--json", str(report)), (*start, "fix", "--apply")
+
+    def found(bench: Bench, output: str) -> Result:
+        return found_by_verify(report)
+
+    one = bench.broken_session()
+
+    def repaired(bench: Bench, output: str) -> Result:
+        return only_repaired(bench, one)
+
+    by_id = (*fix, "--session-id", one["session_id"])
+    yield Contender(FIX, FIX, fix, clean, digest, writes=True)
+    yield Contender(VERIFY, VERIFY, verify, clean, found, FIXABLE_REMAINS)
+    yield Contender(SESSION_ID, SESSION_ID, by_id, clean, repaired, writes=True)
+
+
+def peers() -> Iterator[Contender]:
+    """The ways without Spark."""
+    environment = {**clean_environment(), "PYTHONPATH": str(ROOT)}
+    command = (sys.executable, "-m", "benchmarks.peers")
+    writing = {GUIDE_LOOP: "guide-loop", "pymongo": "pymongo", "server only": "server-only"}
+    for name, peer in writing.items():
+        arguments = (*command, peer, "{uri}", DATABASE)
+        yield Contender(name, FIX, arguments, environment, digest, writes=True)
+    group = (*command, "server-group", "{uri}", DATABASE)
+    yield Contender("server $group", VERIFY, group, environment, group_result)
+
+
+def spark_peers() -> Iterator[Contender]:
+    """What Spark itself costs, with the settings of this checkout's conf/."""
+    environment = {**spark_environment(), "PYTHONPATH": str(ROOT)}
+    command = (sys.executable, "-m", "benchmarks.spark_peers")
+    scan = (*command, "scan", "{uri}", DATABASE)
+    yield Contender("connector scan", VERIFY, scan, environment, printed)
+    empty = (*command, "empty-spark", "{uri}", DATABASE)
+    yield Contender("empty Spark", SESSION_ID, empty, environment, printed)
+
+
+def digest(bench: Bench, output: str) -> Result:
+    return {"digest": bench.digest()}
+
+
+def printed(bench: Bench, output: str) -> Result:
+    result: Result = json.loads(output)
+    return result
+
+
+def group_result(bench: Bench, output: str) -> Result:
+    result = printed(bench, output)
+    return {"events": result["events"], "sessions_with_events": result["sessions"]}
+
+
+def found_by_verify(report: Path) -> Result:
+    """The totals of verify, read from what `--json` wrote."""
+    written = json.loads(report.read_text())
+    report.unlink()
+    totals = written["totals"]
+    without = next(it["found"] for it in written["symptoms"] if it["code"] == "orphan_session")
+    return {
+        "sessions": totals["sessions"],
+        "events": totals["events"],
+        "sessions_with_events": totals["sessions"] - without,
+    }
+
+
+def only_repaired(bench: Bench, before: Mapping[str, Any]) -> Result:
+    """What became of one session, after a plain-Python look at it and at the others.
+
+    Raises RuntimeError when it is not what its events say, or when it is not the only one.
+    """
+    sessions, events = bench.database["sessions"], bench.database["events"]
+    should = {**before, **rebuilt(list(events.find({"session_id": before["session_id"]})))}
+    after = sessions.find_one({"_id": before["_id"]})
+    left = sessions.count_documents({"event_count": 0})
+    if after != should or left != bench.figures.empty - 1:
+        raise RuntimeError(f"{before} became {after}, not {should}; {left} empty sessions are left")
+    return {"digest": bench.digest()}
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment of a user who has set nothing for Spark."""
+    other = ("SPARK_", "PYSPARK_", "MONGODB_", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(other)}
+
+
+def spark_environment() -> dict[str, str]:
+    environment = {**clean_environment(), "ROOT": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
+    done = subprocess.run(
+        ["bash", "-c", SPARK_ENVIRONMENT], env=environment, stdout=subprocess.PIPE, check=True
+    )
+    pairs = done.stdout.decode().rstrip("\0").split("\0")
+    return dict(pair.split("=", 1) for pair in pairs)
