@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
 from session_repair.mongo.runs import DONE, Run
-from session_repair.repair.report import Outcomes, Report, Symptoms, Totals, Verification
+from session_repair.repair.outcomes import Outcomes
+from session_repair.repair.report import Report, Symptoms, Totals, Verification
 from session_repair.rules.symptoms import CODES
 from session_repair.settings import Settings
 
@@ -85,7 +86,7 @@ def a_good_run(database: Database[Document], orphans: int = 0) -> str:
         outcomes=Outcomes(0, 0, 0, 0, 0),
         verification=Verification(**{**nothing, "empty_remaining": orphans}),
     )
-    run.end(DONE, report)
+    run.end(DONE, asdict(report), 0)
     return run.run_id
 
 

@@ -13,6 +13,7 @@ from pyspark.sql.types import ArrayType, DataType, StructField, StructType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
+from session_repair.repair.outcomes import APPLIED, WHY
 from session_repair.rules.schemas import CORRECTION_ROWS, FINDING_ROWS, SCHEMA_VERSION, SUMMARY_ROWS
 
 HEAD = f"""# The report's data dictionary
@@ -40,6 +41,9 @@ def page() -> Iterator[str]:
         yield "| `schema_version` | int | version of this dictionary |"
         yield "| `run_date` | date | day of the run by the server's clock (UTC); from the path |"
         yield "| `run_id` | string | the run; from the path |"
+    yield "\n## Outcomes\n\n| outcome | |\n|---|---|"
+    yield f"| `{APPLIED}` | as planned when it was read back |"
+    yield from (f"| `{name}` | {why} |" for name, why in WHY.items())
 
 
 def lines(field: StructField, inside: str = "") -> Iterator[str]:

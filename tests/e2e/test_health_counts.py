@@ -22,7 +22,8 @@ from session_repair.health.queries import (
     recounted,
     unknown,
 )
-from session_repair.repair.report import Outcomes, Report
+from session_repair.repair.outcomes import Outcomes
+from session_repair.repair.report import Report
 from session_repair.settings import Settings
 from tests.unit.test_text import VERIFICATION, report
 

@@ -10,7 +10,8 @@ import pytest
 from pymongo.database import Database
 
 from session_repair.mongo.target import Target
-from session_repair.repair.readback import LISTED, sessions_left
+from session_repair.repair.journal import Plan, plan_digest
+from session_repair.repair.readback import LISTED, account_for
 from session_repair.repair.report import LONGEST, Left
 from session_repair.reporting.outputs import PAGE_LIBRARIES
 from session_repair.settings import Settings
@@ -87,16 +88,26 @@ def test_verify_writes_the_page_beside_its_report(
 
 
 def test_the_sessions_that_were_left_are_named_and_few(db: Database[Document]) -> None:
-    outcomes = ["applied"] * 3 + ["skipped_changed"] * (LISTED + 5) + ["skipped_gone", "failed"]
-    journal = db["session_repair_journal"]
+    outcomes = [None] * 3 + ["skipped_changed"] * (LISTED + 5) + ["skipped_gone", "failed"]
+    journal, settings = db["session_repair_journal"], Settings(uri="", database=db.name)
     for number, outcome in enumerate(outcomes):
-        plan = {"session_id": f"s{number:03}"}
-        journal.insert_one({"_id": f"r1:{number:03}", "plan": plan, "outcome": outcome})
+        row = {"_id": f"r1:1:{number:03}", "plan": {"session": {}, "session_id": f"s{number:03}"}}
+        journal.insert_one(row if outcome is None else {**row, "outcome": outcome})
     journal.update_one(
         {"outcome": "failed"}, {"$set": {"error": "too large", "plan.session_id": "x" * 1_000}}
     )
-    journal.insert_one({"_id": "r2:1", "plan": {"session_id": "other"}, "outcome": "failed"})
-    left = sessions_left(Target(db, Settings(uri="", database=db.name)), "r1")
+    journal.insert_one({"_id": "r2:1:1", "plan": {"session_id": "other"}, "outcome": "failed"})
+    counts = {"applied": 3, "skipped_changed": LISTED + 5, "skipped_gone": 1, "failed": 1}
+    run = {
+        "_id": "r1",
+        "attempt": 1,
+        "planned": len(outcomes),
+        "digest": plan_digest(db, settings, Plan("r1", 1), len(outcomes)),
+        "progress": {"after": "r1:1:029", "begun": "r1:1:029", "counts": counts},
+    }
+    account = account_for(Target(db, settings), run)
+    assert account.outcomes.by_name() == {**counts, "changed_meanwhile": 0}
+    left = account.left
     assert [it.outcome for it in left[:LISTED]] == ["skipped_changed"] * LISTED
     assert [it.session_id for it in left[:LISTED]] == [f"s{n:03}" for n in range(3, 3 + LISTED)]
     assert left[LISTED:] == (

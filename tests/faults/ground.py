@@ -18,6 +18,8 @@ import delete_orphan_sessions
 import fix_empty_sessions
 import resume_run
 from session_repair.cli import commands as without_spark
+from tests.faults.runs import batch_ends
+from tests.faults.runs import outcomes as outcomes_of
 
 Document = dict[str, Any]
 Db = Database[Document]
@@ -94,19 +96,27 @@ def differing(db: Db, *, in_order: bool = True) -> list[str]:
 
 
 def outcomes(db: Db, run_id: str | None = None) -> Counter[str]:
-    """The journal rows by outcome; 'none' has none yet."""
-    selected = {"run_id": run_id} if run_id else {}
-    return Counter(row.get("outcome", "none") for row in db[JOURNAL].find(selected))
+    """The journal rows by outcome, of one run or of all; 'none' has none yet."""
+    wanted = {"_id": run_id} if run_id else {"verb": {"$exists": True}}
+    counts = (outcomes_of(db, run["_id"]) for run in db[RUNS].find(wanted, {"_id": 1}))
+    return sum(map(Counter, counts), Counter())
 
 
 def batches(db: Db) -> list[int]:
-    """The sizes of the batches in their order: one command decides a batch at one instant."""
-    rows = db[JOURNAL].find({"outcome": {"$exists": True}}).sort("_id", 1)
-    return list(Counter(row["decided_at"] for row in rows).values())
+    """The sizes of the batches of the last run in their order."""
+    rows = [row["_id"] for row in db[JOURNAL].find({}, {"_id": 1}).sort("_id", 1)]
+    ends = [rows.index(end) + 1 for end in batch_ends(db, last_run(db)["_id"])]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def is_begun(db: Db) -> bool:
+    """A batch is begun: next comes its change."""
+    progress = last_run(db).get("progress", {"after": "", "begun": ""})
+    return bool(progress["begun"] > progress["after"])
 
 
 def is_copied(db: Db) -> bool:
-    """Documents were copied into the journal: next comes their change."""
+    """Documents that are to be deleted were copied into the journal: next comes their change."""
     return db[JOURNAL].find_one({"before": {"$exists": True}}) is not None
 
 
@@ -124,7 +134,7 @@ def last_run(db: Db) -> Document:
 
 def is_balanced(counts: Document) -> bool:
     """Every planned correction has one outcome."""
-    done = ("applied", "skipped_changed", "skipped_gone", "failed")
+    done = ("applied", "skipped_changed", "skipped_gone", "changed_meanwhile", "failed")
     return bool(sum(counts[name] for name in done) == counts["planned"])
 
 

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -36,6 +37,7 @@ SESSIONS, JOURNAL, RUNS = "sessions", "session_repair_journal", "session_repair_
 # Some dates are beyond the years that Python knows.
 MILLISECONDS = DatetimeConversion.DATETIME_MS
 RAW: Any = CodecOptions(RawBSONDocument, datetime_conversion=MILLISECONDS)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 HELD_MS = 600_000  # longer than any test; what is still held is killed on the server
 
 
@@ -197,11 +199,30 @@ def the_run(db: Database[Document]) -> Document:
 
 
 def outcomes(db: Database[Document], run_id: str) -> dict[str, int]:
-    """The journal rows of a run by outcome, counted one by one."""
+    """The journal rows of a run by outcome: their mark, else whether an ended batch held them."""
+    run = db[RUNS].find_one({"_id": run_id}) or {}
+    ended = run.get("progress", {}).get("after", "")
     counts: dict[str, int] = defaultdict(int)
     for row in db[JOURNAL].find({"run_id": run_id}, {"outcome": 1}):
-        counts[row.get("outcome", "none")] += 1
+        counts[row.get("outcome", "applied" if row["_id"] <= ended else "none")] += 1
     return dict(counts)
+
+
+def let_the_lease_expire(db: Database[Document]) -> None:
+    """What 60 s without a renewal do."""
+    db[RUNS].update_one({"_id": "lease"}, {"$set": {"expires_at": LONG_AGO}})
+
+
+def batch_ends(db: Database[Document], run_id: str) -> list[str]:
+    """The last rows of the batches of a run in their order, as the oplog tells them."""
+    entries = db.client["local"]["oplog.rs"].find({"ns": f"{db.name}.{RUNS}", "o2._id": run_id})
+    ends: list[str] = []
+    for entry in entries.sort("$natural", 1):
+        diff = entry["o"].get("diff", {}).get("sprogress", {})
+        for begun in (diff.get(kind, {}).get("begun", "") for kind in ("u", "i")):
+            if begun and begun not in ends:
+                ends.append(begun)
+    return ends
 
 
 # What a clean run would leave, in plain Python

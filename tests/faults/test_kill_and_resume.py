@@ -20,6 +20,7 @@ from tests.faults.runs import (
     Process,
     differing,
     hash_of,
+    let_the_lease_expire,
     outcomes,
     raw_documents,
     recomputed_documents,
@@ -34,23 +35,22 @@ SMALL, BATCHES = ("--batch-size", "10"), 9
 SMALL_STEPS = ("--batch-size", "2", "--break-lease")
 SMALL_WRITES = ("--conf", "spark.mongodb.write.maxBatchSize=10")  # ten commands for the journal
 
-# The commands of a run on the journal, in their order: the plan is read back by one find and
-# counted by two aggregates; a batch is one find and four aggregates, the first of which captures.
-BEFORE_JOURNAL = Point("delete", JOURNAL)
+# The commands of a run on the journal, in their order: the plan is read back by one find; a batch
+# is three aggregates: look, merge, outcomes. At the end one find reads the journal again.
+BEFORE_JOURNAL = Point("createIndexes", JOURNAL)
 INSIDE_JOURNAL = Point("update", JOURNAL, skip=5)
 BEFORE_SEAL = Point("find", JOURNAL)
 BEFORE_REPORT = Point("aggregate", SESSIONS)  # the first that asks what was left
-# On the run's own document: one update when the run begins, three with each batch.
-BEFORE_END = Point("update", RUNS, skip=1 + 3 * BATCHES)
+# On the collection of runs: taking over, fencing off and the begin of the first batch; with each
+# batch a renewal before the merge, one after it, and its end.
+BEFORE_END = Point("update", RUNS, skip=3 + 3 * BATCHES)
 APPLIED_POINTS = {
-    "between plan and apply": Point("find", JOURNAL, skip=1),
-    "before the capture": Point("aggregate", JOURNAL, skip=2),
-    "after the capture": Point("aggregate", JOURNAL, skip=3),
-    "after the merge": Point("aggregate", JOURNAL, skip=4),
-    "after the outcome": Point("aggregate", JOURNAL, skip=5),
-    "between two batches": Point("find", JOURNAL, skip=2),
-    "after the capture of a later batch": Point("aggregate", JOURNAL, skip=11),
-    "after the merge of a later batch": Point("aggregate", JOURNAL, skip=12),
+    "between plan and apply": Point("aggregate", JOURNAL),
+    "before the merge": Point("aggregate", JOURNAL, skip=1),
+    "after the merge": Point("aggregate", JOURNAL, skip=2),
+    "after the outcome": Point("aggregate", JOURNAL, skip=3),
+    "before the merge of a later batch": Point("aggregate", JOURNAL, skip=7),
+    "after the merge of a later batch": Point("aggregate", JOURNAL, skip=8),
 }
 PLANNING_POINTS = {
     "before the journal": BEFORE_JOURNAL,
@@ -91,7 +91,8 @@ def test_a_run_killed_while_it_applies_ends_as_one_clean_run(
     kill_at(point, hold, mongo_uri, planned)
     run = the_run(planned)
     assert run["state"] in ("planned", "applying")
-    code, told = job(planned, "resume", run["_id"], *SMALL, "--break-lease")
+    let_the_lease_expire(planned)
+    code, told = job(planned, "resume", run["_id"], "--batch-size", "7")
     assert code == 0, told
     assert_as_one_clean_run(planned, expected)
     code, told = job(planned, "undo", run["_id"], "--apply")  # what was kept is from before it all
@@ -117,7 +118,7 @@ def test_a_run_killed_before_its_end_is_written_ends_as_one_clean_run(
 def test_a_dead_run_keeps_its_lease_and_is_named(
     planned: Database[Document], mongo_uri: str, hold: Hold, job: Job
 ) -> None:
-    kill_at(APPLIED_POINTS["after the capture"], hold, mongo_uri, planned)
+    kill_at(APPLIED_POINTS["before the merge"], hold, mongo_uri, planned)
     run, before = the_run(planned), hash_of(planned)
     code, told = job(planned, "resume", run["_id"])
     assert code == 6
@@ -134,15 +135,17 @@ def test_a_new_fix_takes_over_what_a_killed_run_left(
     kill_at(APPLIED_POINTS["after the merge of a later batch"], hold, mongo_uri, planned)
     left = len(differing(planned, expected))
     assert left == BROKEN - 30  # three batches were merged, two of them recorded
-    code, told = job(planned, "fix", "--apply", "--break-lease")
+    let_the_lease_expire(planned)
+    code, told = job(planned, "fix", "--apply")
     assert code == 0, told
     assert f"Fixed {left} sessions" in told
     assert differing(planned, expected) == []
     code, told = job(planned, "resume", run)  # the old run finds the rest of its plan done
-    assert code == 0, told
+    assert code == 5, told
     old = planned[RUNS].find_one({"_id": run})
     assert old is not None
-    assert old["progress"]["counts"] == {"applied": BROKEN}
+    assert old["progress"]["counts"] == {"applied": 30, "skipped_changed": left}
+    assert outcomes(planned, run) == {"applied": 30, "skipped_changed": left}
     assert differing(planned, expected) == []
 
 

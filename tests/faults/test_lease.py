@@ -21,6 +21,7 @@ from tests.faults.runs import (
     Process,
     differing,
     hash_of,
+    let_the_lease_expire,
     outcomes,
     recomputed_documents,
     run_documents,
@@ -32,16 +33,10 @@ Db = Database[dict[str, Any]]
 
 BROKEN = 83
 SMALL = ("--batch-size", "10")
-LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 LEASE_TIME = 60.0
-# Aggregates on the journal: two count the plan, four make a batch: capture, merge, outcome, count.
-BEFORE_SECOND_CAPTURE = Point("aggregate", JOURNAL, skip=6)
-BEFORE_SECOND_MERGE = Point("aggregate", JOURNAL, skip=7)
-
-
-def let_the_lease_expire(db: Db) -> None:
-    """What 60 s without a renewal do."""
-    db[RUNS].update_one({"_id": "lease"}, {"$set": {"expires_at": LONG_AGO}})
+# Aggregates on the journal, three for a batch: look, merge, outcomes.
+BEFORE_SECOND_LOOK = Point("aggregate", JOURNAL, skip=3)
+BEFORE_SECOND_MERGE = Point("aggregate", JOURNAL, skip=4)
 
 
 def lease_of(db: Db) -> dict[str, Any]:
@@ -159,7 +154,7 @@ def test_a_holder_paused_beyond_its_lease_writes_no_further_batch(
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        pause_at(BEFORE_SECOND_CAPTURE, hold, planned, process)
+        pause_at(BEFORE_SECOND_LOOK, hold, planned, process)
         before = hash_of(planned)
         assert len(differing(planned, expected)) == BROKEN - 10
         let_the_lease_expire(planned)
@@ -180,7 +175,7 @@ def test_a_paused_holder_finds_the_lease_taken_and_leaves_the_ended_run_alone(
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        pause_at(BEFORE_SECOND_CAPTURE, hold, planned, process)
+        pause_at(BEFORE_SECOND_LOOK, hold, planned, process)
         let_the_lease_expire(planned)
         code, told = job(planned, "resume", run)
         assert code == 0, told
@@ -233,7 +228,7 @@ def test_a_holder_paused_in_real_time_cannot_write_after_a_minute(
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        pause_at(BEFORE_SECOND_CAPTURE, hold, planned, process)
+        pause_at(BEFORE_SECOND_LOOK, hold, planned, process)
         before = hash_of(planned)
         assert job(planned, "resume", run)[0] == 6  # still its lease
         time.sleep(LEASE_TIME + 5)

@@ -143,7 +143,7 @@ def add_a_row(db: Db) -> None:
 
 
 def add_a_row_without_a_plan(db: Db) -> None:
-    db[JOURNAL].insert_one({"_id": the_run(db)["_id"] + ":x"})
+    db[JOURNAL].insert_one({"_id": the_run(db)["_id"] + ":1:x"})
 
 
 def exchange_two_rows(db: Db) -> None:

@@ -9,13 +9,14 @@ import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, json_util
 from pyspark.sql import SparkSession
 
-from session_repair.repair.journal import journal_rows
+from session_repair.repair.journal import Plan, journal_rows
 from session_repair.rules.schemas import CHANGES, CORRECTED, JOURNAL_ROWS
 from tests.unit.frames import NOW, TYPES_OF_SOUND, Row, assert_rows, at, frame, oid, shape
 
 EXACT = json_util.JSONOptions(
     json_mode=json_util.JSONMode.CANONICAL, tz_aware=True, tzinfo=timezone.utc
 )
+PLAN = Plan("r1", 7)
 LEFT_ALONE: Row = dict.fromkeys(CHANGES.fieldNames())
 FIELDS = ("user_id", "event_count", "pages", "first_event_at", "last_event_at")
 ABSENT_FIELDS = dict.fromkeys(FIELDS, "missing")
@@ -37,7 +38,7 @@ def planned(number: int = 1, **snippet: Any) -> Row:
 
 def plan_texts(spark: SparkSession, *rows: Row) -> list[str]:
     """The plans in the order of the given rows, whose numbers rise."""
-    made = journal_rows(frame(spark, rows, CORRECTED), "r1", NOW)
+    made = journal_rows(frame(spark, rows, CORRECTED), PLAN, NOW)
     return [row["plan"] for row in made.orderBy("_id").collect()]
 
 
@@ -57,14 +58,16 @@ def read_by_the_connector(spark: SparkSession, text: str) -> Any:
 
 
 def test_a_journal_row_has_the_shape_of_the_schema(spark: SparkSession) -> None:
-    assert shape(journal_rows(frame(spark, [], CORRECTED), "r1", NOW).schema) == shape(JOURNAL_ROWS)
+    assert shape(journal_rows(frame(spark, [], CORRECTED), PLAN, NOW).schema) == shape(JOURNAL_ROWS)
 
 
-def test_only_planned_sessions_have_a_row_named_after_run_and_session(spark: SparkSession) -> None:
+def test_only_planned_sessions_have_a_row_named_after_attempt_and_session(
+    spark: SparkSession,
+) -> None:
     rows = [planned(1), planned(2, changes=None)]
     assert_rows(
-        journal_rows(frame(spark, rows, CORRECTED), "r1", NOW),
-        {"_id": f"r1:{oid(1)}", "run_id": "r1", "expires_at": NOW},
+        journal_rows(frame(spark, rows, CORRECTED), PLAN, NOW),
+        {"_id": f"r1:7:{oid(1)}", "run_id": "r1", "expires_at": NOW},
     )
 
 
@@ -124,6 +127,24 @@ def test_an_empty_list_of_pages_and_a_count_of_0_are_observed_as_such(spark: Spa
     types = {"pages": "array", "event_count": "int"}
     (plan,) = plans(spark, planned(stored={"pages": [], "event_count": 0, "types": types}))
     assert plan["observed"] == {"pages": [], "event_count": 0}
+
+
+def test_an_observed_count_keeps_its_type(spark: SparkSession) -> None:
+    rows = [
+        planned(number, stored={"event_count": 0, "types": {"event_count": kind}})
+        for number, kind in enumerate(("int", "long"))
+    ]
+    as_int, as_long = plan_texts(spark, *rows)
+    assert '"observed":{"event_count":{"$numberInt":"0"}}' in as_int
+    assert '"observed":{"event_count":{"$numberLong":"0"}}' in as_long
+
+
+def test_the_types_of_parents_stand_in_the_plan_only_where_fields_are_nested(
+    spark: SparkSession,
+) -> None:
+    plain, nested = plans(spark, planned(1), planned(2, stored={"parents": ["object", "null"]}))
+    assert "parents" not in plain
+    assert nested["parents"] == ["object", "null"]
 
 
 COUNTS = [
@@ -199,7 +220,7 @@ def test_ids_and_users_of_every_type_come_back_as_they_were(spark: SparkSession)
         )
         for number, value in enumerate(VALUES.values())
     ]
-    made = journal_rows(frame(spark, rows, CORRECTED), "r1", NOW).collect()
+    made = journal_rows(frame(spark, rows, CORRECTED), PLAN, NOW).collect()
     read = {
         plan["session_id"]: plan
         for plan in (json_util.loads(it["plan"], json_options=EXACT) for it in made)

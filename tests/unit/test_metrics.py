@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from session_repair.errors import BreakerTripped, Exit, Refused, RepairError
 from session_repair.health.metrics import figures_of_health
 from session_repair.health.queries import unknown
-from session_repair.repair.report import Outcomes, Report, Symptoms
+from session_repair.repair.outcomes import Outcomes
+from session_repair.repair.report import Report, Symptoms
 from session_repair.reporting.ending import Ending
 from session_repair.reporting.metrics import exposition, figures_of_run
 from session_repair.reporting.outputs import Outputs, telling

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from session_repair.errors import Exit, Refused
-from session_repair.repair.report import Outcomes
+from session_repair.repair.outcomes import Outcomes
 from session_repair.reporting import notify
 from session_repair.reporting.ending import Ending
 from session_repair.reporting.notify import Notifier, hosts_of, key_of, read_notify_url
@@ -166,7 +166,8 @@ def test_the_notice_holds_figures_and_the_run_id_and_no_markup(hook: Hook, state
     (post,) = hook.posts
     assert post["text"] == (
         "session-repair fix on ??channel???x?: partial (exit 5). sessions 12, planned 5, "
-        "deferred 2, applied 3, skipped_changed 1, skipped_gone 1, failed 0. Run r1."
+        "deferred 2, applied 3, skipped_changed 1, skipped_gone 1, failed 0, changed_meanwhile 0. "
+        "Run r1."
     )
     assert (post["verdict"], post["run_id"], post["applied"]) == (5, "r1", 3)
     assert post["ended_at"] == "2026-01-01T00:00:03+00:00"

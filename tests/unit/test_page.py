@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import (
     DELETE_ORPHANS,
     OTHER,
@@ -23,7 +24,6 @@ from session_repair.repair.report import (
     FieldChange,
     Left,
     OddType,
-    Outcomes,
     Report,
     Sample,
     Symptoms,

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import (
     Correction,
     FieldChange,
     OddType,
-    Outcomes,
     Report,
     Sample,
     Symptoms,

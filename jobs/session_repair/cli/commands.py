@@ -32,17 +32,19 @@ from session_repair.health.queries import (
     unknown,
 )
 from session_repair.mongo.connection import connected, require_rights
-from session_repair.mongo.runs import UNDOING, UNDONE, Run, list_runs
+from session_repair.mongo.runs import Run, list_runs
 from session_repair.mongo.target import Target
 from session_repair.repair.execute import (
     carry_out,
+    change_of,
     require_fresh_plan,
     require_intact_plan,
     settings_of_run,
+    take_back,
     working,
 )
 from session_repair.repair.report import Report
-from session_repair.repair.undo import survey_undo, undo_run
+from session_repair.repair.undo import require_not_undone, survey_undo
 from session_repair.reporting.text import fix_report, runs_table, trend, undo_report
 from session_repair.settings import Settings
 
@@ -80,18 +82,18 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     settings = settings_from(**options)
     with connected(settings) as database:
         run = Run.find(database, settings, run_id)
-        target = Target(database, settings_of_run(run.read(), settings))
-        if not is_apply or run.read().get("state") == UNDONE:
-            show(undo_report(survey_undo(target, run_id), is_apply))
-            return Exit.CLEAN
+        settings = settings_of_run(run.read(), settings)
+        if not is_apply:
+            document = run.read()
+            found = survey_undo(Target(database, settings), document, change_of(document))
+            show(undo_report(found, is_apply))
+            return Exit.PARTIAL if found.lost else Exit.CLEAN
+        require_not_undone(run.read())
         require_rights(database, settings)
         with working(run, settings) as (run, lease):
-            run.record(state=UNDOING)
-            undone = undo_run(target, run_id, lease)
-            verdict = Exit.CLEAN if undone.is_whole else Exit.PARTIAL
-            run.record(state=UNDONE, undo=undone.counts, verdict=int(verdict), error=None)
+            undone = take_back(database, settings, run, lease)
     show(undo_report(undone, is_apply))
-    return verdict
+    return Exit.CLEAN if undone.is_whole else Exit.PARTIAL
 
 
 @commands.command("runs")

@@ -21,6 +21,7 @@ from session_repair.health.model import UNKNOWN_COUNT, Count, Health, HeldLease,
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE
+from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
 from session_repair.repair.readback import empty_sessions
 from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.repair.undo import RESTORED
@@ -216,7 +217,7 @@ def counted_by(document: Document) -> dict[str, list[tuple[datetime, int]]]:
     counts["empty"].append((began, totals["potentially_empty"]))
     if document["verb"] == DELETE_ORPHANS:
         of_orphans = is_done and not document["settings"].get("duplicates")
-        deleted = outcomes["applied"] if of_orphans else 0
+        deleted = outcomes[APPLIED] if of_orphans else 0
         moment = ended if of_orphans else began
         counts["orphan"].append((moment, found["orphan_session"] - deleted))
         return counts
@@ -229,11 +230,13 @@ def still_fixable(document: Document) -> int:
     """Of the planned corrections, those not made, and those undone or put back since."""
     report = document["report"]
     done = report["outcomes"] or document.get("progress", {}).get("counts", {})
-    left: int = report["totals"]["planned"] - done.get("applied", 0) - done.get("skipped_gone", 0)
+    applied, gone = done.get(APPLIED, 0), done.get(SKIPPED_GONE, 0)
+    left: int = report["totals"]["planned"] - applied - gone
     if document.get("state") == UNDOING:
-        left += done.get("applied", 0)  # all of them, in the worst case
+        left += applied  # all of them, in the worst case
     elif document.get("state") == UNDONE:
-        left += document["undo"].get(RESTORED, 0)
+        undone = document["undo"]
+        left += undone.get("counts", undone).get(RESTORED, 0)  # runs before 0.2 have them bare
     elif report["verification"]:
         left += report["verification"]["put_back"]
     return left

@@ -163,9 +163,12 @@ RIGHTS_TO_APPLY = {
 def require_rights(database: Database[Document], settings: Settings, *on_sessions: str) -> None:
     """Raise Refused when the user lacks a right that a write needs; ``$merge`` needs insert too.
 
-    And when the sessions stand in a capped collection, whose documents cannot grow.
+    And when the sessions stand in a capped collection, whose documents cannot grow, or a
+    collection compares text otherwise than by its bytes.
     """
     refuse_capped(database, settings.sessions)
+    for name in (settings.sessions, settings.journal, settings.runs):
+        refuse_collated(database, name)
     status = database.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
     if not status["authenticatedUsers"]:
         return  # the server runs without access control
@@ -190,6 +193,16 @@ def refuse_capped(database: Database[Document], collection: str) -> None:
         raise Refused(
             f"{database.name}.{found['name']} is a capped collection, whose documents cannot grow. "
             "Copy it into another one to repair it; verify works on it."
+        )
+
+
+def refuse_collated(database: Database[Document], collection: str) -> None:
+    collated = {"name": collection, "options.collation": {"$exists": True}}
+    for found in database.list_collections(filter=collated):
+        raise Refused(
+            f"{database.name}.{found['name']} has a default collation "
+            f"({found['options']['collation']['locale']}), under which '/A' may pass for '/a'. "
+            "Copy it into a collection without one to repair it; verify works on it."
         )
 
 

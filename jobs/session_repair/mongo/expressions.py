@@ -1,7 +1,9 @@
-"""Compare: expressions of the server that hold a session against its plan, or write it in.
+"""Compare: expressions of the server that hold a session against its plan, write it in, undo it.
 
-They read a journal row (``plan``, ``before``) beside the session (``found`` or the root), and mean
-the same to the steps that change, tell what became of it, and undo.
+They read a journal row's ``plan`` beside the session, and mean the same to the steps that look,
+change, tell what became of it, and undo. A field is the same only if its BSON type is too: to
+``$eq`` alone 0, 0L, 0.0 and -0.0 are one. What is written or undone is always a whole document
+for ``$replaceWith``: a dotted ``$set`` would make parents even where its guard is false.
 """
 
 from __future__ import annotations
@@ -9,79 +11,150 @@ from __future__ import annotations
 from typing import Any
 
 from session_repair.mongo.target import Target
-from session_repair.repair.journal import STORED_NAMES
 
 Document = dict[str, Any]
+Tree = dict[str, Any]  # the session's fields by key; a leaf is the name that the plan has for it
 
-
-def is_as_planned(target: Target, row: str) -> Document:
-    """The document is the one that was kept, and its fields are what the plan observed."""
-    same_document = {"$eq": ["$$ROOT", f"{row}.before"]}
-    return {"$and": [same_document, *same_as_observed(target, "$$ROOT", f"{row}.plan")]}
-
-
-def same_as_observed(target: Target, document: str, plan: str) -> list[Document]:
-    """The document is of the planned session, its fields as observed: absent, null or equal."""
-    observed = [
-        {"$eq": [f"{document}.{target.path(name)}", f"{plan}.observed.{name}"]}
-        for name in STORED_NAMES.values()
-    ]
-    return [has_session_id(target, document, plan), *observed]
-
-
-def has_session_id(target: Target, document: str, plan: str) -> Document:
-    """The document still is of the session that the plan was made of."""
-    return {"$eq": [f"{document}.{target.path('session_id')}", f"{plan}.session_id"]}
-
-
-def with_new_fields(target: Target, document: str, row: str) -> Document:
-    """The document with the row's planned fields in place, nested ones inside their parents."""
-    tree: Document = {}
-    for name in STORED_NAMES.values():
-        *parents, leaf = target.path(name).split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = f"{row}.plan.new.{name}"
-    return merged_tree(tree, document)
-
-
-def merged_tree(tree: Document, document: str) -> Document:
-    fields: Document = {}
-    for key, new in tree.items():
-        path = f"{document}.{key}"
-        if isinstance(new, dict):  # a parent is only made for a field that is written
-            untouched = {"$and": [is_missing(leaf) for leaf in leaves(new)]}
-            fields[key] = {"$cond": [untouched, path, merged_tree(new, path)]}
-        else:
-            fields[key] = {"$cond": [is_missing(new), path, new]}
-    return {"$mergeObjects": [document, fields]}
-
-
-def leaves(tree: Document) -> list[str]:
-    nested = [leaves(it) if isinstance(it, dict) else [it] for it in tree.values()]
-    return [leaf for some in nested for leaf in some]
+# The fields that a run may write, under the names of the plan and of the settings.
+FIELDS = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
 
 
 def is_missing(path: str) -> Document:
     return {"$eq": [{"$type": path}, "missing"]}
 
 
-def is_untouched(target: Target) -> Document:
-    """The session found could have been changed and was not."""
-    same_document = {"$eq": ["$found", "$before"]}
-    return {"$and": [same_document, *same_as_observed(target, "$found", "$plan")]}
+def is_present(path: str) -> Document:
+    return {"$ne": [{"$type": path}, "missing"]}
 
 
-def is_result(target: Target) -> Document:
-    """There is a session, and every planned field of it has its planned value."""
-    planned = [
-        {
-            "$or": [
-                is_missing(f"$plan.new.{name}"),
-                {"$eq": [f"$found.{target.path(name)}", f"$plan.new.{name}"]},
-            ]
-        }
-        for name in STORED_NAMES.values()
+def same(one: Any, other: Any) -> list[Document]:
+    """Both are absent, or equal and of one type."""
+    return [{"$eq": [one, other]}, {"$eq": [{"$type": one}, {"$type": other}]}]
+
+
+def is_as_observed(target: Target, document: str, plan: str) -> Document:
+    """The session is what the plan saw: its session_id, its five fields, and what they stand in."""
+    checks = has_session_id(target, document, plan)
+    for name in FIELDS:
+        checks += same(f"{document}.{target.path(name)}", f"{plan}.observed.{name}")
+    for number, parent in enumerate(target.parents):
+        observed = observed_parent(plan, number)
+        checks.append({"$eq": [{"$type": f"{document}.{parent}"}, observed]})
+    return {"$and": checks}
+
+
+def is_result(target: Target, document: str, plan: str) -> Document:
+    """Every field that the plan writes has its new value."""
+    checks = [*has_session_id(target, document, plan), *parents_as_left(target, document, plan)]
+    for name in FIELDS:
+        new = f"{plan}.new.{name}"
+        written = {"$and": same(f"{document}.{target.path(name)}", new)}
+        checks.append({"$or": [is_missing(new), written]})
+    return {"$and": checks}
+
+
+def is_as_left(target: Target, document: str, plan: str) -> Document:
+    """All five fields are as the run left them: new where it wrote, else as it found them."""
+    checks = [*has_session_id(target, document, plan), *parents_as_left(target, document, plan)]
+    for name in FIELDS:
+        new, observed = f"{plan}.new.{name}", f"{plan}.observed.{name}"
+        left = {"$cond": [is_missing(new), observed, new]}
+        checks += same(f"{document}.{target.path(name)}", left)
+    return {"$and": checks}
+
+
+def has_session_id(target: Target, document: str, plan: str) -> list[Document]:
+    """The document still is of the session that the plan was made of."""
+    return same(f"{document}.{target.path('session_id')}", f"{plan}.session_id")
+
+
+def observed_parent(plan: str, number: int) -> Document:
+    """What the plan saw in the place of a parent: object, null or missing."""
+    return {"$arrayElemAt": [f"{plan}.parents", number]}
+
+
+def parents_as_left(target: Target, document: str, plan: str) -> list[Document]:
+    """Each parent is an object where the run wrote below it, else what it was."""
+    checks = []
+    for number, parent in enumerate(target.parents):
+        below = [name for name in FIELDS if target.path(name).startswith(f"{parent}.")]
+        left = {"$cond": [is_any_written(plan, below), "object", observed_parent(plan, number)]}
+        checks.append({"$eq": [{"$type": f"{document}.{parent}"}, left]})
+    return checks
+
+
+def is_any_written(plan: str, names: list[str]) -> Document:
+    return {"$or": [is_present(f"{plan}.new.{name}") for name in names]}
+
+
+def tree_of(target: Target) -> Tree:
+    tree: Tree = {}
+    for name in FIELDS:
+        *parents, leaf = target.path(name).split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = name
+    return tree
+
+
+def names_in(tree: Tree) -> list[str]:
+    nested = [names_in(it) if isinstance(it, dict) else [it] for it in tree.values()]
+    return [name for names in nested for name in names]
+
+
+def corrected(target: Target, document: str, plan: str) -> Document:
+    """The document with the plan's new fields, each where it was, or at the end where it was not.
+
+    A parent that is absent or null is only made for a field that is written.
+    """
+    return merged(tree_of(target), document, plan)
+
+
+def merged(tree: Tree, path: str, plan: str) -> Document:
+    fields: Document = {}
+    for key, inner in tree.items():
+        if isinstance(inner, dict):
+            made, old = merged(inner, f"{path}.{key}", plan), f"{path}.{key}"
+            fields[key] = {"$cond": [is_any_written(plan, names_in(inner)), made, old]}
+        else:
+            fields[key] = f"{plan}.new.{inner}"  # where it is missing, the old one stays
+    return {"$mergeObjects": [path, fields]}
+
+
+def restored(target: Target, document: str, plan: str) -> Document:
+    """The document with what the run wrote as it was before, to the byte.
+
+    What was absent is removed again, so is a parent that was made for it and has nothing else in
+    it; a parent that was null is null again.
+    """
+    return unmerged(target, tree_of(target), "", document, plan)
+
+
+def unmerged(target: Target, tree: Tree, parent: str, path: str, plan: str) -> Any:
+    document: Any = path
+    for key, inner in tree.items():
+        now = f"{path}.{key}"
+        if isinstance(inner, dict):
+            whole = f"{parent}{key}"
+            child = unmerged(target, inner, f"{whole}.", now, plan)
+            before = parent_before(child, observed_parent(plan, target.parents.index(whole)))
+            value = {"$cond": [is_any_written(plan, names_in(inner)), before, now]}
+        else:
+            observed = f"{plan}.observed.{inner}"
+            value = {"$cond": [is_missing(f"{plan}.new.{inner}"), now, observed]}
+        # A value that is missing removes the field, and one that is there keeps its place.
+        place = {"field": {"$literal": key}, "input": document, "value": value}
+        document = {"$setField": place}
+    return document
+
+
+def parent_before(child: Any, observed: Document) -> Document:
+    """What stood in the place of a parent whose fields were restored."""
+    nothing = [
+        {"case": {"$eq": [observed, "missing"]}, "then": "$$REMOVE"},
+        {"case": {"$eq": [observed, "null"]}, "then": None},
     ]
-    return {"$and": [has_session_id(target, "$found", "$plan"), *planned]}
+    empty = {"$switch": {"branches": nothing, "default": "$$child"}}
+    is_empty = {"$eq": ["$$child", {"$literal": {}}]}
+    return {"$let": {"vars": {"child": child}, "in": {"$cond": [is_empty, empty, "$$child"]}}}

@@ -1,4 +1,9 @@
-"""Lease: the right of one run to write, held in MongoDB, lost by whoever stops renewing it."""
+"""Lease: the right of one run to write, held in MongoDB, lost by whoever stops renewing it.
+
+A merge looks the lease up once, when it begins, so it goes on after the lease is lost, even when
+its client is dead. Therefore it begins only while the lease lasts longer than a merge may take,
+and whoever breaks a lease waits that long before it believes what it sees.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from session_repair.errors import LeaseHeld
 
@@ -21,21 +26,23 @@ Document = dict[str, Any]
 
 LEASE_ID = "lease"
 LEASE_TIME = timedelta(seconds=60)  # long enough for a failover, short enough to wait for
+MERGE_TIME = timedelta(seconds=5)  # no merge takes longer; a usual one takes a tenth of it
 LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lease:
     """The right to write batches, until it expires or another run takes it over.
 
     ``token`` rises with every holder: a batch names it, and the server applies the batch only
-    while the lease still carries it and has not expired by the server's own clock.
+    while the lease still carries it and does not expire meanwhile by the server's own clock.
     """
 
     collection: Collection[Document]
     run_id: str
     token: int
-    taken: float = field(default_factory=time.monotonic, compare=False)  # by this process's clock
+    taken: float = field(default_factory=time.monotonic)  # by this process's clock
+    quiet_at: float = 0.0  # by the same clock; until then a merge nobody waits for may go on
 
     @staticmethod
     def take(collection: Collection[Document], run_id: str, break_lease: bool) -> Lease:
@@ -49,7 +56,8 @@ class Lease:
         holding = {
             "holder": {"$literal": run_id},
             "token": {"$add": ["$token", 1]},
-            "expires_at": expiry(),
+            "expires_at": in_future(LEASE_TIME),
+            "remaining_ms": {"$subtract": ["$expires_at", "$$NOW"]},  # of its last holder
         }
         lease = collection.find_one_and_update(
             {"_id": LEASE_ID, **({} if break_lease else expired)},
@@ -63,21 +71,34 @@ class Lease:
                 f"{holder.get('expires_at', LONG_AGO):%H:%M:%S} UTC. Wait for it to end; if it is "
                 "dead for certain, --break-lease takes it over."
             )
-        return Lease(collection, run_id, lease["token"])
+        taken = Lease(collection, run_id, lease["token"])
+        # What its last holder began ends before its lease would have.
+        unquiet = min(lease["remaining_ms"] / 1000, MERGE_TIME.total_seconds())
+        taken.quiet_at = taken.taken + max(0.0, unquiet)
+        return taken
 
-    def current(self) -> Document:
-        """The filter that finds the lease while it is this holder's and has not expired."""
+    def current(self, margin: timedelta = timedelta(0)) -> Document:
+        """The filter that finds the lease while it is this holder's, for longer than the margin."""
         return {
             "_id": LEASE_ID,
             "holder": self.run_id,
             "token": self.token,
-            "$expr": {"$gt": ["$expires_at", "$$NOW"]},
+            "$expr": {"$gt": ["$expires_at", in_future(margin)]},
         }
 
+    def while_held(self) -> list[Document]:
+        """Stages that let the rows of a merge pass only while the lease is held long enough."""
+        current = [{"$match": self.current(MERGE_TIME)}]
+        held = {"from": self.collection.name, "pipeline": current, "as": "held"}
+        return [{"$lookup": held}, {"$match": {"held": {"$ne": []}}}]
+
     def renew(self, session: ClientSession | None = None) -> None:
-        """Extend the lease, or raise LeaseHeld when it was lost."""
-        renewed = self.collection.update_one(
-            self.current(), [{"$set": {"expires_at": expiry()}}], session=session
+        """Extend the lease, or raise LeaseHeld when it was lost.
+
+        Waits for no majority: a renewal that a failover loses is missed by the next.
+        """
+        renewed = self.collection.with_options(write_concern=WriteConcern(1)).update_one(
+            self.current(), [{"$set": {"expires_at": in_future(LEASE_TIME)}}], session=session
         )
         if renewed.matched_count == 0:
             raise LeaseHeld(
@@ -85,13 +106,29 @@ class Lease:
                 f"taken over: see ./spark-submit.sh runs, then resume {self.run_id}."
             )
 
+    @contextmanager
+    def merging(self) -> Iterator[None]:
+        """Around a merge: when it breaks off without an answer, it may go on in the server."""
+        before, self.quiet_at = self.quiet_at, time.monotonic() + MERGE_TIME.total_seconds()
+        try:
+            yield
+        except OperationFailure:  # an answer
+            self.quiet_at = before
+            raise
+        self.quiet_at = before
+
+    def await_quiet(self) -> None:
+        """Return when no merge can be under way that nobody waits for."""
+        time.sleep(max(0.0, self.quiet_at - time.monotonic()))
+
     def release(self) -> None:
         """Give the lease back; one that was lost stays with its new holder."""
-        self.collection.update_one(self.current(), [{"$set": {"expires_at": "$$NOW"}}])
+        rest = timedelta(seconds=max(0.0, self.quiet_at - time.monotonic()))
+        self.collection.update_one(self.current(), [{"$set": {"expires_at": in_future(rest)}}])
 
 
-def expiry() -> Document:
-    return {"$add": ["$$NOW", LEASE_TIME // timedelta(milliseconds=1)]}
+def in_future(after: timedelta) -> Document:
+    return {"$add": ["$$NOW", after // timedelta(milliseconds=1)]}
 
 
 @contextmanager

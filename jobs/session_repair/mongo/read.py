@@ -18,6 +18,7 @@ from session_repair.mongo.bson_types import (
 )
 from session_repair.mongo.collections import Census
 from session_repair.mongo.connection import spark_uri
+from session_repair.mongo.target import parent_paths
 from session_repair.rules.envelope import creation_time, in_envelope, key_order, present
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
 from session_repair.settings import Settings
@@ -30,7 +31,7 @@ SESSION_COLUMNS = """
     session_key string, user string, session_id string, event_count bigint, first_event_at bigint,
     last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
     user_id: string, event_count: string, first_event_at: string, last_event_at: string,
-    pages: string>
+    pages: string>, parents array<string>
 """
 PLAIN_EVENT_COLUMNS = "_id string, user string, session_id string, timestamp bigint, page string"
 GUARDED_EVENT_COLUMNS = """
@@ -41,8 +42,9 @@ GUARDED_EVENT_COLUMNS = """
 
 def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per session document, shape SESSIONS."""
-    size = {"size": {"$bsonSize": "$$ROOT"}}
-    pipeline = guarded_pipeline("session_key", settings.session_fields, SESSION_TYPES, size)
+    parents = [{"$type": f"${parent}"} for parent in parent_paths(settings.session_fields)]
+    more = {"size": {"$bsonSize": "$$ROOT"}, "parents": parents or {"$literal": None}}
+    pipeline = guarded_pipeline("session_key", settings.session_fields, SESSION_TYPES, more)
     rows = load(spark, settings, census, pipeline, SESSION_COLUMNS)
     return rows.select(
         "session_key",
@@ -56,6 +58,7 @@ def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> Da
         creation_time(F.col("session_key")).alias("created_at"),
         "size",
         "types",
+        "parents",
         malformed_fields(SESSION_TYPES).alias("malformed"),
     ).select(*SESSIONS.fieldNames())
 

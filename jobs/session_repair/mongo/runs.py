@@ -1,4 +1,4 @@
-"""Runs: a document per run with its settings, state, counters and verdict."""
+"""Runs: a document per run with its settings, state, progress and verdict."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import platform
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymongo
-import pyspark
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from session_repair import __version__
 from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
-from session_repair.repair.report import Report
 from session_repair.settings import Settings, describe
 
 Document = dict[str, Any]
@@ -28,7 +26,26 @@ Document = dict[str, Any]
 PLANNING, PLANNED, APPLYING, DONE = "planning", "planned", "applying", "done"
 UNDOING, UNDONE = "undoing", "undone"
 RESUMABLE = (PLANNING, PLANNED, APPLYING)
+OPEN = (*RESUMABLE, UNDOING)
+JOURNAL_FORMAT = 2  # of a run's journal rows and of its progress
 PARTIAL = ("session_ids", "since", "until")  # settings of a run that looked at some sessions only
+
+
+class Reach(NamedTuple):
+    """How far a run came in its plan, as _ids of journal rows.
+
+    The batches up to ``after`` are ended; the one from there to ``begun`` may have been written,
+    in part or as a whole. They are equal between two batches, and empty before the first.
+    """
+
+    after: str
+    begun: str
+
+    @staticmethod
+    def of(document: Document, part: str) -> Reach:
+        """That of a run's document: ``progress`` of its application, or ``undo``."""
+        reached = document.get(part) or {}
+        return Reach(reached.get("after", ""), reached.get("begun", ""))
 
 
 def new_run_id(now: datetime) -> str:
@@ -51,6 +68,8 @@ class Run:
     @staticmethod
     def begin(database: Database[Document], settings: Settings, verb: str, now: datetime) -> Run:
         """A run that is about to read; ``settings`` are kept without the connection string."""
+        import pyspark  # only verbs with Spark begin a run
+
         run_id = new_run_id(now)
         collection = database[settings.runs]
         collection.insert_one(
@@ -58,6 +77,8 @@ class Run:
                 "_id": run_id,
                 "verb": verb,
                 "state": PLANNING,
+                "journal_format": JOURNAL_FORMAT,
+                "attempt": 0,
                 "settings": describe(settings),
                 "asked": {name: describe(settings)[name] for name in settings.asked},
                 "versions": {
@@ -100,39 +121,71 @@ class Run:
         values |= {name: {"$literal": value} for name, value in fields.items()}
         recorded = self.collection.update_one(self.mine(), [{"$set": values}])
         if recorded.matched_count == 0:
-            raise LeaseHeld(
-                f"run {self.run_id} was taken over by another process, and this one wrote nothing "
-                f"more. See ./spark-submit.sh runs {self.run_id}."
-            )
+            raise self.taken_over()
 
-    def planned(self, planned: int, digest: str, report: Report) -> None:
+    def taken_over(self) -> LeaseHeld:
+        return LeaseHeld(
+            f"run {self.run_id} was taken over by another process, and this one wrote nothing "
+            f"more. See ./spark-submit.sh runs {self.run_id}."
+        )
+
+    def plan_anew(self) -> int:
+        """The number of the attempt to plan that begins now; rows of earlier ones never count."""
+        attempt: int = self.read()["attempt"] + 1
+        self.record(attempt=attempt)
+        return attempt
+
+    def planned(self, planned: int, digest: str, report: Document) -> None:
         """The plan is whole and frozen; only from here on can it be applied."""
         self.record(
             "planned_at",
             state=PLANNED,
             planned=planned,
             digest=digest,
-            report=asdict(report),
-            progress={"after": "", "batches": 0, "counts": {}},
+            report=report,
+            progress={"after": "", "begun": "", "counts": {}},
             error=None,
         )
 
-    def advance(self, after: str, upto: str, outcomes: Mapping[str, int]) -> None:
-        """Move the progress and its counts by one batch, together and once."""
-        increments = {f"progress.counts.{state}": count for state, count in outcomes.items()}
-        self.collection.update_one(
-            {**self.mine(), "progress.after": after},
-            {
-                "$set": {"progress.after": upto, "state": APPLYING},
-                "$inc": {**increments, "progress.batches": 1},
-                "$currentDate": {"updated_at": True},
-            },
-        )
+    def move(
+        self, part: str, was: Reach, now: Reach, counts: Mapping[str, int], **fields: Any
+    ) -> None:
+        """Move a reach and the counts of the batch that ended, together and once.
 
-    def end(self, state: str, report: Report) -> None:
-        """The run is over; its verdict is that of the report."""
-        verdict = int(report.verdict)
-        self.record("ended_at", state=state, verdict=verdict, report=asdict(report), error=None)
+        Raises LeaseHeld when somebody else works on the run.
+        """
+        values: Document = {
+            "updated_at": "$$NOW",
+            f"{part}.after": {"$literal": now.after},
+            f"{part}.begun": {"$literal": now.begun},
+            f"{part}.first_at": {"$ifNull": [f"${part}.first_at", "$$NOW"]},
+            f"{part}.last_at": "$$NOW",
+        }
+        values |= {name: {"$literal": value} for name, value in fields.items()}
+        for name, count in counts.items():
+            before = {"$ifNull": [f"${part}.counts.{name}", 0]}
+            values[f"{part}.counts.{name}"] = {"$add": [before, count]}
+        at = {f"{part}.after": was.after, f"{part}.begun": was.begun}
+        moved = self.collection.update_one({**self.mine(), **at}, [{"$set": values}])
+        if moved.matched_count == 0:
+            found = self.read()  # the answer to this very update may have been lost
+            if found.get("token") != self.token or Reach.of(found, part) != now:
+                raise self.taken_over()
+
+    def end(self, state: str, report: Document, verdict: int) -> None:
+        self.record("ended_at", state=state, verdict=verdict, report=report, error=None)
+
+
+def fence(collection: Collection[Document], token: int) -> None:
+    """From now on no earlier holder of the lease can write into the document of an open run."""
+    ours = {"verb": {"$exists": True}, "state": {"$in": OPEN}}
+    collection.update_many(ours, {"$max": {"token": token}})
+
+
+def interrupted_runs(collection: Collection[Document]) -> list[Document]:
+    """The documents of the runs that broke off within a batch, of their application or undo."""
+    is_begun = [{"$gt": [f"${part}.begun", f"${part}.after"]} for part in ("progress", "undo")]
+    return list(collection.find({"verb": {"$exists": True}, "$expr": {"$or": is_begun}}))
 
 
 @contextmanager
@@ -149,11 +202,6 @@ def recorded_errors(run: Run) -> Iterator[None]:
         with suppress(PyMongoError, LeaseHeld):
             run.record(error=f"{type(error).__name__}: {error}"[:500], verdict=int(verdict))
         raise
-
-
-def planned_report(document: Document) -> Report:
-    """The report that was frozen with the plan of a run."""
-    return replace(Report.from_document(document["report"]), outcomes=None, verification=None)
 
 
 def list_runs(database: Database[Document], settings: Settings) -> list[Document]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
 
+from session_repair.mongo.bson_types import parents_of
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
+
+# What the primary has now, and no wait for the others.
+LATEST: Any = {"read_concern": ReadConcern("local"), "write_concern": WriteConcern(1)}
 
 
 @dataclass(frozen=True)
@@ -20,8 +28,24 @@ class Target:
     settings: Settings
 
     @property
-    def journal(self) -> Any:
+    def journal(self) -> Collection[Document]:
+        """The journal: reads what a majority has, waits until a majority has what it writes."""
         return self.database[self.settings.journal]
+
+    @property
+    def latest_journal(self) -> Collection[Document]:
+        """The journal: reads what the primary has at this moment, and waits for nobody."""
+        return self.journal.with_options(**LATEST)
+
+    @property
+    def parents(self) -> list[str]:
+        return parent_paths(self.settings.session_fields)
 
     def path(self, name: str) -> str:
         return self.settings.session_fields[name]
+
+
+def parent_paths(paths: Mapping[str, str]) -> list[str]:
+    """The paths on the way to nested fields, each once, the outermost first."""
+    parents = {parent for path in paths.values() for parent in parents_of(path)}
+    return sorted(parents, key=lambda parent: (parent.count("."), parent))

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import click
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
@@ -22,9 +21,10 @@ from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
-LONG_BATCH = 0.5  # seconds; a longer one keeps its documents from the live ingest for too long
+LONG_MERGE = 0.5  # seconds; a longer one keeps its documents from the live ingest for too long
 LEAST_BATCH = 10
-LAG_POLL = 1.0  # seconds between two looks at the replication lag
+LAG_POLL = 1.0  # seconds between two looks at the replication lag while it is too great
+LAG_EVERY = 3.0  # seconds between two looks else
 
 
 class Stopped(RepairError):
@@ -46,39 +46,59 @@ class Pace:
     database: Database[Document]
     settings: Settings
     started: float  # of the run's work, planning included, by time.monotonic
+    tell: Callable[[str], None]
     batch_size: int = field(init=False)
     is_interrupted: threading.Event = field(default_factory=threading.Event)
+    looked_at: float = float("-inf")  # at the replicas, by time.monotonic
 
     def __post_init__(self) -> None:
         self.batch_size = self.settings.batch_size
 
+    def is_due(self) -> bool:
+        """Whether the run has to stop now, or to look at the replicas."""
+        return self.reason_to_stop() is not None or self.is_lag_due()
+
+    def is_lag_due(self) -> bool:
+        return time.monotonic() - self.looked_at > LAG_EVERY
+
     def before_batch(self, run_id: str) -> None:
         """Wait while the replicas lag; raise when the run has to stop."""
         self.stop_if_asked(run_id)
+        if not self.is_lag_due():
+            return
         limit = self.settings.max_lag
         if replication_lag(self.database) > limit:
-            click.echo(f"  Replication lags by more than {limit.seconds} s: waiting", err=True)
+            self.tell(f"Replication lags by more than {limit.seconds} s: waiting")
             while replication_lag(self.database) > limit / 2:
                 self.is_interrupted.wait(LAG_POLL)
                 self.stop_if_asked(run_id)
+        self.looked_at = time.monotonic()
 
     def stop_if_asked(self, run_id: str) -> None:
-        how = f"Finish it with: ./spark-submit.sh resume {run_id}"
+        reason = self.reason_to_stop()
+        if reason is not None:
+            kind = Interrupted if self.is_interrupted.is_set() else Stopped
+            raise kind(f"{reason} Finish it with: ./spark-submit.sh resume {run_id}")
+
+    def reason_to_stop(self) -> str | None:
         if self.is_interrupted.is_set():
-            raise Interrupted(f"interrupted between two batches. {how}")
+            return "interrupted between two batches."
         pause_file = self.settings.pause_file
         if pause_file is not None and Path(pause_file).exists():
-            raise Stopped(f"the pause file {pause_file} stopped the run. Remove it. {how}")
+            return f"the pause file {pause_file} stopped the run. Remove it."
         max_time = self.settings.max_time
         if max_time is not None and time.monotonic() - self.started > max_time.total_seconds():
-            raise Stopped(f"--max-time is over. {how}")
+            return "--max-time is over."
+        return None
 
-    def after_batch(self, seconds: float) -> None:
-        """Halve the batches while they take too long, and let them grow again when they do not."""
-        if seconds > LONG_BATCH:
-            self.batch_size = max(LEAST_BATCH, self.batch_size // 2)
-        elif seconds < LONG_BATCH / 4:
-            self.batch_size = min(self.settings.batch_size, self.batch_size * 2)
+    def after_merge(self, rows: int, seconds: float) -> None:
+        """As many rows for the next merge as the last one would have done in its time, or fewer.
+
+        Batches shrink at once and at most double.
+        """
+        in_time = int(LONG_MERGE * rows / max(seconds, 0.001))
+        wanted = max(LEAST_BATCH, min(in_time, 2 * rows))
+        self.batch_size = min(self.settings.batch_size, wanted)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

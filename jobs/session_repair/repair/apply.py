@@ -1,146 +1,232 @@
 """Apply: batch by batch, let the server merge the journal into the sessions, compare-and-set.
 
-Each batch is three commands that the server runs alone: keep the whole document as it is, change
-it only if it is still that document with the observed values, write down what became of it. Each
-of them may run again without harm, so a batch that broke off is simply repeated.
+For each batch: look, so that rows whose session is no longer as planned are marked; write down in
+the run's document that the batch is begun; merge what is not marked, one write per session, while
+the lease is held; ask the sessions themselves what became of it, and mark what is not ``applied``.
+The end of a batch and the begin of the next are one update. A row's outcome is its mark, else
+``applied`` if an ended batch held it. A batch that broke off is first settled: what was written is
+marked so, the rest is planned as before.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-from pymongo.errors import ConnectionFailure, OperationFailure
+from pymongo.client_session import ClientSession
 
 from session_repair.mongo.connection import first_line
-from session_repair.mongo.expressions import (
-    is_as_planned,
-    is_missing,
-    is_result,
-    is_untouched,
-    with_new_fields,
-)
+from session_repair.mongo.expressions import corrected, is_as_observed, is_missing, is_result
 from session_repair.mongo.lease import Lease
-from session_repair.mongo.runs import Run
-from session_repair.mongo.target import Target
+from session_repair.mongo.runs import APPLYING, Reach, Run
+from session_repair.mongo.target import LATEST, Target
 from session_repair.mongo.throttle import Pace
-from session_repair.repair.journal import of_run
+from session_repair.repair.journal import Plan
+from session_repair.repair.outcomes import (
+    APPLIED,
+    CHANGED_MEANWHILE,
+    FAILED,
+    SKIPPED_CHANGED,
+    SKIPPED_GONE,
+)
+from session_repair.repair.report import LONGEST
+from session_repair.repair.split import Failures, in_parts, patiently
 
 Document = dict[str, Any]
 Progress = Callable[[int], None]
-Result = TypeVar("Result")
 
-ELECTION_TIME = 45.0  # seconds; a default election takes up to 12, a paused primary 20 more
-RETRY_PAUSE = 0.5
-# Not primary, shutting down, interrupted by a step-down: the command may be sent again.
-FAILOVER_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
-# Validation failed, duplicate key, larger than 16 MB, a value that an expression or an index cannot
-# take: such an error is the fault of one document. All others concern the whole run.
-ONE_DOCUMENT_CODES = frozenset({2, 14, 121, 10334, 11000, 16493, 17280, 17419, 17420, 40400, 17})
+PLANNED = "planned"  # stands for a row whose session is as the plan saw it
+NEVER_WRITTEN = "still as it was planned on: never written, or put back at once"
+TRIES = 3  # a failover may lose a merge that a majority did not have yet
 
-APPLIED, CHANGED, GONE, FAILED = "applied", "skipped_changed", "skipped_gone", "failed"
-OUTCOMES = (APPLIED, CHANGED, GONE, FAILED)
+
+@dataclass(frozen=True)
+class Work:
+    """A run that is to be carried out or undone, and the right to do so."""
+
+    target: Target
+    run: Run
+    plan: Plan
+    lease: Lease
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a run does to its sessions: how a batch is changed, and how its outcome is told."""
+    """What a run does to its sessions.
 
-    make: Callable[[Target, Lease, list[str]], None]
-    outcomes: Callable[[Target], list[Document]]
+    ``keep`` comes before a batch is begun, ``make`` changes its sessions; both tell the rows that
+    failed. ``became`` is the outcome of a row beside its session, ``planned`` where nothing was
+    done to it; ``left`` is the outcome of such a row in the end.
+    """
+
+    keep: Callable[[Work, list[str]], Failures]
+    make: Callable[[Work, list[str], ClientSession], Failures]
+    became: Callable[[Target], Document]
+    left: str
 
 
-def apply_run(
-    target: Target, run: Run, lease: Lease, pace: Pace, change: Change, on_progress: Progress
-) -> Counter[str]:
-    """Change every row of the run's plan that has no outcome yet; the counts of all outcomes.
+def apply_run(work: Work, pace: Pace, change: Change, on_progress: Progress) -> None:
+    """Change every row of the run's plan that has no outcome yet.
 
     A batch that a lost connection broke off is repeated: each of its steps may run again.
     """
-    done = run.read()["progress"]
-    counts, after, number = Counter(done["counts"]), done["after"], done.get("batches", 0)
-    while batch := patiently(next_batch, target, run.run_id, after, pace.batch_size):
-        patiently(pace.before_batch, run.run_id)
-        began = time.monotonic()
-        outcomes = patiently(apply_batch, target, lease, batch, change, number)
-        patiently(run.advance, after, batch[-1], outcomes)
-        pace.after_batch(time.monotonic() - began)
-        counts.update(outcomes)
-        after, number = batch[-1], number + 1
-        on_progress(sum(counts.values()))
-    return counts
-
-
-def patiently(step: Callable[..., Result], *arguments: Any) -> Result:
-    """The step's result; while an election or a cut keeps MongoDB away, try again."""
-    deadline = time.monotonic() + ELECTION_TIME
+    document = work.run.read()
+    reach = Reach.of(document, "progress")
+    done = sum(document["progress"]["counts"].values())
+    batch: list[str] = []
     while True:
-        try:
-            return step(*arguments)
-        except ConnectionFailure:
-            if time.monotonic() > deadline:
-                raise
-        except OperationFailure as error:
-            if error.code not in FAILOVER_CODES or time.monotonic() > deadline:
-                raise
-        time.sleep(RETRY_PAUSE)
+        if not batch:  # nothing is owed now: the time to wait or to stop
+            pace.before_batch(work.run.run_id)
+            batch = begin_batch(work, reach.after, pace.batch_size, change)
+            if not batch:
+                return
+            reach = moved(work, reach, Reach(reach.after, batch[-1]), {})
+        outcomes = change_batch(work, batch, pace, change)
+        ended, following = batch[-1], []
+        if not pace.is_due():
+            following = begin_batch(work, ended, pace.batch_size, change)
+        begun = following[-1] if following else ended
+        reach = moved(work, reach, Reach(ended, begun), outcomes)
+        batch, done = following, done + sum(outcomes.values())
+        on_progress(done)
 
 
-def next_batch(target: Target, run_id: str, after: str, size: int) -> list[str]:
-    """The _ids of the next rows, in their order."""
-    rest = of_run(run_id)
-    if after:
-        rest["_id"]["$gt"] = after
-    rows = target.journal.find(rest, {"_id": 1}).sort("_id", 1).limit(size)
-    return [row["_id"] for row in rows]
+def moved(work: Work, was: Reach, now: Reach, counts: Counter[str] | dict[str, int]) -> Reach:
+    patiently(partial(work.run.move, "progress", was, now, counts, state=APPLYING))
+    return now
 
 
-def apply_batch(
-    target: Target, lease: Lease, batch: list[str], change: Change, number: int
-) -> Counter[str]:
-    """Capture, change, record; the number of rows by outcome."""
-    lease.renew()
-    run_split(target, batch, capture_stages(target))
-    change.make(target, lease, batch)
-    lease.renew()  # nothing was changed if the lease was lost: then no outcome may be written
-    target.journal.aggregate(
-        [{"$match": undecided(batch)}, *outcome_stages(target, change, number)]
+def begin_batch(work: Work, after: str, size: int, change: Change) -> list[str]:
+    """The _ids of the next rows; those whose session is no longer as planned are marked.
+
+    Once a batch is begun, a session that has its result is taken for written by it. So whoever
+    healed a session in the same way before is found here.
+    """
+    look = states(work.target, work.plan.rows(after), change.became(work.target), size)
+    became = patiently(look)
+    unfit = {
+        row: SKIPPED_GONE if outcome == SKIPPED_GONE else SKIPPED_CHANGED
+        for row, (outcome, is_mark) in became.items()
+        if outcome != PLANNED and not is_mark
+    }
+    fit = [row for row, (outcome, _) in became.items() if outcome == PLANNED]
+    errors = {row: first_line(error) for row, error in change.keep(work, fit).items()}
+    write_marks(work, {**unfit, **dict.fromkeys(errors, FAILED)}, errors)
+    return list(became)
+
+
+def change_batch(work: Work, batch: list[str], pace: Pace, change: Change) -> Counter[str]:
+    """Change the sessions of a batch that is begun; the number of its rows by outcome."""
+    rows = work.plan.rows(upto=batch[-1])
+    rows["_id"] = {"$gte": batch[0], "$lte": batch[-1]}
+    # In one session the outcomes are read from what a majority has, this very merge included.
+    with work.target.database.client.start_session() as session:
+        read = states(work.target, rows, change.became(work.target), len(batch), APPLIED)
+        for _ in range(TRIES):
+            began = time.monotonic()
+            failures = change.make(work, batch, session)
+            pace.after_merge(len(batch), time.monotonic() - began)
+            patiently(work.lease.renew)  # nothing was changed if the lease was lost
+            became = patiently(read, session)
+            untouched = {row for row, (outcome, _) in became.items() if outcome == PLANNED}
+            if change.left != FAILED or untouched <= failures.keys():
+                break
+    final = {row: outcome for row, (outcome, _) in became.items()}
+    final |= dict.fromkeys(untouched, change.left)
+    final |= dict.fromkeys(failures.keys() & final.keys(), FAILED)
+    errors = {row: first_line(failures[row]) for row in failures.keys() & final.keys()}
+    if change.left == FAILED:
+        errors |= dict.fromkeys(untouched - failures.keys(), NEVER_WRITTEN)
+    marks = {row: outcome for row, outcome in final.items() if not became[row][1]}
+    write_marks(work, marks, errors)
+    return +Counter({APPLIED: len(batch) - len(final)}) + Counter(final.values())
+
+
+States = dict[str, tuple[str, bool]]  # by row: its outcome, and whether that is a mark
+
+
+def states(
+    target: Target, rows: Document, became: Document, size: int, but: str = ""
+) -> Callable[..., States]:
+    """Asks for the outcomes of the first rows, marks first, else by the sessions themselves.
+
+    Within a session of a client from what a majority has, else from what the primary has now.
+    """
+    pipeline: list[Document] = [
+        {"$match": rows},
+        {"$sort": {"_id": 1}},
+        {"$limit": size},
+        *found_session(target),
+        {"$project": {"mark": "$outcome", "outcome": {"$ifNull": ["$outcome", became]}}},
+        {"$match": {"outcome": {"$ne": but}}},
+    ]
+
+    def ask(session: ClientSession | None = None) -> States:
+        journal = target.journal if session else target.latest_journal
+        found = journal.aggregate(pipeline, session=session)
+        return {row["_id"]: (row["outcome"], "mark" in row) for row in found}
+
+    return ask
+
+
+def write_marks(
+    work: Work, marks: dict[str, str], errors: dict[str, str], kind: str = "outcome"
+) -> None:
+    """Mark rows that have no mark of the kind. Raises LeaseHeld when the lease is lost."""
+    if not marks:
+        return
+    alike = defaultdict(list)
+    for row, mark in marks.items():
+        alike[mark, errors.get(row)].append(row)
+    patiently(work.lease.renew)
+    for (mark, error), rows in alike.items():
+        told = {kind: mark} if error is None else {kind: mark, "error": error[:LONGEST]}
+        patiently(mark_rows, work, rows, kind, told)
+    patiently(work.lease.renew)  # else the server has let no mark pass
+
+
+def mark_rows(work: Work, rows: list[str], kind: str, fields: Document) -> None:
+    literal = {name: {"$literal": value} for name, value in fields.items()}
+    written = {name: f"$$new.{name}" for name in (*fields, f"{kind}_at")}
+    work.target.journal.aggregate(
+        [
+            {"$match": {"_id": {"$in": rows}, kind: {"$exists": False}}},
+            *work.lease.while_held(),
+            {"$project": {**literal, f"{kind}_at": "$$NOW"}},
+            merge_into(work.target.settings.journal, [{"$set": written}]),
+        ]
     )
-    by_outcome = target.journal.aggregate(
-        [{"$match": rows_of(batch)}, {"$group": {"_id": "$outcome", "rows": {"$sum": 1}}}]
-    )
-    return Counter({group["_id"]: group["rows"] for group in by_outcome})
 
 
-def merge_corrections(target: Target, lease: Lease, batch: list[str]) -> None:
-    run_split(target, batch, merge_stages(target, lease))
+def settle(work: Work, change: Change) -> None:
+    """Write down what became of the batch that an interrupted process had begun.
 
-
-def run_split(target: Target, batch: list[str], stages: list[Document]) -> None:
-    """Run the stages over the batch; split it until the row that breaks them stands alone."""
-    try:
-        target.journal.aggregate([{"$match": undecided(batch)}, *stages])
-    except OperationFailure as error:
-        if error.code not in ONE_DOCUMENT_CODES:
-            raise
-        if len(batch) == 1:
-            failure = {"error": first_line(error)[:500]}  # its outcome is told by the document
-            target.journal.update_one({"_id": batch[0]}, {"$set": failure})
-            return
-        half = len(batch) // 2
-        run_split(target, batch[:half], stages)
-        run_split(target, batch[half:], stages)
-
-
-def rows_of(batch: list[str]) -> Document:
-    return {"_id": {"$gte": batch[0], "$lte": batch[-1]}}
-
-
-def undecided(batch: list[str]) -> Document:
-    return {**rows_of(batch), "outcome": {"$exists": False}}
+    No session is written. Rows whose session has the result are marked ``applied``: it was not so
+    when the batch began. What is still as planned is planned as before.
+    """
+    reach = Reach.of(work.run.read(), "progress")
+    if reach.begun <= reach.after:
+        return
+    rows = {**work.plan.rows(reach.after, reach.begun), "outcome": {"$exists": False}}
+    outcome = {"outcome": change.became(work.target), "outcome_at": "$$NOW"}
+    fields = {name: f"$$new.{name}" for name in outcome}
+    pipeline = [
+        {"$match": rows},
+        *found_session(work.target),
+        *work.lease.while_held(),
+        {"$project": outcome},
+        {"$match": {"outcome": {"$ne": PLANNED}}},
+        merge_into(work.target.settings.journal, [{"$set": fields}]),
+    ]
+    # As the primary has it, even if a majority does not yet: the marks come after it to all.
+    journal = work.target.journal.with_options(read_concern=LATEST["read_concern"])
+    patiently(journal.aggregate, pipeline)
+    patiently(work.lease.renew)
+    patiently(work.run.move, "progress", reach, Reach(reach.after, reach.after), {})
 
 
 def found_session(target: Target) -> list[Document]:
@@ -157,49 +243,6 @@ def found_session(target: Target) -> list[Document]:
     ]
 
 
-def capture_stages(target: Target) -> list[Document]:
-    """Keep the whole document in the journal, once, before the first attempt to change it."""
-    return [
-        {"$match": {"before": {"$exists": False}}},
-        *found_session(target),
-        {"$match": {"found": {"$exists": True}}},
-        {"$project": {"before": "$found"}},
-        merge_into(
-            target.settings.journal,
-            [{"$set": {"before": {"$ifNull": ["$before", "$$new.before"]}}}],
-        ),
-    ]
-
-
-def while_held(lease: Lease) -> list[Document]:
-    """Stages that let the rows pass only while the lease is held, by the server's own clock."""
-    held = {"from": lease.collection.name, "pipeline": [{"$match": lease.current()}], "as": "held"}
-    return [{"$lookup": held}, {"$match": {"held": {"$ne": []}}}]
-
-
-def merge_stages(target: Target, lease: Lease) -> list[Document]:
-    """Change the sessions that are still what the plan saw, while the lease is held."""
-    return [
-        {"$match": {"before": {"$exists": True}}},
-        *while_held(lease),
-        {"$project": {"_id": "$plan.session.v", "plan": 1, "before": 1}},
-        merge_into(
-            target.settings.sessions,
-            [
-                {
-                    "$replaceWith": {
-                        "$cond": [
-                            is_as_planned(target, "$$new"),
-                            with_new_fields(target, "$$ROOT", "$$new"),
-                            "$$ROOT",
-                        ]
-                    }
-                }
-            ],
-        ),
-    ]
-
-
 def merge_into(collection: str, when_matched: list[Document]) -> Document:
     return {
         "$merge": {
@@ -211,71 +254,58 @@ def merge_into(collection: str, when_matched: list[Document]) -> Document:
     }
 
 
-def outcome_stages(target: Target, change: Change, number: int) -> list[Document]:
-    """Compare each session with the plan's result, and write the outcome into the journal."""
-    outcome = {"$switch": {"branches": change.outcomes(target), "default": CHANGED}}
-    return [
-        *found_session(target),
-        {"$project": {"outcome": outcome, "decided_at": "$$NOW", "batch": {"$literal": number}}},
-        merge_into(
-            target.settings.journal,
-            [
-                {
-                    "$set": {
-                        "outcome": "$$new.outcome",
-                        "decided_at": "$$new.decided_at",
-                        "batch": "$$new.batch",
-                    }
-                }
-            ],
-        ),
-    ]
+def merge_corrections(work: Work, batch: list[str], session: ClientSession) -> Failures:
+    """Change the sessions that are still what the plan saw, while the lease is held."""
+    guard = is_as_observed(work.target, "$$ROOT", "$$new.plan")
+    result = corrected(work.target, "$$ROOT", "$$new.plan")
+    return guarded_merge(work, batch, session, "outcome", guard, result)
 
 
-def correction_outcomes(target: Target) -> list[Document]:
-    return [
-        {"case": is_missing("$found"), "then": GONE},
-        {"case": is_result(target), "then": APPLIED},
-        {"case": {"$or": [has_error(), is_untouched(target)]}, "then": FAILED},
-    ]
+def guarded_merge(
+    work: Work,
+    batch: list[str],
+    session: ClientSession,
+    kind: str,
+    guard: Document,
+    document: Document,
+) -> Failures:
+    """Make each session the document where the guard is true, but for rows with a mark."""
+    target = work.target
+    replacement = {"$cond": [guard, document, "$$ROOT"]}
+    merge = merge_into(target.settings.sessions, [{"$replaceWith": replacement}])
+
+    def merge_part(part: list[str], seconds: float) -> None:
+        rows = {"_id": {"$gte": part[0], "$lte": part[-1]}, kind: {"$exists": False}}
+        pipeline = [
+            {"$match": {**rows, "plan.delete": {"$ne": True}}},
+            *work.lease.while_held(),
+            {"$project": {"_id": "$plan.session.v", "plan": 1}},
+            merge,
+        ]
+        work.lease.renew()
+        with work.lease.merging():
+            limit = int(seconds * 1000)
+            target.latest_journal.aggregate(pipeline, session=session, maxTimeMS=limit)
+
+    return in_parts(merge_part, batch)
 
 
-def has_error() -> Document:
-    return {"$not": is_missing("$error")}
-
-
-def read_back(target: Target, run_id: str, change: Change) -> Counter[str]:
-    """Read every changed session again: as planned, put back to what it was, moved on, gone."""
-    as_planned = next(it["case"] for it in change.outcomes(target) if it["then"] == APPLIED)
-    state = {
+def correction_became(target: Target) -> Document:
+    return {
         "$switch": {
             "branches": [
-                {"case": as_planned, "then": "as_planned"},
-                {"case": is_missing("$found"), "then": "gone"},
-                {"case": {"$eq": ["$found", "$before"]}, "then": "put_back"},
+                {"case": is_missing("$found"), "then": SKIPPED_GONE},
+                {"case": is_result(target, "$found", "$plan"), "then": APPLIED},
+                {"case": is_as_observed(target, "$found", "$plan"), "then": PLANNED},
             ],
-            "default": "moved_on",
+            "default": CHANGED_MEANWHILE,
         }
     }
-    groups = target.journal.aggregate(
-        [
-            {"$match": {**of_run(run_id), "outcome": APPLIED}},
-            *found_session(target),
-            {"$group": {"_id": state, "rows": {"$sum": 1}}},
-        ]
-    )
-    return Counter({group["_id"]: group["rows"] for group in groups})
 
 
-def outcome_counts(target: Target, run_id: str) -> Counter[str]:
-    """The rows of the run by outcome, counted in the journal itself."""
-    groups: Iterable[Document] = target.journal.aggregate(
-        [
-            {"$match": of_run(run_id)},
-            {"$group": {"_id": {"$ifNull": ["$outcome", "planned"]}, "rows": {"$sum": 1}}},
-        ]
-    )
-    return Counter({group["_id"]: group["rows"] for group in groups})
+def keep_nothing(_: Work, __: list[str]) -> Failures:
+    """A correction is undone by the plan itself."""
+    return {}
 
 
-CORRECTION = Change(merge_corrections, correction_outcomes)
+CORRECTION = Change(keep_nothing, merge_corrections, correction_became, FAILED)

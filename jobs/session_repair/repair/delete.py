@@ -18,11 +18,13 @@ from pymongo import DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError
 
+from session_repair.errors import RepairError
 from session_repair.mongo.bson_types import spellings
-from session_repair.mongo.expressions import is_missing, same_as_observed
-from session_repair.mongo.lease import Lease
+from session_repair.mongo.expressions import is_as_observed, is_missing, is_present
 from session_repair.mongo.target import Target
-from session_repair.repair.apply import APPLIED, FAILED, GONE, Change, has_error, undecided
+from session_repair.repair.apply import PLANNED, Change, Work, found_session, merge_into
+from session_repair.repair.outcomes import APPLIED, SKIPPED_CHANGED, SKIPPED_GONE
+from session_repair.repair.split import Failures, in_parts, patiently
 
 Document = dict[str, Any]
 
@@ -33,18 +35,46 @@ EXACT: CodecOptions[Any] = CodecOptions(
 )
 
 
-def delete_unchanged(target: Target, lease: Lease, batch: list[str]) -> None:
+def keep_whole(work: Work, batch: list[str]) -> Failures:
+    """Keep each session of the batch in its journal row, once, before the first attempt."""
+
+    def keep_part(part: list[str], seconds: float) -> None:
+        work.target.journal.aggregate(
+            [
+                {"$match": {"_id": {"$in": part}, "before": {"$exists": False}}},
+                *found_session(work.target),
+                {"$match": {"found": {"$exists": True}}},
+                {"$project": {"before": "$found"}},
+                merge_into(
+                    work.target.settings.journal,
+                    [{"$set": {"before": {"$ifNull": ["$before", "$$new.before"]}}}],
+                ),
+            ],
+            maxTimeMS=int(seconds * 1000),
+        )
+
+    return in_parts(keep_part, batch)
+
+
+def delete_unchanged(work: Work, batch: list[str], _: ClientSession) -> Failures:
     """Delete the sessions of the batch that are unchanged and still not needed."""
+    target = work.target
     kept = {
-        **undecided(batch),
+        "_id": {"$gte": batch[0], "$lte": batch[-1]},
+        "outcome": {"$exists": False},
         "before": {"$exists": True},
-        "$expr": {"$and": same_as_observed(target, "$before", "$plan")},
+        "$expr": is_as_observed(target, "$before", "$plan"),
     }
-    rows = kept_rows(target, kept)
+    patiently(delete_rows, work, patiently(kept_rows, target, kept))
+    return {}
+
+
+def delete_rows(work: Work, rows: list[Document]) -> None:
+    target = work.target
     sessions = target.database[target.settings.sessions]
 
     def in_transaction(session: ClientSession) -> None:
-        lease.renew(session)
+        work.lease.renew(session)
         needed = needed_rows(target, rows, session)
         deletions = [
             DeleteOne({"_id": row["before"]["_id"], "$expr": is_still(row["before"])})
@@ -55,9 +85,11 @@ def delete_unchanged(target: Target, lease: Lease, batch: list[str]) -> None:
             sessions.bulk_write(deletions, session=session)
 
     with target.database.client.start_session() as session:
-        session.with_transaction(in_transaction)
+        session.with_transaction(in_transaction, write_concern=sessions.write_concern)
     needed = needed_rows(target, rows)
-    insert_absent(target, [row for row in rows if row["_id"] in needed])
+    refused = insert_absent(target, [row for row in rows if row["_id"] in needed])
+    for row, why in refused.items():
+        raise RepairError(f"a session that is needed could not be put back: {why} (row {row})")
 
 
 def is_still(document: Document) -> Document:
@@ -123,28 +155,40 @@ def kept_rows(target: Target, selected: Document) -> list[Document]:
     return list(raw.find(selected, {"plan": 1, "before": 1}))
 
 
-def insert_absent(target: Target, rows: list[Document]) -> None:
-    """Insert the kept documents; one whose _id is there is left alone.
+def insert_absent(target: Target, rows: list[Document]) -> dict[str, str]:
+    """Insert the kept documents; one whose _id is there is left alone. Why others were refused.
 
     Not by ``$merge``, which sorts the fields of what it inserts.
     """
     if not rows:
-        return
+        return {}
     inserts = [InsertOne(row["before"]) for row in rows]
     try:
         target.database[target.settings.sessions].bulk_write(inserts, ordered=False)
     except BulkWriteError as error:
-        if any(it["code"] != DUPLICATE_KEY for it in error.details["writeErrors"]):
+        if error.details["writeConcernErrors"]:
             raise
+        return {
+            rows[it["index"]]["_id"]: it["errmsg"]
+            for it in error.details["writeErrors"]
+            if it["code"] != DUPLICATE_KEY or "_id" not in it.get("keyPattern", {})
+        }
+    return {}
 
 
-def deletion_outcomes(_: Target) -> list[Document]:
-    deleted = {"$and": [is_missing("$found"), {"$ne": [{"$type": "$before"}, "missing"]}]}
-    return [
-        {"case": deleted, "then": APPLIED},
-        {"case": is_missing("$found"), "then": GONE},
-        {"case": has_error(), "then": FAILED},
-    ]
+def deletion_became(target: Target) -> Document:
+    is_kept = {"$or": [is_missing("$before"), {"$eq": ["$found", "$before"]}]}
+    is_unchanged = {"$and": [is_as_observed(target, "$found", "$plan"), is_kept]}
+    return {
+        "$switch": {
+            "branches": [
+                {"case": {"$and": [is_missing("$found"), is_present("$before")]}, "then": APPLIED},
+                {"case": is_missing("$found"), "then": SKIPPED_GONE},
+                {"case": is_unchanged, "then": PLANNED},
+            ],
+            "default": SKIPPED_CHANGED,
+        }
+    }
 
 
-DELETION = Change(delete_unchanged, deletion_outcomes)
+DELETION = Change(keep_whole, delete_unchanged, deletion_became, SKIPPED_CHANGED)

@@ -1,33 +1,48 @@
-"""Carry out: take a run from its frozen plan to its verified end, however often that is begun."""
+"""Execute: take a run from its frozen plan to its verified end, however often that is begun."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
 import click
+from pymongo.collection import Collection
 from pymongo.database import Database
 
-from session_repair.errors import Refused
+from session_repair import __version__
+from session_repair.errors import Exit, Refused
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import Lease, held_lease
-from session_repair.mongo.runs import DONE, PLANNED, Run, planned_report, recorded_errors
+from session_repair.mongo.runs import (
+    DONE,
+    JOURNAL_FORMAT,
+    PLANNED,
+    UNDONE,
+    Run,
+    fence,
+    interrupted_runs,
+    recorded_errors,
+)
 from session_repair.mongo.target import Target
 from session_repair.mongo.throttle import Pace
-from session_repair.repair.apply import CORRECTION, apply_run
+from session_repair.repair.apply import CORRECTION, Change, Work, apply_run, settle
 from session_repair.repair.delete import DELETION
-from session_repair.repair.journal import plan_digest
-from session_repair.repair.readback import balanced_outcomes, sessions_left, verify_sessions
+from session_repair.repair.journal import Plan, plan_digest
+from session_repair.repair.readback import account_for, verify_sessions
 from session_repair.repair.report import DELETE_ORPHANS, Report
+from session_repair.repair.undo import UndoReport, settle_undo, undo_run
 from session_repair.reporting.progress import progress_of
-from session_repair.settings import Settings, format_duration, revived, semantics
+from session_repair.settings import SEMANTIC, Settings, format_duration, revived, semantics
 
 Document = dict[str, Any]
 
-CHANGE_OF = {"fix": CORRECTION, DELETE_ORPHANS: DELETION}
+
+def change_of(document: Document) -> Change:
+    """What the run with this document does to its sessions."""
+    return DELETION if document["verb"] == DELETE_ORPHANS else CORRECTION
 
 
 @contextmanager
@@ -35,31 +50,82 @@ def working(run: Run, settings: Settings) -> Iterator[tuple[Run, Lease]]:
     """The run in this process's hands and its lease; what ends it early stands in its document.
 
     That the lease cannot be had is noted in a new run only: another process may be at work on an
-    older one, or have ended it.
+    older one, or have ended it. What other runs, or this one, left in the middle of a batch is
+    settled first: once somebody else writes, it could not be told any more.
     """
     held = held_lease(run.collection, run.run_id, settings.break_lease)
     with recorded_errors(run), clear_errors(), held as lease:
         mine = run.held_by(lease.token)
         with recorded_errors(mine), clear_errors():
             click.echo(f"Run {run.run_id}", err=True)
+            settle_interrupted(run.collection, settings, lease)
             yield mine, lease
+
+
+def settle_interrupted(collection: Collection[Document], settings: Settings, lease: Lease) -> None:
+    """Write down what became of batches that broke off, each by the settings of its own run."""
+    fence(collection, lease.token)
+    documents = interrupted_runs(collection)
+    if documents:
+        lease.await_quiet()
+    for document in documents:
+        names = (*SEMANTIC, "journal")
+        its = revived({name: document["settings"][name] for name in names})
+        target = Target(collection.database, replace(settings, **its))
+        run = Run(collection, document["_id"]).held_by(lease.token)
+        work = Work(target, run, Plan.of(document), lease)
+        settle(work, change_of(document))
+        settle_undo(work, change_of(document))
 
 
 def carry_out(database: Database[Document], settings: Settings, run: Run, lease: Lease) -> Report:
     """Apply what has no outcome yet, then read back what the database says."""
-    target, pace = Target(database, settings), Pace(database, settings, lease.taken)
+    target, document = Target(database, settings), run.read()
+    pace = Pace(database, settings, lease.taken, lambda line: click.echo(f"  {line}", err=True))
+    work, change = Work(target, run, Plan.of(document), lease), change_of(document)
+    with progress_of(document["planned"]) as on_progress, pace.interruptible():
+        apply_run(work, pace, change, on_progress)
     document = run.read()
-    planned, change = document["planned"], CHANGE_OF[document["verb"]]
-    with progress_of(planned) as on_progress, pace.interruptible():
-        apply_run(target, run, lease, pace, change, on_progress)
+    account = account_for(target, document)
     report = replace(
         planned_report(document),
-        outcomes=balanced_outcomes(target, run.run_id, planned),
-        verification=verify_sessions(target, run.run_id, change),
-        left=sessions_left(target, run.run_id),
+        outcomes=account.outcomes,
+        verification=verify_sessions(target, document, change),
+        left=account.left,
     )
-    run.end(DONE, report)
+    run.end(DONE, asdict(report), int(report.verdict))
     return report
+
+
+def planned_report(document: Document) -> Report:
+    """The report that was frozen with the plan of a run."""
+    return replace(Report.from_document(document["report"]), outcomes=None, verification=None)
+
+
+def take_back(
+    database: Database[Document], settings: Settings, run: Run, lease: Lease
+) -> UndoReport:
+    """Restore what the run wrote; it is undone unless rows of its journal are lost."""
+    document = run.read()
+    work = Work(Target(database, settings), run, Plan.of(document), lease)
+    undone = undo_run(work, change_of(document))
+    verdict = int(Exit.CLEAN if undone.is_whole else Exit.PARTIAL)
+    if undone.lost:
+        error = f"{undone.lost} rows of the journal are lost or have expired"
+        run.record(verdict=verdict, error=error)
+    else:
+        run.record(state=UNDONE, verdict=verdict, error=None)
+    return undone
+
+
+def require_known_format(document: Document) -> None:
+    """Raise Refused when another version made the run, and keeps its journal in another way."""
+    if document.get("journal_format") != JOURNAL_FORMAT:
+        made_by = document.get("versions", {}).get("session_repair", "an unknown version")
+        raise Refused(
+            f"run {document['_id']} was made by session-repair {made_by}, whose journal version "
+            f"{__version__} does not read. Finish or undo it with that one, or plan again."
+        )
 
 
 def settings_of_run(document: Document, settings: Settings) -> Settings:
@@ -67,6 +133,7 @@ def settings_of_run(document: Document, settings: Settings) -> Settings:
 
     Raises Refused when a setting that decided its plan is another one now.
     """
+    require_known_format(document)
     again = replace(settings, **revived(document["asked"]))
     made_with, now = document["settings"], semantics(again)
     # A run of an earlier version does not know the settings that came later.
@@ -83,7 +150,8 @@ def settings_of_run(document: Document, settings: Settings) -> Settings:
 def require_intact_plan(database: Database[Document], settings: Settings, run: Run) -> None:
     """Raise Refused unless the plan in the journal is the one that was sealed."""
     document = run.read()
-    if plan_digest(database, settings, run.run_id, document["planned"]) != document["digest"]:
+    plan, planned = Plan.of(document), document["planned"]
+    if plan_digest(database, settings, plan, planned) != document["digest"]:
         raise Refused(f"the plan of run {run.run_id} was edited since it was made. Plan again.")
 
 

@@ -1,14 +1,17 @@
 """Journal: write the plan once, through the connector, before anything else is written.
 
 Spark is lazy: after the first write an unfrozen plan would be recomputed from healed data. The
-_id of a row is its run and its session, so that a task that runs twice writes the same rows; the
-write sets only the plan, so that it can never undo what the apply step adds later.
+_id of a row is its run, the attempt to plan it and its session: a task that runs twice writes the
+same rows, and what a killed planner writes late is in no later plan. The write sets only the plan,
+so that it can never undo what the apply step adds.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,60 +25,74 @@ from pyspark.sql import functions as F
 from session_repair.errors import Refused
 from session_repair.mongo.connection import spark_uri
 from session_repair.rules.envelope import content
-from session_repair.rules.schemas import CHANGES, JOURNAL_ROWS
+from session_repair.rules.schemas import JOURNAL_ROWS
 from session_repair.settings import Settings, semantics
 
 Document = dict[str, Any]
 
-# The name a change has in the journal, and in the session's field mapping.
-STORED_NAMES = {name: "user_id" if name == "user" else name for name in CHANGES.fieldNames()}
+FIRST_ATTEMPT = 1
+MAX_BATCH_SIZE, ROWS_PER_WRITE = "spark.mongodb.write.maxBatchSize", "2000"
 
 
-def journal_rows(corrected: DataFrame, run_id: str, expires_at: datetime) -> DataFrame:
+@dataclass(frozen=True)
+class Plan:
+    """The rows of one attempt to plan a run, as a range of the journal's _id index."""
+
+    run_id: str
+    attempt: int
+
+    @staticmethod
+    def of(document: Document) -> Plan:
+        """The plan of a run's document."""
+        return Plan(document["_id"], document["attempt"])
+
+    @property
+    def prefix(self) -> str:
+        """What the _id of a row has before that of the session."""
+        return f"{self.run_id}:{self.attempt}:"
+
+    def rows(self, after: str = "", upto: str = "") -> Document:
+        """The filter that finds the rows beyond ``after``, which is an _id, and up to ``upto``."""
+        end = {"$lte": upto} if upto else {"$lt": f"{self.run_id}:{self.attempt};"}
+        return {"_id": {"$gt": after or self.prefix, **end}}
+
+
+def journal_rows(corrected: DataFrame, plan: Plan, expires_at: datetime) -> DataFrame:
     """One row per session to be corrected, shape JOURNAL_ROWS. Pure.
 
     ``plan`` is one JSON document: session (envelope of its _id), session_id, observed (the fields
-    as they were, absent ones absent), new (the fields to write) and findings (codes).
+    as they were, absent ones absent), parents (the type of what each nested field stands in, where
+    there are any), new (the fields to write) and findings (codes).
     """
-    planned = corrected.where("changes IS NOT NULL")
-    plan = json_object(
-        {
-            "session": F.col("session_key"),
-            "session_id": json_text(F.col("session_id")),
-            "observed": json_object(observed_fields()),
-            "new": json_object(new_fields()),
-            "findings": F.to_json(F.col("findings.code")),
-        }
-    )
-    return as_journal_rows(planned, plan, run_id, expires_at)
+    members = {"new": json_object(new_fields())}
+    return as_journal_rows(corrected.where("changes IS NOT NULL"), members, plan, expires_at)
 
 
-def deletion_rows(corrected: DataFrame, run_id: str, expires_at: datetime) -> DataFrame:
+def deletion_rows(corrected: DataFrame, plan: Plan, expires_at: datetime) -> DataFrame:
     """One row per session to be deleted, shape JOURNAL_ROWS, ``plan.delete`` being true. Pure.
 
     ``plan.canonical`` is the _id of the document that makes it a copy; absent for an orphan.
     """
     is_copy = F.col("canonical_key") != F.col("session_key")
-    plan = json_object(
-        {
-            "session": F.col("session_key"),
-            "session_id": json_text(F.col("session_id")),
-            "observed": json_object(observed_fields()),
-            "delete": F.lit("true"),
-            "canonical": F.when(is_copy, F.col("canonical_key")),
-            "findings": F.to_json(F.col("findings.code")),
-        }
-    )
-    return as_journal_rows(corrected, plan, run_id, expires_at)
+    canonical = F.when(is_copy, F.col("canonical_key"))
+    members = {"delete": F.lit("true"), "canonical": canonical}
+    return as_journal_rows(corrected, members, plan, expires_at)
 
 
 def as_journal_rows(
-    planned: DataFrame, plan: Column, run_id: str, expires_at: datetime
+    planned: DataFrame, members: dict[str, Column], plan: Plan, expires_at: datetime
 ) -> DataFrame:
+    observed = {
+        "session": F.col("session_key"),
+        "session_id": json_text(F.col("session_id")),
+        "observed": json_object(observed_fields()),
+        "parents": F.to_json(F.col("stored.parents")),
+    }
+    whole = {**observed, **members, "findings": F.to_json(F.col("findings.code"))}
     return planned.select(
-        F.concat(F.lit(f"{run_id}:"), F.col("session_key")).alias("_id"),
-        F.lit(run_id).alias("run_id"),
-        plan.alias("plan"),
+        F.concat(F.lit(plan.prefix), F.col("session_key")).alias("_id"),
+        F.lit(plan.run_id).alias("run_id"),
+        json_object(whole).alias("plan"),
         F.lit(expires_at).alias("expires_at"),
     ).select(*JOURNAL_ROWS.fieldNames())
 
@@ -92,10 +109,15 @@ def json_text(text: Column) -> Column:
     return F.substr(array, F.lit(2), F.length(array) - F.lit(2))
 
 
-def json_number(number: Column) -> Column:
-    """An int where the value fits into one, as drivers write it, else a long."""
-    kind = F.when(number.between(-(2**31), 2**31 - 1), "$numberInt").otherwise("$numberLong")
-    return F.concat(F.lit('{"'), kind, F.lit('":"'), number.cast("string"), F.lit('"}'))
+def json_number(number: Column, kind: Column) -> Column:
+    """An integer as extended JSON, of the BSON type ``int`` or ``long``."""
+    tag = F.when(kind == "int", "$numberInt").otherwise("$numberLong")
+    return F.concat(F.lit('{"'), tag, F.lit('":"'), number.cast("string"), F.lit('"}'))
+
+
+def fitting(number: Column) -> Column:
+    """The BSON type that drivers give the number: int where it fits into one."""
+    return F.when(number.between(-(2**31), 2**31 - 1), "int").otherwise("long")
 
 
 def json_date(date: Column) -> Column:
@@ -103,10 +125,10 @@ def json_date(date: Column) -> Column:
     return F.concat(F.lit('{"$date":{"$numberLong":"'), milliseconds, F.lit('"}}'))
 
 
-def json_values(owner: str) -> dict[str, Column]:
+def json_values(owner: str, type_of_count: Column) -> dict[str, Column]:
     """The five fields of a struct as extended JSON, under their stored names; null for null."""
     return {
-        "event_count": json_number(F.col(f"{owner}.event_count")),
+        "event_count": json_number(F.col(f"{owner}.event_count"), type_of_count),
         "pages": F.to_json(F.col(f"{owner}.pages")),
         "first_event_at": json_date(F.col(f"{owner}.first_event_at")),
         "last_event_at": json_date(F.col(f"{owner}.last_event_at")),
@@ -115,15 +137,16 @@ def json_values(owner: str) -> dict[str, Column]:
 
 
 def observed_fields() -> dict[str, Column]:
-    """The fields as the plan saw them: a missing one is left out, a null one is null."""
+    """The fields as the plan saw them, types too: a missing one is left out, a null one is null."""
+    values = json_values("stored", F.col("stored.types.event_count"))
     return {
         name: F.when(F.col(f"stored.types.{name}") == "null", "null").otherwise(value)
-        for name, value in json_values("stored").items()
+        for name, value in values.items()
     }
 
 
 def new_fields() -> dict[str, Column]:
-    return json_values("changes")
+    return json_values("changes", fitting(F.col("changes.event_count")))
 
 
 def write_journal(rows: DataFrame, settings: Settings, database: Database[Document]) -> None:
@@ -138,39 +161,58 @@ def write_journal(rows: DataFrame, settings: Settings, database: Database[Docume
         .option("operationType", "update")
         .option("upsertDocument", "true")
         .option("ordered", "false")
+        .option("maxBatchSize", rows.sparkSession.conf.get(MAX_BATCH_SIZE, ROWS_PER_WRITE))
         .option("convertJson", "objectOrArrayOnly")
         .save()
     )
 
 
-def drop_rows(database: Database[Document], settings: Settings, run_id: str) -> None:
-    """Delete the rows of a plan that was never whole, and so never applied."""
-    database[settings.journal].delete_many(of_run(run_id))
+def drop_other_attempts(database: Database[Document], settings: Settings, plan: Plan) -> None:
+    """Delete the rows of plans of this run that were never whole, and so never applied."""
+    every = {"_id": {"$gt": f"{plan.run_id}:", "$lt": f"{plan.run_id};"}}
+    database[settings.journal].delete_many({"$and": [every, {"$nor": [plan.rows()]}]})
 
 
-def of_run(run_id: str) -> Document:
-    """The journal rows of a run, as a range of the _id index."""
-    return {"_id": {"$gt": f"{run_id}:", "$lt": f"{run_id};"}}
+def raw_rows(
+    database: Database[Document], settings: Settings, plan: Plan, fields: Iterable[str]
+) -> Iterator[RawBSONDocument]:
+    """These fields of the rows of a plan in their order, as the bytes that they are."""
+    exact: Any = CodecOptions(RawBSONDocument)
+    raw: Any = database.get_collection(settings.journal, codec_options=exact)
+    rows: Iterator[RawBSONDocument] = raw.find(plan.rows(), list(fields)).sort("_id", ASCENDING)
+    return rows
 
 
-def plan_digest(database: Database[Document], settings: Settings, run_id: str, planned: int) -> str:
-    """SHA-256 over the plan as it stands in the journal, and the settings it was made with.
+class Seal:
+    """SHA-256 over a plan as it stands in the journal, and the settings it was made with."""
 
-    Raises Refused when the journal does not hold the planned number of whole plans and no more.
-    """
-    journal = settings.journal
-    semantic = json.dumps(semantics(settings), sort_keys=True)
-    digest = hashlib.sha256(semantic.encode())
-    selected = {**of_run(run_id), "plan.session": {"$type": "object"}}
-    raw: Any = database.get_collection(journal, codec_options=CodecOptions(RawBSONDocument))
-    for row in raw.find(selected, {"plan": 1}).sort("_id", ASCENDING):
-        digest.update(row.raw)
-    whole = database[journal].count_documents(selected)
-    rows = database[journal].count_documents(of_run(run_id))
-    if not rows == whole == planned:
-        raise Refused(
-            f"the journal of run {run_id} holds {rows} rows, {whole} of them whole, where "
-            f"{planned} were made. Nothing more was applied; rows were lost, added, edited or have "
-            "expired. Plan again."
-        )
-    return digest.hexdigest()
+    def __init__(self, settings: Settings, plan: Plan) -> None:
+        semantic = json.dumps(semantics(settings), sort_keys=True)
+        self.rows, self.whole = 0, 0
+        self._run_id, self._digest = plan.run_id, hashlib.sha256(semantic.encode())
+
+    def add(self, row: RawBSONDocument) -> None:
+        plan = row.get("plan")
+        self.rows += 1
+        if isinstance(plan, RawBSONDocument) and isinstance(plan.get("session"), RawBSONDocument):
+            self.whole += 1
+            self._digest.update(row["_id"].encode())
+            self._digest.update(plan.raw)
+
+    def digest(self, planned: int) -> str:
+        """Raises Refused when there are not just as many whole plans as were made."""
+        if not self.rows == self.whole == planned:
+            raise Refused(
+                f"the journal of run {self._run_id} holds {self.rows} rows, {self.whole} of them "
+                f"whole, where {planned} were made. Nothing more was applied; rows were lost, "
+                "added, edited or have expired. Plan again."
+            )
+        return self._digest.hexdigest()
+
+
+def plan_digest(database: Database[Document], settings: Settings, plan: Plan, planned: int) -> str:
+    """The digest of the planned number of rows. Raises Refused when the journal holds others."""
+    seal = Seal(settings, plan)
+    for row in raw_rows(database, settings, plan, ["plan"]):
+        seal.add(row)
+    return seal.digest(planned)

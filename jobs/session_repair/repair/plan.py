@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +14,9 @@ from pyspark.sql import DataFrame, SparkSession
 from session_repair.mongo.runs import Run
 from session_repair.repair.breakers import require_bounded, require_events
 from session_repair.repair.journal import (
+    Plan,
     deletion_rows,
-    drop_rows,
+    drop_other_attempts,
     journal_rows,
     plan_digest,
     write_journal,
@@ -70,7 +71,7 @@ class Planner:
     """How the runs of one verb decide, and how a decision becomes a journal row."""
 
     look: Callable[[SparkSession, Database[Document], Settings, Preflight, str], Survey]
-    rows: Callable[[DataFrame, str, datetime], DataFrame]
+    rows: Callable[[DataFrame, Plan, datetime], DataFrame]
 
 
 PLANNERS = {
@@ -88,10 +89,12 @@ def plan_run(
 ) -> Survey:
     """Survey, then freeze the plan in the journal: whole, or the run stays in ``planning``."""
     planner = PLANNERS[run.read()["verb"]]
+    plan = Plan(run.run_id, run.plan_anew())
     found = planner.look(spark, database, settings, flight, run.run_id)
-    drop_rows(database, settings, run.run_id)  # what an interrupted attempt left
-    rows = planner.rows(found.corrected, run.run_id, flight.now + settings.journal_ttl)
+    rows = planner.rows(found.corrected, plan, flight.now + settings.journal_ttl)
     write_journal(rows, settings, database)
+    drop_other_attempts(database, settings, plan)
     planned = found.report.totals.planned
-    run.planned(planned, plan_digest(database, settings, run.run_id, planned), found.report)
+    digest = plan_digest(database, settings, plan, planned)
+    run.planned(planned, digest, asdict(found.report))
     return found

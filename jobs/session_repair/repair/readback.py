@@ -1,14 +1,21 @@
-"""Verify: ask the database, after the write, what is there now."""
+"""Read back: ask the database, after the write, what is there now."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import Any
 
+from bson.raw_bson import RawBSONDocument
+
 from session_repair.errors import RepairError
+from session_repair.mongo.expressions import is_as_observed, is_missing
+from session_repair.mongo.runs import Reach
 from session_repair.mongo.target import Target
-from session_repair.repair.apply import APPLIED, OUTCOMES, Change, outcome_counts, read_back
-from session_repair.repair.journal import of_run
-from session_repair.repair.report import Left, Outcomes, Verification, shortened
+from session_repair.repair.apply import PLANNED, Change, found_session
+from session_repair.repair.journal import Plan, Seal, raw_rows
+from session_repair.repair.outcomes import APPLIED, OUTCOMES, WHY, Outcomes
+from session_repair.repair.report import Left, Verification, shortened
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -16,23 +23,51 @@ Document = dict[str, Any]
 LISTED = 20  # sessions of each outcome, by name
 
 
-def balanced_outcomes(target: Target, run_id: str, planned: int) -> Outcomes:
-    """The outcomes as the journal holds them. Raises RepairError unless they add up to the plan."""
-    counts = outcome_counts(target, run_id)
-    figures = {outcome: counts.pop(outcome, 0) for outcome in OUTCOMES}
-    if sum(figures.values()) != planned or counts:
+@dataclass(frozen=True)
+class Account:
+    """What the journal says of a run that has ended: its outcomes, some sessions of each."""
+
+    outcomes: Outcomes
+    left: tuple[Left, ...]
+
+
+def account_for(target: Target, document: Document) -> Account:
+    """Read the whole journal of a run again.
+
+    Raises Refused when the plan is not the one that was sealed, RepairError when its rows and
+    marks are not what the run's document says.
+    """
+    plan, after = Plan.of(document), Reach.of(document, "progress").after
+    seal = Seal(target.settings, plan)
+    counts: Counter[str] = Counter()
+    left: dict[str, list[Left]] = defaultdict(list)
+    for row in raw_rows(target.database, target.settings, plan, ["plan", "outcome", "error"]):
+        seal.add(row)
+        outcome = row.get("outcome", APPLIED if row["_id"] <= after else PLANNED)
+        counts[outcome] += 1
+        if outcome in WHY and len(left[outcome]) < LISTED:
+            left[outcome].append(Left(name_in(row["plan"]), outcome, row.get("error")))
+    is_whole = seal.digest(document["planned"]) == document["digest"]
+    if not is_whole or counts != Counter(document["progress"]["counts"]):
         raise RepairError(
-            f"run {run_id} planned {planned} corrections, but its journal holds {figures} "
-            f"and {dict(counts)}. Look at it with: ./spark-submit.sh runs {run_id}"
+            f"run {plan.run_id} counted {document['progress']['counts']} while it wrote, but its "
+            f"journal now holds {dict(counts)}{'' if is_whole else ', and an edited plan'}. "
+            f"Look at it with: ./spark-submit.sh runs {plan.run_id}"
         )
-    return Outcomes(planned=planned, **figures)
+    outcomes = Outcomes(planned=document["planned"], **{name: counts[name] for name in OUTCOMES})
+    return Account(outcomes, tuple(it for name in WHY for it in left[name]))
 
 
-def verify_sessions(target: Target, run_id: str, change: Change) -> Verification:
+def name_in(plan: RawBSONDocument) -> str | None:
+    session_id: str | None = plan.get("session_id")
+    return None if session_id is None else shortened(session_id)
+
+
+def verify_sessions(target: Target, document: Document, change: Change) -> Verification:
     """Totals of the whole collection, and the corrected sessions read again, from the server."""
     sessions = target.database[target.settings.sessions]
     count = target.path("event_count")
-    again = read_back(target, run_id, change)
+    again = read_back(target, document, change)
     return Verification(
         sessions=sessions.count_documents({}),
         with_events=sessions.count_documents({count: {"$gt": 0}}),
@@ -44,25 +79,33 @@ def verify_sessions(target: Target, run_id: str, change: Change) -> Verification
     )
 
 
+def read_back(target: Target, document: Document, change: Change) -> Counter[str]:
+    """Read every changed session again: as planned, put back to what it was, moved on, gone."""
+    is_deletion = {"$eq": ["$plan.delete", True]}
+    is_kept = {"$and": [is_deletion, {"$eq": ["$found", "$before"]}]}
+    is_before = {"$and": [{"$not": is_deletion}, is_as_observed(target, "$found", "$plan")]}
+    state = {
+        "$switch": {
+            "branches": [
+                {"case": {"$eq": [change.became(target), APPLIED]}, "then": "as_planned"},
+                {"case": is_missing("$found"), "then": "gone"},
+                {"case": {"$or": [is_kept, is_before]}, "then": "put_back"},
+            ],
+            "default": "moved_on",
+        }
+    }
+    applied = {"$or": [{"outcome": APPLIED}, {"outcome": {"$exists": False}}]}
+    groups = target.journal.aggregate(
+        [
+            {"$match": {**Plan.of(document).rows(), **applied}},
+            *found_session(target),
+            {"$group": {"_id": state, "rows": {"$sum": 1}}},
+        ]
+    )
+    return Counter({group["_id"]: group["rows"] for group in groups})
+
+
 def empty_sessions(settings: Settings) -> Document:
     """The filter that finds the sessions that name no page or count nothing."""
     count, pages = settings.session_fields["event_count"], settings.session_fields["pages"]
     return {"$or": [{count: {"$in": [0, None]}}, {pages: {"$in": [[], None]}}]}
-
-
-def sessions_left(target: Target, run_id: str) -> tuple[Left, ...]:
-    """Some sessions of each outcome but ``applied``, as the journal names them."""
-    fields = {"plan.session_id": 1, "outcome": 1, "error": 1}
-    return tuple(
-        Left(name_in(row["plan"]), outcome, row.get("error"))
-        for outcome in OUTCOMES
-        if outcome != APPLIED
-        for row in target.journal.find({**of_run(run_id), "outcome": outcome}, fields)
-        .sort("_id", 1)
-        .limit(LISTED)
-    )
-
-
-def name_in(plan: Document) -> str | None:
-    session_id: str | None = plan.get("session_id")
-    return None if session_id is None else shortened(session_id)

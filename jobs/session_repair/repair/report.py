@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from session_repair.errors import Exit
+from session_repair.repair.outcomes import Outcomes
 
 DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix could repair
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
@@ -80,22 +81,6 @@ class Correction:
 
     session_id: str
     changes: tuple[FieldChange, ...]
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """What became of every planned correction; they add up to the plan."""
-
-    planned: int
-    applied: int
-    skipped_changed: int
-    skipped_gone: int
-    failed: int
-
-    def __post_init__(self) -> None:
-        done = self.applied + self.skipped_changed + self.skipped_gone + self.failed
-        if done != self.planned:
-            raise ValueError(f"{done} outcomes for {self.planned} planned corrections")
 
 
 @dataclass(frozen=True)

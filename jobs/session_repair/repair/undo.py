@@ -1,4 +1,8 @@
-"""Undo: put back whole documents as the journal kept them, where the run's result still stands."""
+"""Undo: put back what a run wrote, where all of it still is as the run left it; else nothing.
+
+Batch by batch, as a run is applied: look and mark what cannot be restored, begin, restore, ask the
+sessions what became of it. An undo that broke off is settled first, and then goes on.
+"""
 
 from __future__ import annotations
 
@@ -6,143 +10,300 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from session_repair.mongo.expressions import is_missing, is_result, with_new_fields
-from session_repair.mongo.lease import Lease
+from pymongo.client_session import ClientSession
+
+from session_repair.errors import Refused
+from session_repair.mongo.connection import first_line
+from session_repair.mongo.expressions import (
+    is_as_left,
+    is_as_observed,
+    is_missing,
+    is_present,
+    restored,
+)
+from session_repair.mongo.runs import UNDOING, UNDONE, Reach, Run
 from session_repair.mongo.target import Target
 from session_repair.repair.apply import (
-    APPLIED,
+    TRIES,
+    Change,
+    States,
+    Work,
     found_session,
-    merge_into,
-    patiently,
-    rows_of,
-    while_held,
+    guarded_merge,
+    write_marks,
 )
 from session_repair.repair.delete import insert_absent, kept_rows
-from session_repair.repair.journal import of_run
+from session_repair.repair.journal import Plan
+from session_repair.repair.outcomes import APPLIED, CHANGED_MEANWHILE
 from session_repair.repair.report import LONGEST
+from session_repair.repair.split import Failures, patiently
 
 Document = dict[str, Any]
 
 RESTORABLE, RESTORED, CHANGED, GONE = "restorable", "restored", "changed since", "gone since"
+WRITTEN_LATER, REFUSED = "written by a later run", "refused by MongoDB"
+LEFT_ALONE = (CHANGED, GONE, WRITTEN_LATER, REFUSED)
 LISTED = 20  # sessions that cannot be restored, by name
 
 
 @dataclass(frozen=True)
 class UndoReport:
-    """The applied rows of a run by what their undoing finds; some that cannot be restored."""
+    """The applied rows of a run by what their undoing finds; some that cannot be restored.
+
+    ``lost`` is the number of rows that the journal should hold and does not hold any more.
+    """
 
     run_id: str
     counts: dict[str, int]
     left_alone: tuple[tuple[str, str], ...]  # session_id, why
+    lost: int = 0
 
     @property
     def is_whole(self) -> bool:
         """Nothing of the run stands any more; asked after an undo."""
-        return not any(self.counts.get(state, 0) for state in (RESTORABLE, CHANGED, GONE))
+        left = any(self.counts.get(state, 0) for state in (RESTORABLE, *LEFT_ALONE))
+        return not left and not self.lost
 
 
-def survey_undo(target: Target, run_id: str) -> UndoReport:
+@dataclass(frozen=True)
+class Past:
+    """What is to be undone: the rows of a run, how far they were written, who wrote later."""
+
+    target: Target
+    plan: Plan
+    applied: Reach
+    undone: Reach
+    change: Change
+    later: tuple[Document, ...]  # runs that may have written after it began to write
+
+    @staticmethod
+    def of(target: Target, document: Document, change: Change) -> Past:
+        """That of a run's document."""
+        run = Run(target.database[target.settings.runs], document["_id"])
+        return Past(
+            target,
+            Plan.of(document),
+            Reach.of(document, "progress"),
+            Reach.of(document, "undo"),
+            change,
+            tuple(later_runs(run, document)),
+        )
+
+    def was_applied(self) -> Document:
+        """The run changed the session, whether or not it came to write that down."""
+        is_unmarked = is_missing("$outcome")
+        result = {"$eq": [self.change.became(self.target), APPLIED]}
+        begun = {"$and": [{"$lte": ["$_id", self.applied.begun]}, result]}
+        ended = {"$lte": ["$_id", self.applied.after]}
+        unmarked = {"$and": [is_unmarked, {"$or": [ended, begun]}]}
+        return {"$or": [{"$eq": ["$outcome", APPLIED]}, unmarked]}
+
+    def rows_with_state(self, rows: Document) -> list[Document]:
+        """Stages to the applied rows among the rows, each with its ``state``."""
+        ended = {"$lte": ["$_id", self.undone.after]}
+        branches = [
+            {"case": is_present("$undo"), "then": "$undo"},
+            {"case": ended, "then": RESTORED},
+            {"case": self.is_written_later(), "then": WRITTEN_LATER},
+        ]
+        state = {"$switch": {"branches": [*branches, *self.by_session()], "default": CHANGED}}
+        return [
+            {"$match": rows},
+            {"$sort": {"_id": 1}},
+            *found_session(self.target),
+            {"$match": {"$expr": self.was_applied()}},
+            *self.rows_of_later_runs(),
+            {"$set": {"state": state}},
+        ]
+
+    def by_session(self) -> list[Document]:
+        """Branches by what stands in the place of the session."""
+        is_deletion = {"$eq": ["$plan.delete", True]}
+        is_kept = {"$and": [is_deletion, {"$eq": ["$found", "$before"]}]}
+        is_left = is_as_left(self.target, "$found", "$plan")
+        is_before = is_as_observed(self.target, "$found", "$plan")
+        is_correction = {"$not": is_deletion}
+        return [
+            {"case": {"$and": [is_missing("$found"), is_deletion]}, "then": RESTORABLE},
+            {"case": is_missing("$found"), "then": GONE},
+            {"case": is_kept, "then": RESTORED},
+            {"case": {"$and": [is_correction, is_left]}, "then": RESTORABLE},
+            {"case": {"$and": [is_correction, is_before]}, "then": RESTORED},
+        ]
+
+    def rows_of_later_runs(self) -> list[Document]:
+        """Stages that find the rows of later runs for the same session, by their _ids."""
+        if not self.later:
+            return []
+        head = len(self.plan.prefix.encode())
+        key = {"$substrBytes": ["$_id", head, -1]}
+        others = [{"$concat": [prefix_of(run), key]} for run in self.later]
+        lookup = {
+            "from": self.target.settings.journal,
+            "localField": "others",
+            "foreignField": "_id",
+            "as": "others",
+        }
+        return [{"$set": {"others": others}}, {"$lookup": lookup}]
+
+    def is_written_later(self) -> Document | bool:
+        """A later run wrote the session, or may have, and has not put it back itself."""
+        written = []
+        for run in self.later:
+            is_of_run = {"$eq": ["$$other.run_id", run["_id"]]}
+            is_ended = {"$lte": ["$$other._id", Reach.of(run, "progress").begun]}
+            is_unmarked = {"$and": [is_missing("$$other.outcome"), is_ended]}
+            is_marked = {"$in": ["$$other.outcome", [APPLIED, CHANGED_MEANWHILE]]}
+            is_undone: Any = {"$eq": [{"$ifNull": ["$$other.undo", RESTORED]}, RESTORED]}
+            stands = {"$not": is_undone} if run["state"] == UNDONE else True
+            written.append({"$and": [is_of_run, {"$or": [is_marked, is_unmarked]}, stands]})
+        if not written:
+            return False
+        found = {"input": "$others", "as": "other", "cond": {"$or": written}}
+        return {"$ne": [{"$filter": found}, []]}
+
+
+def prefix_of(run: Document) -> str:
+    """What a row's _id has before that of the session, in any format."""
+    return Plan.of(run).prefix if "attempt" in run else f"{run['_id']}:"
+
+
+def later_runs(run: Run, document: Document) -> list[Document]:
+    """The documents of the other runs that may have written after this one began to."""
+    began = (document.get("progress") or {}).get("first_at")
+    if began is None:
+        return []
+    older_format = {"journal_format": {"$exists": False}, "updated_at": {"$gt": began}}
+    wrote_since = {"$or": [{"progress.last_at": {"$gt": began}}, older_format]}
+    same = {f"settings.{name}": document["settings"][name] for name in ("sessions", "journal")}
+    others = {"_id": {"$ne": run.run_id}, "verb": {"$exists": True}, **same, **wrote_since}
+    return list(run.collection.find(others, {"progress": 1, "state": 1, "attempt": 1}))
+
+
+def survey_undo(target: Target, document: Document, change: Change) -> UndoReport:
     """What an undo would do, and after one, what it did. Writes nothing."""
+    if "progress" not in document:
+        return UndoReport(document["_id"], {}, ())
+    past = Past.of(target, document, change)
     counts: Counter[str] = Counter()
     left_alone: list[tuple[str, str]] = []
     name = {"$substrCP": ["$plan.session_id", 0, LONGEST]}
-    groups = target.journal.aggregate(
-        [
-            {"$match": {**of_run(run_id), "outcome": {"$in": [APPLIED, None]}}},
-            *found_session(target),
-            {"$match": {"$expr": {"$or": [{"$eq": ["$outcome", APPLIED]}, was_changed(target)]}}},
-            {
-                "$group": {
-                    "_id": state(target),
-                    "rows": {"$sum": 1},
-                    "some": {"$firstN": {"input": name, "n": LISTED}},
-                }
-            },
-        ],
-        allowDiskUse=True,
-    )
-    for group in groups:
+    some = {"$firstN": {"input": name, "n": LISTED}}
+    by_state = {"$group": {"_id": "$state", "rows": {"$sum": 1}, "some": some}}
+    rows = past.plan.rows()
+    # As the primary has it: what a dead process wrote last, a majority may not have yet.
+    states = [*past.rows_with_state(rows), by_state]
+    for group in target.latest_journal.aggregate(states, allowDiskUse=True):
         counts[group["_id"]] = group["rows"]
-        if group["_id"] in (CHANGED, GONE):
+        if group["_id"] in LEFT_ALONE:
             left_alone += [(session_id, group["_id"]) for session_id in group["some"]]
-    return UndoReport(run_id, dict(counts), tuple(left_alone[:LISTED]))
+    lost = document["planned"] - target.journal.count_documents(rows)
+    return UndoReport(document["_id"], dict(counts), tuple(left_alone[:LISTED]), lost)
 
 
-def state(target: Target) -> Document:
-    """What became of the run's result: it still stands, was undone, was changed, is gone."""
-    is_deletion = {"$eq": ["$plan.delete", True]}
-    result = with_new_fields(target, "$before", "$$ROOT")
-    return {
-        "$switch": {
-            "branches": [
-                {"case": {"$and": [is_missing("$found"), is_deletion]}, "then": RESTORABLE},
-                {"case": is_missing("$found"), "then": GONE},
-                {"case": {"$eq": ["$found", "$before"]}, "then": RESTORED},
-                {
-                    "case": {"$and": [{"$not": is_deletion}, {"$eq": ["$found", result]}]},
-                    "then": RESTORABLE,
-                },
-            ],
-            "default": CHANGED,
-        }
+def require_not_undone(document: Document) -> None:
+    """Raise Refused when the run was undone: whoever wrote the same values since is not it."""
+    if document["state"] == UNDONE:
+        raise Refused(
+            f"run {document['_id']} was undone before. What its sessions hold now was written "
+            "since then, and stays."
+        )
+
+
+def undo_run(work: Work, change: Change) -> UndoReport:
+    """Restore every session that still is as the run left it; the rest is left alone.
+
+    Raises Refused when the run was undone before.
+    """
+    document = work.run.read()
+    require_not_undone(document)
+    if document["state"] != UNDOING:
+        work.run.record(state=UNDOING, undo={"after": "", "begun": "", "counts": {}})
+    past = Past.of(work.target, work.run.read(), change)
+    reach = past.undone
+    while batch := begin_undo(work, past, reach.after):
+        reach = moved(work, reach, Reach(reach.after, batch[-1]), {})
+        counts = undo_batch(work, past, batch)
+        reach = moved(work, reach, Reach(batch[-1], batch[-1]), counts)
+    return survey_undo(work.target, work.run.read(), change)
+
+
+def moved(work: Work, was: Reach, now: Reach, counts: Counter[str] | dict[str, int]) -> Reach:
+    patiently(work.run.move, "undo", was, now, counts)
+    return now
+
+
+def begin_undo(work: Work, past: Past, after: str) -> list[str]:
+    """The _ids of the next applied rows; those that cannot be restored are marked."""
+    size = work.target.settings.batch_size
+    pipeline = [*past.rows_with_state(past.plan.rows(after)), {"$limit": size}]
+    found = patiently(undo_states, work.target, pipeline)
+    unfit = {row: it for row, (it, is_mark) in found.items() if it in LEFT_ALONE and not is_mark}
+    write_marks(work, unfit, {}, "undo")
+    return list(found)
+
+
+def undo_states(
+    target: Target, pipeline: list[Document], session: ClientSession | None = None
+) -> States:
+    """The rows of the pipeline with their state, and whether that is a mark."""
+    journal = target.journal if session else target.latest_journal
+    told = {"state": 1, "mark": "$undo"}
+    found = journal.aggregate([*pipeline, {"$project": told}], session=session)
+    return {row["_id"]: (row["state"], "mark" in row) for row in found}
+
+
+def undo_batch(work: Work, past: Past, batch: list[str]) -> Counter[str]:
+    """Restore the sessions of a batch that is begun; the number of its rows by their state."""
+    rows = {"_id": {"$gte": batch[0], "$lte": batch[-1]}}
+    # In one session the states are read from what a majority has, this very merge included.
+    with work.target.database.client.start_session() as session:
+        for _ in range(TRIES):
+            failures = merge_back(work, batch, session)
+            errors = {row: first_line(error) for row, error in failures.items()}
+            errors |= patiently(insert_back, work, past, rows)
+            patiently(work.lease.renew)
+            became = patiently(undo_states, work.target, past.rows_with_state(rows), session)
+            untouched = {row for row, (state, _) in became.items() if state == RESTORABLE}
+            if untouched <= errors.keys():
+                break
+    marks = {
+        row: REFUSED if row in untouched else state
+        for row, (state, is_mark) in became.items()
+        if state != RESTORED and not is_mark
     }
+    write_marks(work, marks, errors, "undo")
+    return Counter(marks.get(row, state) for row, (state, _) in became.items())
 
 
-def was_changed(target: Target) -> Document:
-    """The run changed or deleted the session, whether or not it came to write that down."""
-    is_deletion = {"$eq": ["$plan.delete", True]}
-    is_done = {"$cond": [is_deletion, is_missing("$found"), is_result(target)]}
-    return {"$and": [{"$not": is_missing("$before")}, is_done]}
+def merge_back(work: Work, batch: list[str], session: ClientSession) -> Failures:
+    """Write what stood there before into the sessions that still are as the run left them."""
+    target = work.target
+    guard = is_as_left(target, "$$ROOT", "$$new.plan")
+    before = restored(target, "$$ROOT", "$$new.plan")
+    return guarded_merge(work, batch, session, "undo", guard, before)
 
 
-def decide_interrupted(target: Target, run_id: str, lease: Lease) -> None:
-    """Write down as applied what a batch did that broke off before its outcomes were written."""
-    lease.renew()
-    target.journal.aggregate(
-        [
-            {"$match": {**of_run(run_id), "outcome": {"$exists": False}}},
-            *found_session(target),
-            {"$match": {"$expr": was_changed(target)}},
-            {"$project": {"outcome": {"$literal": APPLIED}, "decided_at": "$$NOW"}},
-            merge_into(
-                target.settings.journal,
-                [{"$set": {"outcome": "$$new.outcome", "decided_at": "$$new.decided_at"}}],
-            ),
-        ]
-    )
+def insert_back(work: Work, past: Past, rows: Document) -> dict[str, str]:
+    """Insert the documents of these rows that a deletion took; why some were refused."""
+    deleted = {**rows, "undo": {"$exists": False}, "plan.delete": True}
+    states = undo_states(work.target, past.rows_with_state(deleted))
+    absent = [row for row, (state, _) in states.items() if state == RESTORABLE]
+    if not absent:
+        return {}
+    work.lease.renew()
+    return insert_absent(work.target, kept_rows(work.target, {"_id": {"$in": absent}}))
 
 
-def undo_run(target: Target, run_id: str, lease: Lease) -> UndoReport:
-    """Restore every document that still equals the run's result; the rest is left alone."""
-    patiently(decide_interrupted, target, run_id, lease)
-    after = ""
-    while batch := patiently(next_applied, target, run_id, after):
-        patiently(undo_batch, target, lease, batch)
-        after = batch[-1]
-    return survey_undo(target, run_id)
-
-
-def next_applied(target: Target, run_id: str, after: str) -> list[str]:
-    rest = {**of_run(run_id), "outcome": APPLIED}
-    if after:
-        rest["_id"]["$gt"] = after
-    rows = target.journal.find(rest, {"_id": 1}).sort("_id", 1).limit(target.settings.batch_size)
-    return [row["_id"] for row in rows]
-
-
-def undo_batch(target: Target, lease: Lease, batch: list[str]) -> None:
-    """Merge the kept documents over those that were corrected, insert those that were deleted."""
-    lease.renew()
-    selected = {**rows_of(batch), "outcome": APPLIED}
-    result = with_new_fields(target, "$$new.before", "$$new")
-    unchanged = {"$cond": [{"$eq": ["$$ROOT", result]}, "$$new.before", "$$ROOT"]}
-    target.journal.aggregate(
-        [
-            {"$match": {**selected, "plan.delete": {"$ne": True}}},
-            *while_held(lease),
-            {"$project": {"_id": "$plan.session.v", "plan": 1, "before": 1}},
-            merge_into(target.settings.sessions, [{"$replaceWith": unchanged}]),
-        ]
-    )
-    insert_absent(target, kept_rows(target, {**selected, "plan.delete": True}))
-    lease.renew()
+def settle_undo(work: Work, change: Change) -> None:
+    """Mark what was restored of the batch that an interrupted undo had begun; write no session."""
+    document = work.run.read()
+    reach = Reach.of(document, "undo")
+    if reach.begun <= reach.after:
+        return
+    past = Past.of(work.target, document, change)
+    pipeline = past.rows_with_state(past.plan.rows(reach.after, reach.begun))
+    states = patiently(undo_states, work.target, pipeline)
+    done = [row for row, (it, is_mark) in states.items() if it == RESTORED and not is_mark]
+    write_marks(work, dict.fromkeys(done, RESTORED), {}, "undo")
+    moved(work, reach, Reach(reach.after, reach.after), {})

@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from session_repair.mongo.read import reader_of
-from session_repair.repair.journal import of_run
+from session_repair.repair.journal import FIRST_ATTEMPT, Plan
+from session_repair.repair.outcomes import APPLIED
 from session_repair.repair.report import Report
 from session_repair.repair.survey import Survey
 from session_repair.reporting.folders import move, remove, touch
@@ -85,11 +86,13 @@ def read_outcomes(spark: SparkSession, report: Report, settings: Settings) -> Da
     """One row per journal row of the run, shape JOURNAL_OUTCOMES; none without corrections."""
     if report.outcomes is None or report.outcomes.planned == 0:
         return rows_of([], spark, JOURNAL_OUTCOMES)
-    pipeline = [{"$match": of_run(report.run_id)}, {"$project": {"outcome": 1, "batch": 1}}]
+    plan = Plan(report.run_id, FIRST_ATTEMPT)  # a resumed run writes no datasets
+    outcome = {"$ifNull": ["$outcome", APPLIED]}  # it has ended, so no mark says just that
+    pipeline = [{"$match": plan.rows()}, {"$project": {"outcome": outcome}}]
     reader = reader_of(spark, settings, settings.journal, pipeline)
-    rows = reader.schema("_id string, outcome string, batch int").load()
-    key = F.substring("_id", len(report.run_id) + 2, 2**31 - 1)
-    named = rows.select(key.alias("session_key"), "outcome", "batch")
+    rows = reader.schema("_id string, outcome string").load()
+    key = F.substring("_id", len(plan.prefix) + 1, 2**31 - 1)
+    named = rows.select(key.alias("session_key"), "outcome")
     return named.select(*JOURNAL_OUTCOMES.fieldNames())
 
 
@@ -111,6 +114,7 @@ def correction_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
         .join(outcomes, "session_key", "left")
         .withColumn("old", fields_of("stored"))
         .withColumn("new", fields_of("changes"))
+        .withColumn("batch", F.lit(None).cast("int"))
         .transform(with_readable_id)
         .select(*CORRECTION_ROWS.fieldNames())
     )

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from session_repair import __version__
 from session_repair.errors import Exit
+from session_repair.repair.outcomes import WHY
 from session_repair.repair.report import DELETE_ORPHANS, OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
 from session_repair.reporting.sections import BLOCKS
@@ -22,11 +23,6 @@ from session_repair.rules.symptoms import CODES
 
 MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}
 ONE = {"orphan_session": "orphan session", "duplicate_session": "empty copy"}
-WHY = {
-    "skipped_changed": "changed since the plan, or right after its correction: left as it is",
-    "skipped_gone": "deleted since the plan",
-    "failed": "MongoDB refused the change",
-}
 SINCE = {
     "put_back": "put back to what they were after the repair",
     "moved_on": "changed further by live ingest after the repair",
@@ -196,16 +192,18 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     told = []
     if is_deletion(report):
         kind = deletable(report)
-        left = report.symptom(kind.code).found - report.totals.planned
-        told = [(left, kind.left)] if left else []
+        rest = report.symptom(kind.code).found - report.totals.planned
+        told = [(rest, kind.left)] if rest else []
     elif report.totals.deferred:
         settle = report.settings.get("settle", "the settle window")
         told.append((report.totals.deferred, f"deferred: active within {settle} of the run"))
-    for part, names in ((report.outcomes, WHY), (report.verification, SINCE)):
-        for name, why in names.items():
-            count = getattr(part, name) if part else 0
-            if count:
-                told.append((count, f"{name}: {why}"))
+    if report.outcomes:
+        left = report.outcomes.left().items()
+        told += [(count, f"{name}: {WHY[name]}") for name, count in left]
+    for name, why in SINCE.items():
+        count = getattr(report.verification, name) if report.verification else 0
+        if count:
+            told.append((count, f"{name}: {why}"))
     return told
 
 

@@ -60,6 +60,5 @@ def figures_of_run(ending: Ending) -> Iterator[Figure]:
     yield one("planned", "Sessions to be corrected or deleted", totals.planned)
     yield one("deferred", "Sessions in flight, left for a later run", totals.deferred)
     if outcomes is not None:
-        kinds = ("applied", "skipped_changed", "skipped_gone", "failed")
-        became = {kind: getattr(outcomes, kind) for kind in kinds}
+        became = outcomes.by_name()
         yield by("outcome", "outcomes", "What became of the planned sessions", became)

@@ -172,8 +172,7 @@ def figures_of(ending: Ending) -> dict[str, Any]:
         "findings": {it.code: it.found for it in ending.report.symptoms if it.found},
     }
     if outcomes is not None:
-        kinds = ("applied", "skipped_changed", "skipped_gone", "failed")
-        figures |= {kind: getattr(outcomes, kind) for kind in kinds}
+        figures |= outcomes.by_name()
     return figures
 
 

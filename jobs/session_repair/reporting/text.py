@@ -167,10 +167,8 @@ def fix_report(report: Report) -> Iterator[str]:
     yield LINE
     done = "Deleted" if report.verb == DELETE_ORPHANS else "Fixed"
     yield f"✅ {done} {outcomes.applied} sessions"
-    for name in ("skipped_changed", "skipped_gone", "failed"):
-        count = getattr(outcomes, name)
-        if count:
-            yield f"⚠️  {count} {name}"
+    for name, count in outcomes.left().items():
+        yield f"⚠️  {count} {name}"
     if report.totals.deferred:
         yield f"ℹ️  Deferred {report.totals.deferred} sessions in flight"
     if report.verb != DELETE_ORPHANS:
@@ -258,6 +256,8 @@ def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
         yield "The run changed nothing."
     for session_id, why in undo.left_alone:
         yield f"  {printable(str(session_id))}  {why}, left alone"
+    if undo.lost:
+        yield f"⚠️  {undo.lost} rows of its journal are lost or have expired: not restored"
     if not is_apply:
         yield "This was a dry run: nothing was written. Restore with --apply."
 

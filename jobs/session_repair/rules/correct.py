@@ -31,7 +31,9 @@ MENDED_BY = {
     "last_event_mismatch": "last_event_at",
     "user_mismatch": "user",
 }
-TOO_LARGE = "left alone: its copy and its correction do not fit into 16 MB"
+TOO_LARGE = "left alone: its correction does not fit into 16 MB"
+OTHER_FIELDS = 1024  # bytes of a document that come with fields it did not have
+LEAST_ELEMENT = 8  # bytes that an array of BSON keeps with a text, at least
 MENDED_BY_SHRINKING = {**MENDED_BY, "pages_extra": "pages"}
 
 
@@ -46,16 +48,16 @@ def correct(
 
     A session in the scope ``empty`` is rebuilt whole. Without ``allow_shrink`` no count is
     lowered, no page dropped, and where fewer events exist than the session counts, dates only
-    widen: the missing events may have expired. A session whose copy and correction do not fit into
-    one journal row is only reported. ``since`` (included) and ``until`` (excluded)
-    bound the first event of the sessions that are corrected.
+    widen: the missing events may have expired. A session that with its correction, or whose journal
+    row, would be too large for MongoDB is only reported. ``since`` (included) and ``until``
+    (excluded) bound the first event of the sessions that are corrected.
     """
     mended_by = MENDED_BY_SHRINKING if allow_shrink else MENDED_BY
     return (
         diagnosed.withColumn("changes", changes(allow_shrink))
         .withColumn("changes", F.when(is_in_scope(scope, since, until), F.col("changes")))
         .withColumn("changes", F.when(is_any_set(F.col("changes")), F.col("changes")))
-        .withColumn("is_too_large", is_any_set(F.col("changes")) & ~fits_into_the_journal())
+        .withColumn("is_too_large", is_any_set(F.col("changes")) & ~can_be_stored())
         .withColumn("changes", F.when(~F.col("is_too_large"), F.col("changes")))
         .withColumn("findings", acted_findings(mended_by))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
@@ -113,25 +115,36 @@ def with_missing_pages() -> Column:
     return F.when(lacks(rebuilt("pages"), own), added).otherwise(rebuilt("pages"))
 
 
-def fits_into_the_journal() -> Column:
-    """True when a row can hold the document, its observed fields and the new ones. Never null."""
-    new = {name: F.col(f"changes.{name}") for name in ("pages", "user")}
-    sizes = [
-        stored("size"),
-        size_of_pages(stored("pages")),
-        F.coalesce(F.octet_length(stored("user")), F.lit(0)),
-        size_of_pages(new["pages"]),
-        F.coalesce(F.octet_length(new["user"]), F.lit(0)),
-        size_of_names(),
-        F.lit(OTHER_PLAN),
-    ]
-    return F.coalesce(sum(sizes, F.lit(0)) <= MAX_DOCUMENT, F.lit(True))
+def can_be_stored() -> Column:
+    """True when the corrected document and the journal row fit into 16 MB each. Never null.
+
+    The row holds the observed fields and the new ones; the document exchanges some for others.
+    """
+    new, old = F.col("changes.pages"), stored("pages")
+    users = size_of_text(F.col("changes.user")) + size_of_text(stored("user"))
+    row = size_of_pages(new) + size_of_pages(old) + users + size_of_names() + F.lit(OTHER_PLAN)
+    exchanged = F.when(new.isNotNull(), least_size_of_pages(old)).otherwise(0)
+    document = stored("size") + size_of_pages(new) - exchanged + users + F.lit(OTHER_FIELDS)
+    return F.coalesce(F.greatest(row, document) <= MAX_DOCUMENT, F.lit(True))
+
+
+def size_of_text(text: Column) -> Column:
+    """Bytes of the text; 0 for null."""
+    return F.coalesce(F.octet_length(text), F.lit(0))
 
 
 def size_of_pages(pages: Column) -> Column:
     """Bytes that an array of pages takes in BSON, at most; 0 for null."""
-    of_text = F.octet_length(F.array_join(pages, ""))
-    return F.coalesce(of_text + ELEMENT_BYTES * F.size(pages), F.lit(0))
+    return F.coalesce(text_of(pages) + ELEMENT_BYTES * F.size(pages), F.lit(0))
+
+
+def least_size_of_pages(pages: Column) -> Column:
+    """Bytes that an array of pages takes in BSON, at least; 0 for null."""
+    return F.coalesce(text_of(pages) + LEAST_ELEMENT * F.size(pages), F.lit(0))
+
+
+def text_of(pages: Column) -> Column:
+    return F.octet_length(F.array_join(pages, ""))
 
 
 def is_any_set(change: Column) -> Column:

@@ -59,6 +59,11 @@ SESSIONS = StructType(
         column("size", LongType(), "bytes of the document in BSON, and a few more"),
         column("types", TYPES, "BSON type names, which tell null from missing from malformed"),
         column(
+            "parents",
+            ArrayType(StringType()),
+            "object, null or missing for each path above nested fields; null where none is nested",
+        ),
+        column(
             "malformed", StringType(), "'field: type' of each field of a wrong type; null for none"
         ),
     ]
@@ -80,7 +85,7 @@ EVENTS = StructType(
 
 STORED = StructType(
     [SESSIONS[name] for name in ("event_count", "pages", "first_event_at", "last_event_at")]
-    + [SESSIONS["user"], SESSIONS["size"], SESSIONS["types"]]
+    + [SESSIONS["user"], SESSIONS["size"], SESSIONS["types"], SESSIONS["parents"]]
 )
 
 REBUILT = StructType(
@@ -152,14 +157,14 @@ CORRECTED = StructType(
 
 JOURNAL_ROWS = StructType(
     [
-        column("_id", StringType(), "run id, a colon, the session's _id"),
+        column("_id", StringType(), "run, attempt and _id of the session, by colons"),
         column("run_id", StringType(), "the run that planned it"),
-        column("plan", StringType(), "extended JSON: session, observed, new, findings"),
+        column("plan", StringType(), "extended JSON: session, observed, parents, new, findings"),
         column("expires_at", TimestampType(), "when MongoDB drops the row"),
     ]
 )
 
-SCHEMA_VERSION = 2  # rises when a column is added; columns are only ever added
+SCHEMA_VERSION = 3  # rises when a column is added; columns are only ever added
 
 KEPT_ROWS = StructType(
     [
@@ -192,8 +197,8 @@ CORRECTION_ROWS = StructType(
             "as planned on",
         ),
         column("new", CHANGES, "the fields written; null for those left alone"),
-        column("batch", IntegerType(), "number of the batch, from 0; null before it was decided"),
-        column("outcome", StringType(), "applied, skipped_changed, skipped_gone, failed or null"),
+        column("batch", IntegerType(), "null since version 3; number of the batch, from 0, before"),
+        column("outcome", StringType(), "what became of it, see below; null before that is known"),
     ]
 )
 
@@ -210,6 +215,5 @@ JOURNAL_OUTCOMES = StructType(
     [
         column("session_key", StringType(), "_id of the document"),
         column("outcome", StringType(), "what became of the correction; null before it is known"),
-        column("batch", IntegerType(), "number of the batch that decided it"),
     ]
 )
