@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pymongo.database import Database
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from session_repair.errors import Refused, RepairError, Unreachable
 from session_repair.mongo.collections import estimated_documents
 from session_repair.settings import Settings
 
@@ -46,6 +49,8 @@ FEW_DOCUMENTS = 1_000_000
 JVM_OPTIONS = "SPARK_SUBMIT_OPTS"  # of the driver's JVM, where this process starts it
 WHOLE_HEAP = "-XX:InitialRAMPercentage=100"  # of --driver-memory, at once: it is not grown by GCs
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
+
+URI = re.compile(r"mongodb(\+srv)?://\S+")
 
 
 def new_session(app_name: str) -> SparkSession:
@@ -113,7 +118,8 @@ def starting_spark(
 ) -> Iterator[StartingSpark]:
     """Spark for a verb on these collections, started while this process does something else.
 
-    It is stopped at the end, unless it was there before: a notebook's is the notebook's.
+    It is stopped at the end, unless it was there before: a notebook's is the notebook's. What fails
+    inside Spark becomes a RepairError.
     """
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only
     if is_ours and SparkContext._gateway is None:
@@ -121,6 +127,8 @@ def starting_spark(
     spark = StartingSpark(f"session-repair {verb}")
     try:
         yield spark
+    except Py4JJavaError as error:
+        raise spark_error(error) from error
     finally:
         if is_ours:
             spark.stop()
@@ -131,3 +139,21 @@ def size_jvm(documents: int) -> None:
     quick = [QUICK_COMPILER] if documents <= FEW_DOCUMENTS else []
     given = os.environ.get(JVM_OPTIONS, "")
     os.environ[JVM_OPTIONS] = " ".join([WHOLE_HEAP, *quick, *([given] if given else [])])
+
+
+# Exceptions of the connector's driver that mean MongoDB was away; Spark wraps them in its own.
+AWAY = ("MongoTimeout", "MongoSocket", "MongoNotPrimary", "MongoNodeIsRecovering", "MongoServerUn")
+DENIED = ("MongoSecurityException", "Unauthorized", "error 13 ", "error 18 ")
+
+
+def spark_error(error: Py4JJavaError) -> RepairError:
+    """What a failure inside Spark means to the user; its cause in one line, without secrets."""
+    trace = str(error)
+    causes = [line.strip() for line in trace.splitlines() if line.startswith("Caused by: ")]
+    cause = causes[-1].removeprefix("Caused by: ") if causes else str(error.java_exception)
+    line = URI.sub("mongodb://…", cause.partition("\n")[0])[:500]
+    if any(name in trace for name in AWAY):
+        return Unreachable(f"MongoDB was away while Spark worked: {line}")
+    if any(name in trace for name in DENIED):
+        return Refused(f"MongoDB denies Spark a right: {line}")
+    return RepairError(f"Spark failed: {line}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
 from pymongo import MongoClient, ReadPreference
 from pymongo.database import Database
 from pymongo.errors import (
@@ -29,7 +27,6 @@ from session_repair.settings import Settings
 Document = dict[str, Any]
 
 UNAUTHORIZED, AUTHENTICATION_FAILED, INVALID_NAMESPACE = 13, 18, 73
-URI = re.compile(r"mongodb(\+srv)?://\S+")
 
 
 @contextmanager
@@ -95,28 +92,8 @@ def clear_errors() -> Iterator[None]:
         if error.code == UNAUTHORIZED:
             raise Refused(f"MongoDB denies a right: {first_line(error)}") from None
         raise RepairError(f"MongoDB answered with an error: {first_line(error)}") from error
-    except Py4JJavaError as error:
-        raise spark_error(error) from error
     except PyMongoError as error:
         raise RepairError(f"MongoDB's driver failed: {first_line(error)}") from error
-
-
-# Exceptions of the connector's driver that mean MongoDB was away; Spark wraps them in its own.
-AWAY = ("MongoTimeout", "MongoSocket", "MongoNotPrimary", "MongoNodeIsRecovering", "MongoServerUn")
-DENIED = ("MongoSecurityException", "Unauthorized", "error 13 ", "error 18 ")
-
-
-def spark_error(error: Py4JJavaError) -> RepairError:
-    """What a failure inside Spark means to the user; its cause in one line, without secrets."""
-    trace = str(error)
-    causes = [line.strip() for line in trace.splitlines() if line.startswith("Caused by: ")]
-    cause = causes[-1].removeprefix("Caused by: ") if causes else str(error.java_exception)
-    line = URI.sub("mongodb://…", cause.partition("\n")[0])[:500]
-    if any(name in trace for name in AWAY):
-        return Unreachable(f"MongoDB was away while Spark worked: {line}")
-    if any(name in trace for name in DENIED):
-        return Refused(f"MongoDB denies Spark a right: {line}")
-    return RepairError(f"Spark failed: {line}")
 
 
 def first_line(error: Exception) -> str:

@@ -31,10 +31,10 @@ from session_repair.mongo.throttle import Pace
 from session_repair.repair.apply import CORRECTION, Change, Work, apply_run, settle
 from session_repair.repair.delete import DELETION
 from session_repair.repair.journal import Plan, plan_digest
+from session_repair.repair.progress import progress_of
 from session_repair.repair.readback import account_for, verify_sessions
 from session_repair.repair.report import DELETE_ORPHANS, Report
 from session_repair.repair.undo import UndoReport, settle_undo, undo_run
-from session_repair.reporting.progress import progress_of
 from session_repair.settings import SEMANTIC, Settings, format_duration, revived, semantics
 
 Document = dict[str, Any]
