@@ -46,34 +46,37 @@ def made(db: Database[Document]) -> dict[str, Document]:
     return sessions
 
 
-def act_before_merge(
-    db: Database[Document], into: str, act: Callable[[], None]
+BEFORE_LOOK, BEFORE_MERGE = "before the look", "before the merge"
+
+
+def act_once(
+    db: Database[Document], moment: str, act: Callable[[], None]
 ) -> tuple[Hook, list[str]]:
-    """A hook that acts once, before the first $merge from the journal into the collection."""
+    """A hook that acts once: before the first batch is looked at, or before it is merged."""
     done: list[str] = []
 
     def hook(database: str, sent: Mapping[str, Any]) -> None:
         if done or database != db.name or sent.get("aggregate") != JOURNAL:
             return
-        merges = [stage["$merge"]["into"] for stage in sent["pipeline"] if "$merge" in stage]
-        if merges == [into]:
-            done.append(into)
+        is_merge = any("$merge" in stage for stage in sent["pipeline"])
+        if is_merge or moment == BEFORE_LOOK:
+            done.append(BEFORE_MERGE if is_merge else BEFORE_LOOK)
             act()
 
     return hook, done
 
 
 @pytest.mark.parametrize(
-    ("into", "moment"),
-    [(JOURNAL, "after the plan"), ("sessions", "after the document was kept")],
+    ("moment", "changed"),
+    [(BEFORE_LOOK, "skipped_changed"), (BEFORE_MERGE, "changed_meanwhile")],
 )
 def test_a_session_changed_or_deleted_since_the_plan_is_left_as_it_is(
     db: Database[Document],
     made: dict[str, Document],
     command: Command,
     before_command: Callable[[Hook], None],
-    into: str,
     moment: str,
+    changed: str,
 ) -> None:
     ingested = {"$inc": {"event_count": 1}, "$addToSet": {"pages": "/late"}}
 
@@ -84,10 +87,10 @@ def test_a_session_changed_or_deleted_since_the_plan_is_left_as_it_is(
         renamed = {"$set": {"session_id": "another name"}}
         db["sessions"].update_one({"session_id": "given another name"}, renamed)
 
-    hook, done = act_before_merge(db, into, traffic)
+    hook, done = act_once(db, moment, traffic)
     before_command(hook)
     ended = command("fix", "--database", db.name, "--apply")
-    assert done == [into], f"no write was forced {moment}"
+    assert done == [moment]
     assert (ended.code, ended.complaints) == (5, "")
     assert {doc["session_id"]: doc for doc in map(decoded, stored_bytes(db).values())} == {
         "ingested": {**made["ingested"], "event_count": 1, "pages": ["/late"]},
@@ -96,39 +99,49 @@ def test_a_session_changed_or_deleted_since_the_plan_is_left_as_it_is(
         "left in peace": {**made["left in peace"], **FIXED},
         "another name": {**made["given another name"], "session_id": "another name"},
     }
-    assert [line for line in ended.out.splitlines() if line.startswith(("✅", "⚠️"))] == [
+    assert {line for line in ended.out.splitlines() if line.startswith(("✅", "⚠️"))} == {
         "✅ Fixed 2 sessions",
-        "⚠️  3 skipped_changed",
+        f"⚠️  3 {changed}",
         "⚠️  1 skipped_gone",
         "⚠️  Not everything was done: run it again for what was skipped",
-    ]
+    }
     run = db[RUNS].find_one({"verb": "fix"})
     assert run is not None
     assert (run["state"], run["verdict"]) == ("done", 5)
-    outcomes = {row["plan"]["session_id"]: row["outcome"] for row in db[JOURNAL].find()}
-    assert outcomes == {
-        "ingested": "skipped_changed",
-        "annotated": "applied",
-        "healed by another": "skipped_changed",
+    marks = {row["plan"]["session_id"]: row.get("outcome") for row in db[JOURNAL].find()}
+    assert marks == {
+        "ingested": changed,
+        "annotated": None,  # applied
+        "healed by another": changed,
         "deleted": "skipped_gone",
-        "left in peace": "applied",
-        "given another name": "skipped_changed",
+        "left in peace": None,
+        "given another name": changed,
+    }
+    planned, others = made.keys(), ("annotated", "left in peace")
+    assert run["report"]["outcomes"] == {
+        **dict.fromkeys(("skipped_changed", "changed_meanwhile", "failed"), 0),
+        "planned": len(planned),
+        "applied": len(others),
+        "skipped_gone": 1,
+        changed: 3,
     }
 
 
+@pytest.mark.parametrize("moment", [BEFORE_LOOK, BEFORE_MERGE])
 def test_a_field_of_no_concern_written_since_the_plan_survives_the_repair(
     db: Database[Document],
     made: dict[str, Document],
     command: Command,
     before_command: Callable[[Hook], None],
+    moment: str,
 ) -> None:
     def note() -> None:
         db["sessions"].update_one({"session_id": "annotated"}, {"$set": {"note": "vip"}})
 
-    hook, done = act_before_merge(db, JOURNAL, note)
+    hook, done = act_once(db, moment, note)
     before_command(hook)
     ended = command("fix", "--database", db.name, "--apply")
-    assert (done, ended.code) == ([JOURNAL], 0)
+    assert (done, ended.code) == ([moment], 0)
     session = db["sessions"].find_one({"session_id": "annotated"})
     assert session == {**made["annotated"], **FIXED, "note": "vip"}
 

@@ -259,10 +259,17 @@ def test_the_run_document_has_the_verdict_and_counts_of_the_report(story: Story)
     assert "uri" not in run["settings"]
 
 
-def test_the_journal_holds_each_corrected_document_as_it_was(story: Story) -> None:
-    rows = stored_bytes(story.db, JOURNAL).values()
-    kept = {row["before"]["_id"]: bson.encode(row["before"]) for row in map(decoded, rows)}
-    assert kept == {key: story.before[key] for key in story.broken()}
+def test_the_journal_holds_what_each_corrected_session_said_and_nothing_is_written_to_it_later(
+    story: Story,
+) -> None:
+    rows = [decoded(row) for row in stored_bytes(story.db, JOURNAL).values()]
+    fields = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
+    kept = {row["plan"]["session"]["v"]: bson.encode(row["plan"]["observed"]) for row in rows}
+    assert kept == {
+        key: bson.encode({name: session[name] for name in fields})
+        for key, session in story.broken().items()
+    }
+    assert {tuple(sorted(row)) for row in rows} == {("_id", "expires_at", "plan", "run_id")}
 
 
 def read_parquet(story: Story, dataset: str, name: str) -> pandas.DataFrame:

@@ -131,15 +131,12 @@ def test_instants_are_utc_to_every_reader(reported: Reported, spark: SparkSessio
     assert oldest[0] == int(DatetimeMS(YEAR_1))
 
 
-def test_corrections_name_the_batch_that_wrote_them(reported: Reported) -> None:
+def test_corrections_name_no_batch_any_more(reported: Reported) -> None:
     rows = pandas.read_parquet(reported.dataset("corrections"))
     rows = rows[rows["run_id"].astype(str) == reported.runs["fix"]["run_id"]]
-    assert sorted(zip(rows["batch"], rows["outcome"], strict=True)) == [
-        *[(0, "applied")] * 3,
-        *[(1, "applied")] * 3,
-        (2, "applied"),
-    ]
-    assert set(rows["schema_version"]) == {2}
+    assert list(rows["outcome"]) == ["applied"] * 7
+    assert rows["batch"].isna().all()
+    assert set(rows["schema_version"]) == {3}
 
 
 def test_the_mark_of_success_stands_beside_the_summary_and_nothing_is_left_aside(

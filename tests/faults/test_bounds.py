@@ -25,7 +25,7 @@ from tests.faults.ground import (
     Verbs,
     batches,
     held,
-    is_copied,
+    is_begun,
     last_run,
     outcomes,
 )
@@ -66,12 +66,16 @@ def test_no_batch_is_larger_than_asked_for(
     assert differing(db, expected) == []
 
 
-def test_a_batch_longer_than_half_a_second_halves_the_next_down_to_ten(
+def test_a_merge_longer_than_half_a_second_makes_smaller_ones_down_to_ten(
     verbs: Verbs, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
-    with held(db.client, "aggregate", seconds=0.2, on=on_journal(db)):
+    with held(db.client, "aggregate", seconds=0.9, on=on_journal(db)):
         assert verbs("apply", plan, "--batch-size", "40") == 0
-    assert batches(db) == [40, 20, 10, 10, 10, 10]
+    first, second, *rest = batches(db)
+    assert first == 40  # begun before anything was known of the server
+    assert 18 <= second <= 22  # as many as the first merge did in half a second
+    assert 10 <= rest[0] <= 12
+    assert set(rest[1:-1]) == {10}
     assert differing(db, expected) == []
 
 
@@ -85,7 +89,7 @@ def test_the_pause_file_stops_the_run_between_two_batches(
         held(*(db.client, "aggregate"), seconds=2, on=on_journal(db)) as hold,
     ):
         run = threads.submit(verbs, "apply", *words)
-        hold.until(lambda: is_copied(db))
+        hold.until(lambda: is_begun(db))
         pause.touch()
         hold.release()
         assert run.result() == 5
@@ -102,8 +106,8 @@ def test_the_pause_file_stops_the_run_between_two_batches(
 def test_the_time_limit_stops_the_run_between_two_batches(
     verbs: Verbs, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
-    # Two of these commands check the plan, four make up a batch.
-    with held(db.client, "aggregate", seconds=0.8, on=on_journal(db)):
+    # Three of these commands make up a batch.
+    with held(db.client, "aggregate", seconds=1.1, on=on_journal(db)):
         assert verbs("apply", plan, "--batch-size", "20", "--max-time", "3s") == 5
     assert outcomes(db) == {"applied": 20, "none": BROKEN - 20}
     assert last_run(db)["progress"]["counts"] == {"applied": 20}
@@ -147,7 +151,7 @@ def test_a_signal_lets_the_batch_end_and_then_stops_the_run(
         held(db.client, "aggregate", seconds=2, on=on_journal(db)) as hold,
         started(mongo_uri, db.name, "apply", plan, "--batch-size", "40") as process,
     ):
-        hold.until(lambda: is_copied(db))
+        hold.until(lambda: is_begun(db))
         process.signal(number)
         hold.release()
         assert process.wait() == 130, process.text()
@@ -168,7 +172,7 @@ def test_ctrl_c_of_the_whole_command_lets_the_batch_end(
         held(db.client, "aggregate", seconds=2, on=on_journal(db)) as hold,
         started(mongo_uri, db.name, "fix", "--apply", "--batch-size", "40") as process,
     ):
-        hold.until(lambda: is_copied(db))
+        hold.until(lambda: is_begun(db))
         process.signal(signal.SIGINT)  # to the JVM and to Python, as a terminal does
         hold.release()
         assert process.wait() == 130, process.text()

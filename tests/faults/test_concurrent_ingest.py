@@ -30,7 +30,7 @@ from tests.faults.ground import (
     differing,
     held,
     is_balanced,
-    is_copied,
+    is_begun,
     last_run,
     outcomes,
 )
@@ -96,7 +96,7 @@ def raced_fix(verbs: Verbs, db: Db, uri: str, seed: int) -> Document:
     """Sixteen writers throughout one ``fix --apply``; asserts that nothing is lost."""
     figures = generate(db, 1_500, seed=seed)
     writers = Writers(uri, db.name, seed)
-    # A short hold of each step gives the writers time between the plan, the copy and the change.
+    # A short hold of each step gives the writers time between the plan, the look and the change.
     with (
         writers.at_work(),
         held(db.client, "aggregate", seconds=0.2, on=f"{db.name}.{JOURNAL}"),
@@ -167,7 +167,7 @@ def test_a_late_event_with_an_old_timestamp_defers_its_session(verbs: Verbs, db:
     assert [row["plan"]["session_id"] for row in db[JOURNAL].find()] == [settled]
 
 
-def test_an_event_between_the_copy_and_the_change_leaves_the_session_to_ingest(
+def test_an_event_between_the_look_and_the_change_leaves_the_session_to_ingest(
     verbs: Verbs, db: Db
 ) -> None:
     raced = broken_session(db, LONG_AGO)
@@ -181,12 +181,12 @@ def test_an_event_between_the_copy_and_the_change_leaves_the_session_to_ingest(
         held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
     ):
         applied: Future[int] = threads.submit(verbs, "apply", run_id)
-        hold.until(lambda: is_copied(db))
+        hold.until(lambda: is_begun(db))
         now = datetime.now(timezone.utc).replace(microsecond=0)
         Ingest(db).emit_event(user, raced, now, "/new", "page_view", {}, "c")
         hold.release()
         assert applied.result() == 5
-    assert outcomes(db) == {"applied": 1, "skipped_changed": 1}
+    assert outcomes(db) == {"applied": 1, "changed_meanwhile": 1}
     assert differing(db) == [raced]
     session = db["sessions"].find_one({"session_id": raced})
     assert session is not None

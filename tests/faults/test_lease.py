@@ -186,7 +186,7 @@ def test_a_paused_holder_finds_the_lease_taken_and_leaves_the_ended_run_alone(
     assert hash_of(planned) == before
     assert hash_of(planned, JOURNAL) == journal
     assert the_run(planned) == document
-    assert (document["state"], document["undo"]) == ("undone", {"restored": BROKEN})
+    assert (document["state"], document["undo"]["counts"]) == ("undone", {"restored": BROKEN})
     assert len(differing(planned, expected)) == BROKEN
 
 

@@ -112,8 +112,8 @@ def test_the_primary_killed_during_apply_costs_nothing(
     expected = recomputed_documents(on_three)
     assert verbs("fix", "--plan") == 3
     words = ("apply", last_run(on_three)["_id"], "--batch-size", "20")
-    # On the journal come the whole plan, then a copy, a change, the outcomes and their sum.
-    code = with_primary_lost(verbs, three, "killed", words, Point("aggregate", JOURNAL, 6), 5)
+    # On the journal come a look, a change and the outcomes.
+    code = with_primary_lost(verbs, three, "killed", words, Point("aggregate", JOURNAL, 4), 5)
     finish(verbs, on_three, code)
     assert_as_after_a_clean_run(on_three, expected)
 
