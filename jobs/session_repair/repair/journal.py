@@ -12,21 +12,19 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING
 from pymongo.database import Database
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
 from session_repair.errors import Refused
 from session_repair.mongo.connection import spark_uri
-from session_repair.rules.envelope import content
-from session_repair.rules.schemas import JOURNAL_ROWS
 from session_repair.settings import Settings, semantics
+
+if TYPE_CHECKING:  # the verbs without Spark read the journal too
+    from pyspark.sql import DataFrame
 
 Document = dict[str, Any]
 
@@ -55,98 +53,6 @@ class Plan:
         """The filter that finds the rows beyond ``after``, which is an _id, and up to ``upto``."""
         end = {"$lte": upto} if upto else {"$lt": f"{self.run_id}:{self.attempt};"}
         return {"_id": {"$gt": after or self.prefix, **end}}
-
-
-def journal_rows(corrected: DataFrame, plan: Plan, expires_at: datetime) -> DataFrame:
-    """One row per session to be corrected, shape JOURNAL_ROWS. Pure.
-
-    ``plan`` is one JSON document: session (envelope of its _id), session_id, observed (the fields
-    as they were, absent ones absent), parents (the type of what each nested field stands in, where
-    there are any), new (the fields to write) and findings (codes).
-    """
-    members = {"new": json_object(new_fields())}
-    return as_journal_rows(corrected.where("changes IS NOT NULL"), members, plan, expires_at)
-
-
-def deletion_rows(corrected: DataFrame, plan: Plan, expires_at: datetime) -> DataFrame:
-    """One row per session to be deleted, shape JOURNAL_ROWS, ``plan.delete`` being true. Pure.
-
-    ``plan.canonical`` is the _id of the document that makes it a copy; absent for an orphan.
-    """
-    is_copy = F.col("canonical_key") != F.col("session_key")
-    canonical = F.when(is_copy, F.col("canonical_key"))
-    members = {"delete": F.lit("true"), "canonical": canonical}
-    return as_journal_rows(corrected, members, plan, expires_at)
-
-
-def as_journal_rows(
-    planned: DataFrame, members: dict[str, Column], plan: Plan, expires_at: datetime
-) -> DataFrame:
-    observed = {
-        "session": F.col("session_key"),
-        "session_id": json_text(F.col("session_id")),
-        "observed": json_object(observed_fields()),
-        "parents": F.to_json(F.col("stored.parents")),
-    }
-    whole = {**observed, **members, "findings": F.to_json(F.col("findings.code"))}
-    return planned.select(
-        F.concat(F.lit(plan.prefix), F.col("session_key")).alias("_id"),
-        F.lit(plan.run_id).alias("run_id"),
-        json_object(whole).alias("plan"),
-        F.lit(expires_at).alias("expires_at"),
-    ).select(*JOURNAL_ROWS.fieldNames())
-
-
-def json_object(members: dict[str, Column]) -> Column:
-    """A JSON object of the members that are not null."""
-    pairs = [F.concat(F.lit(f'"{name}":'), value) for name, value in members.items()]
-    return F.concat(F.lit("{"), F.concat_ws(",", *pairs), F.lit("}"))
-
-
-def json_text(text: Column) -> Column:
-    """A string as quoted and escaped JSON."""
-    array = F.to_json(F.array(text))
-    return F.substr(array, F.lit(2), F.length(array) - F.lit(2))
-
-
-def json_number(number: Column, kind: Column) -> Column:
-    """An integer as extended JSON, of the BSON type ``int`` or ``long``."""
-    tag = F.when(kind == "int", "$numberInt").otherwise("$numberLong")
-    return F.concat(F.lit('{"'), tag, F.lit('":"'), number.cast("string"), F.lit('"}'))
-
-
-def fitting(number: Column) -> Column:
-    """The BSON type that drivers give the number: int where it fits into one."""
-    return F.when(number.between(-(2**31), 2**31 - 1), "int").otherwise("long")
-
-
-def json_date(date: Column) -> Column:
-    milliseconds = F.unix_millis(date).cast("string")
-    return F.concat(F.lit('{"$date":{"$numberLong":"'), milliseconds, F.lit('"}}'))
-
-
-def json_values(owner: str, type_of_count: Column) -> dict[str, Column]:
-    """The five fields of a struct as extended JSON, under their stored names; null for null."""
-    return {
-        "event_count": json_number(F.col(f"{owner}.event_count"), type_of_count),
-        "pages": F.to_json(F.col(f"{owner}.pages")),
-        "first_event_at": json_date(F.col(f"{owner}.first_event_at")),
-        "last_event_at": json_date(F.col(f"{owner}.last_event_at")),
-        "user_id": content(F.col(f"{owner}.user")),
-    }
-
-
-def observed_fields() -> dict[str, Column]:
-    """The fields as the plan saw them, types too: a missing one is left out, a null one is null."""
-    values = json_values("stored", F.col("stored.types.event_count"))
-    return {
-        name: F.when(F.col(f"stored.types.{name}") == "null", "null").otherwise(value)
-        for name, value in values.items()
-    }
-
-
-def new_fields() -> dict[str, Column]:
-    return json_values("changes", fitting(F.col("changes.event_count")))
 
 
 def write_journal(rows: DataFrame, settings: Settings, database: Database[Document]) -> None:

@@ -15,15 +15,14 @@ from session_repair.mongo.runs import Run
 from session_repair.repair.breakers import require_bounded, require_events
 from session_repair.repair.journal import (
     Plan,
-    deletion_rows,
     drop_other_attempts,
-    journal_rows,
     plan_digest,
     write_journal,
 )
 from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.repair.survey import Preflight, Survey, preflight, survey
 from session_repair.rules.deletable import deletable_copies, deletable_orphans
+from session_repair.rules.journal_rows import deletion_rows, journal_rows
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -71,7 +70,7 @@ class Planner:
     """How the runs of one verb decide, and how a decision becomes a journal row."""
 
     look: Callable[[SparkSession, Database[Document], Settings, Preflight, str], Survey]
-    rows: Callable[[DataFrame, Plan, datetime], DataFrame]
+    rows: Callable[[DataFrame, str, str, datetime], DataFrame]
 
 
 PLANNERS = {
@@ -91,7 +90,8 @@ def plan_run(
     planner = PLANNERS[run.read()["verb"]]
     plan = Plan(run.run_id, run.plan_anew())
     found = planner.look(spark, database, settings, flight, run.run_id)
-    rows = planner.rows(found.corrected, plan, flight.now + settings.journal_ttl)
+    expires_at = flight.now + settings.journal_ttl
+    rows = planner.rows(found.corrected, plan.run_id, plan.prefix, expires_at)
     write_journal(rows, settings, database)
     drop_other_attempts(database, settings, plan)
     planned = found.report.totals.planned
