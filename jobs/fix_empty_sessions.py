@@ -27,7 +27,7 @@ from session_repair.repair.execute import carry_out, working
 from session_repair.repair.plan import plan_run, survey_corrections
 from session_repair.repair.report import Report
 from session_repair.repair.survey import preflight
-from session_repair.reporting.datasets import keep_findings, write_datasets
+from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.text import dry_run_report, fix_heading, fix_report, plan_report
 from session_repair.settings import Settings
 
@@ -61,6 +61,7 @@ def dry_run(database: Database[Document], settings: Settings) -> Report:
     with starting_spark("fix", database, settings) as starting:
         flight = preflight(database, settings)
         spark = starting.session(flight.documents)
+        require_report_folder(spark, settings)
         found = survey_corrections(spark, database, settings, flight, new_run_id(flight.now))
         keep_findings(found, settings)
         show([*fix_heading(found.report), *dry_run_report(found.report)])
@@ -72,7 +73,9 @@ def plan(database: Database[Document], settings: Settings, run: Run) -> Report:
     """What is to be corrected, frozen in the journal. Spark is gone before anything is applied."""
     with starting_spark("fix", database, settings) as starting:
         flight = preflight(database, settings)
-        found = plan_run(starting.session(flight.documents), database, settings, flight, run)
+        spark = starting.session(flight.documents)
+        require_report_folder(spark, settings)
+        found = plan_run(spark, database, settings, flight, run)
         keep_findings(found, settings)
         show(fix_heading(found.report))
         return found.report

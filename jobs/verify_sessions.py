@@ -20,7 +20,7 @@ from session_repair.mongo.connection import connected
 from session_repair.mongo.runs import new_run_id
 from session_repair.repair.report import Report
 from session_repair.repair.survey import preflight, survey
-from session_repair.reporting.datasets import keep_findings, write_datasets
+from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.text import verification_report
 from session_repair.settings import Settings
 
@@ -33,6 +33,7 @@ def verify(settings: Settings) -> Report:
     ):
         flight = preflight(database, settings)
         spark = starting.session(flight.documents)
+        require_report_folder(spark, settings)
         found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))
         keep_findings(found, settings)
         show(verification_report(found.report))

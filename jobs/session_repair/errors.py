@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+LONGEST = 500  # characters of a value; a report has to fit into one document, and to be read
+
+
+def shortened(text: str) -> str:
+    """The text as far as it is shown."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
 
 class Exit(IntEnum):
     """The exit codes of every command; a run document and ``--json`` carry the same verdict."""

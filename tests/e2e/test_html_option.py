@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from pymongo.database import Database
 
+from session_repair.errors import LONGEST
 from session_repair.mongo.target import Target
 from session_repair.repair.journal import Plan, plan_digest
 from session_repair.repair.readback import LISTED, account_for
-from session_repair.repair.report import LONGEST, Left
+from session_repair.repair.report import Left
 from session_repair.reporting.outputs import PAGE_LIBRARIES
 from session_repair.settings import Settings
 from tests.e2e.world import Command, Document, Shop

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType
 
 from session_repair.rules.schemas import EVENTS, REBUILT, SESSIONS
+from session_repair.rules.usual import USUAL_TYPES
 
 Row = dict[str, Any]
 
@@ -39,10 +40,11 @@ def oid_digits(number: int, made: datetime | None = None) -> str:
 
 
 ALICE, BOB = oid(0xA), oid(0xB)
+TYPES_OF_SOUND = USUAL_TYPES
 
 
 def event(number: int = 1, **snippet: Any) -> Row:
-    """A row of EVENTS."""
+    """A row of EVENTS, but for its envelopes; ``events_frame`` makes keys of them."""
     base = {
         "event_key": oid(number),
         "key_order": None,
@@ -53,16 +55,6 @@ def event(number: int = 1, **snippet: Any) -> Row:
         "malformed": None,
     }
     return laid_over(base, snippet)
-
-
-TYPES_OF_SOUND = {
-    "session_id": "string",
-    "user_id": "objectId",
-    "event_count": "int",
-    "first_event_at": "date",
-    "last_event_at": "date",
-    "pages": "array",
-}
 
 
 def session(number: int = 100, **snippet: Any) -> Row:
@@ -79,6 +71,7 @@ def session(number: int = 100, **snippet: Any) -> Row:
         "created_at": at("09:00"),
         "size": 300,
         "types": {**TYPES_OF_SOUND, **snippet.pop("types", {})},
+        "parents": None,
         "malformed": None,
     }
     return laid_over(base, snippet)
@@ -103,6 +96,11 @@ def rebuilt(**snippet: Any) -> Row:
     return laid_over(base, snippet)
 
 
+def malformed_events(*types: str) -> list[Row]:
+    """An event for each combination of wrong types."""
+    return [{"types": it, "events": 1} for it in types]
+
+
 def laid_over(base: Row, snippet: Row) -> Row:
     unknown = snippet.keys() - base.keys()
     if unknown:
@@ -122,7 +120,15 @@ def frame(spark: SparkSession, rows: Sequence[Row], schema: StructType | str) ->
 
 
 def events_frame(spark: SparkSession, *rows: Row) -> DataFrame:
-    return frame(spark, rows, EVENTS)
+    keys = ("event_key", "user")
+    short = [{**row, **{name: key_of(row[name]) for name in keys}} for row in rows]
+    return frame(spark, short, EVENTS)
+
+
+def key_of(envelope: str | None) -> str | None:
+    """The digits of an ObjectId, any other envelope as it is."""
+    is_object_id = envelope is not None and envelope.startswith('{"v": {"$oid": ')
+    return envelope[16:40] if envelope and is_object_id else envelope
 
 
 def sessions_frame(spark: SparkSession, *rows: Row) -> DataFrame:

@@ -21,6 +21,7 @@ from tests.unit.frames import (
     Row,
     assert_rows,
     at,
+    malformed_events,
     oid,
     rebuilt,
     rebuilt_frame,
@@ -288,7 +289,7 @@ def test_malformed_sessions_and_those_of_malformed_events_are_left_alone(
 ) -> None:
     cases: dict[str, Case] = {
         "document": ({**EMPTY, "malformed": "pages: string"}, {}),
-        "event": (EMPTY, {"malformed_events": 1, "malformed": ["page: int"]}),
+        "event": (EMPTY, {"malformed_events": 1, "malformed": malformed_events("page: int")}),
     }
     assert_rows(
         corrected(spark, cases, allow_shrink=True),

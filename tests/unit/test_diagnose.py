@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from session_repair.rules.diagnose import diagnose
 from session_repair.rules.schemas import DIAGNOSED
+from session_repair.rules.usual import USUAL_TYPES
 from tests.unit.frames import (
     BOB,
     NOW,
@@ -19,6 +20,7 @@ from tests.unit.frames import (
     assert_rows,
     at,
     frame,
+    malformed_events,
     oid,
     oid_digits,
     rebuilt,
@@ -59,6 +61,18 @@ def test_a_sound_session_has_no_finding_and_carries_no_values(spark: SparkSessio
             "events": 2,
             "checked_events": 2,
         },
+    )
+
+
+def test_the_usual_types_are_named_where_there_is_a_finding(spark: SparkSession) -> None:
+    usual, odd = session(1, pages=[]), session(2, session_id="t", pages=[])
+    usual["types"], odd["types"] = None, {**USUAL_TYPES, "event_count": "long"}
+    found = diagnosed(spark, [usual, odd], s=rebuilt(), t=rebuilt(), lost=rebuilt())
+    assert_rows(
+        found.select("session_id", "stored.types.event_count", "stored.types.pages"),
+        {"session_id": "s", "event_count": "int", "pages": "array"},
+        {"session_id": "t", "event_count": "long", "pages": "array"},
+        {"session_id": "lost", "event_count": None, "pages": None},
     )
 
 
@@ -202,8 +216,8 @@ def test_a_wrong_type_is_the_only_finding_of_its_session(spark: SparkSession) ->
             session(4, session_id="size", **wrong),
         ],
         document=rebuilt(),
-        event=rebuilt(malformed_events=2, malformed=["page: int", "user_id: bool"]),
-        both=rebuilt(malformed_events=1, malformed=["page: int"]),
+        event=rebuilt(malformed_events=2, malformed=malformed_events("page: int", "user_id: bool")),
+        both=rebuilt(malformed_events=1, malformed=malformed_events("page: int")),
         size=rebuilt(pages_size=2**24 + 1),
     )
     assert_rows(
@@ -222,7 +236,7 @@ def test_a_wrong_type_is_the_only_finding_of_its_session(spark: SparkSession) ->
 
 def test_a_session_id_of_two_types_comes_with_a_hint(spark: SparkSession) -> None:
     wrong = "session_id: objectId"
-    of_events = rebuilt(malformed_events=2, malformed=[wrong], event_count=0)
+    of_events = rebuilt(malformed_events=2, malformed=malformed_events(wrong), event_count=0)
     sessions = [
         session(1, session_id="session", malformed=wrong, event_count=0),
         session(2, session_id="events"),

@@ -9,7 +9,7 @@ from bson import Binary, Decimal128, Int64, ObjectId, Timestamp, json_util
 from pyspark.sql import SparkSession
 
 from session_repair.rules import envelope
-from tests.unit.frames import at, oid
+from tests.unit.frames import at, oid, oid_digits
 from tests.unit.test_symptoms import assert_table
 
 OBJECT_ID = ObjectId("68dceda0000000000000000a")
@@ -20,12 +20,25 @@ def envelope_of(value: Any) -> str:
     return json_util.dumps({"v": value}, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
 
-def test_what_is_put_into_an_envelope_is_its_content(spark: SparkSession) -> None:
+def test_the_content_of_an_envelope_is_what_was_put_into_it(spark: SparkSession) -> None:
     texts = ['{"$oid": "68dceda0000000000000000a"}', '"é}"', "null", '{"a": {}}']
-    wrapped = [(text, f'{{"v": {text}}}') for text in texts]
-    assert_table(spark, "string", envelope.in_envelope, [*wrapped, (None, None)])
-    opened = [(full, text) for text, full in wrapped]
+    opened = [(f'{{"v": {text}}}', text) for text in texts]
     assert_table(spark, "string", envelope.content, [*opened, (None, None)])
+
+
+def test_a_key_is_the_digits_of_an_object_id_and_the_envelope_of_all_else(
+    spark: SparkSession,
+) -> None:
+    table = [
+        (envelope_of(OBJECT_ID), str(OBJECT_ID)),
+        (OBJECT_ID_AS_TEXT, OBJECT_ID_AS_TEXT),
+        ('{"v": "68dceda0000000000000000a"}', '{"v": "68dceda0000000000000000a"}'),
+        (None, None),
+    ]
+    assert_table(spark, "string", envelope.key_of, table)
+    assert_table(spark, "string", envelope.envelope_of, [(key, full) for full, key in table])
+    kept = [(full, full) for full, _ in table]
+    assert_table(spark, "string", envelope.envelope_of, kept)
 
 
 def test_an_envelope_that_is_empty_or_holds_null_is_no_value(spark: SparkSession) -> None:
@@ -42,11 +55,11 @@ def test_an_envelope_that_is_empty_or_holds_null_is_no_value(spark: SparkSession
 
 def test_the_creation_time_is_read_from_object_ids_alone(spark: SparkSession) -> None:
     table = [
-        (oid(1, at("10:00:07")), at("10:00:07")),
-        ('{"v": {"$oid": "000000000000000000000000"}}', datetime(1970, 1, 1, tzinfo=timezone.utc)),
+        (oid_digits(1, at("10:00:07")), at("10:00:07")),
+        ("000000000000000000000000", datetime(1970, 1, 1, tzinfo=timezone.utc)),
         # Past 2038: the seconds have no sign.
         (
-            '{"v": {"$oid": "ffffffff0000000000000000"}}',
+            "ffffffff0000000000000000",
             datetime(2106, 2, 7, 6, 28, 15, tzinfo=timezone.utc),
         ),
         ('{"v": "68dceda0000000000000000a"}', None),
@@ -59,9 +72,9 @@ def test_the_creation_time_is_read_from_object_ids_alone(spark: SparkSession) ->
 
 def test_an_object_id_is_before_an_instant_by_its_second(spark: SparkSession) -> None:
     table = [
-        (oid(0xFFFF, at("11:59:59")), True),
-        (oid(0, at("12:00")), False),
-        (oid(1, at("12:00:01")), False),
+        (oid_digits(0xFFFF, at("11:59:59")), True),
+        (oid_digits(0, at("12:00")), False),
+        (oid_digits(1, at("12:00:01")), False),
         ('{"v": "00"}', False),
         ('{"v": {"$numberInt": "7"}}', False),
         (OBJECT_ID_AS_TEXT, False),
@@ -71,7 +84,12 @@ def test_an_object_id_is_before_an_instant_by_its_second(spark: SparkSession) ->
 
 
 def test_an_object_id_is_told_from_text_that_looks_like_one(spark: SparkSession) -> None:
-    table = [(oid(1), True), (OBJECT_ID_AS_TEXT, False), ('{"v": {"a": 1}}', False), (None, False)]
+    table = [
+        (oid_digits(1), True),
+        (OBJECT_ID_AS_TEXT, False),
+        ('{"v": {"a": 1}}', False),
+        (None, False),
+    ]
     assert_table(spark, "string", envelope.is_object_id, table)
 
 

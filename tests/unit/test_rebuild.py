@@ -171,7 +171,10 @@ def test_malformed_events_are_counted_apart_and_reach_no_other_figure(spark: Spa
             "user": ALICE,
             "user_conflict": False,
             "malformed_events": 3,
-            "malformed": ["page: int", "timestamp: string"],
+            "malformed": [
+                {"types": "page: int", "events": 2},
+                {"types": "timestamp: string", "events": 1},
+            ],
             "pages_size": 2 + 16,
         },
         {
@@ -183,7 +186,7 @@ def test_malformed_events_are_counted_apart_and_reach_no_other_figure(spark: Spa
             "user": None,
             "user_conflict": False,
             "malformed_events": 1,
-            "malformed": ["user_id: bool"],
+            "malformed": [{"types": "user_id: bool", "events": 1}],
             "pages_size": 0,
         },
     )
@@ -196,19 +199,25 @@ def test_events_without_a_session_id_gather_in_one_row(spark: SparkSession) -> N
     )
 
 
-def test_the_last_creation_is_the_latest_time_in_an_object_id(spark: SparkSession) -> None:
+def test_the_last_creation_is_the_latest_time_in_an_object_id_since_the_mark(
+    spark: SparkSession,
+) -> None:
     text = '{"v": "ffffffff0000000000000000"}'
     rebuilt = rebuilt_from(
         spark,
-        event(event_key=oid(1, at("10:00:01"))),
-        event(event_key=oid(2, at("10:00:07")), malformed="page: int"),
+        event(event_key=oid(1, at("12:00:01"))),
+        event(event_key=oid(2, at("12:00:07")), malformed="page: int"),
         event(event_key=text),
         event(event_key=oid(3, HORIZON + timedelta(seconds=1))),  # a clock error
+        event(session_id="at the mark", event_key=oid(4, MARK)),
+        event(session_id="before", event_key=oid(4, MARK - timedelta(seconds=1))),
         event(session_id="no ObjectId", event_key=text),
     )
     assert_rows(
         rebuilt,
-        {"session_id": "s", "last_created_at": at("10:00:07")},
+        {"session_id": "s", "last_created_at": at("12:00:07")},
+        {"session_id": "at the mark", "last_created_at": MARK},
+        {"session_id": "before", "last_created_at": None},
         {"session_id": "no ObjectId", "last_created_at": None},
     )
 

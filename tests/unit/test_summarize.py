@@ -6,17 +6,32 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.repair.report import OTHER, Correction, Day, FieldChange, Sample, Totals
+from session_repair.mongo.bson_types import SESSION_TYPES
+from session_repair.repair.report import (
+    OTHER,
+    Correction,
+    Day,
+    FieldChange,
+    Sample,
+    Symptoms,
+    Totals,
+)
 from session_repair.repair.summarize import (
     DAYS,
+    EVENT,
     SAMPLES,
+    SESSION,
+    count_findings,
+    count_odd_types,
+    observed,
+    passed,
     sample_corrections,
-    summarize_days,
-    summarize_symptoms,
-    summarize_totals,
+    sample_findings,
+    symptoms_of,
+    totals_of,
 )
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import diagnose
@@ -26,6 +41,7 @@ from tests.unit.frames import (
     NOW,
     SETTLE,
     at,
+    malformed_events,
     oid,
     oid_digits,
     rebuilt,
@@ -38,7 +54,7 @@ EMPTY: dict[str, Any] = {"event_count": 0, "pages": []}
 
 
 @pytest.fixture
-def corrected(spark: SparkSession) -> DataFrame:
+def diagnosed(spark: SparkSession) -> DataFrame:
     """Two empty sessions, one of them in flight; a duplicate, an orphan and events alone."""
     sessions = [
         session(1, session_id="empty", **EMPTY),
@@ -49,18 +65,33 @@ def corrected(spark: SparkSession) -> DataFrame:
         session(6, session_id="sound"),
     ]
     events = {name: rebuilt(checked_events=1) for name in ("empty", "busy", "twice", "sound")}
-    found = diagnose(
-        sessions_frame(spark, *sessions),
-        rebuilt_frame(spark, **events, lost=rebuilt(event_count=7, malformed_events=1)),
-        NOW,
-        SETTLE,
+    lost = rebuilt(event_count=7, malformed_events=1, malformed=malformed_events("page: int"))
+    return diagnose(
+        sessions_frame(spark, *sessions), rebuilt_frame(spark, **events, lost=lost), NOW, SETTLE
     )
-    return correct(found, "all", False).persist()
 
 
-def test_the_totals_count_every_document_and_every_event_once(corrected: DataFrame) -> None:
-    totals, checked = summarize_totals(corrected, at("12:00"))
-    assert totals == Totals(
+@pytest.fixture
+def corrected(diagnosed: DataFrame) -> DataFrame:
+    return kept(diagnosed)
+
+
+def kept(diagnosed: DataFrame, scope: str = "all") -> DataFrame:
+    """What a survey keeps: the corrected rows with findings."""
+    return correct(diagnosed.where("size(findings) > 0"), scope, False).persist()
+
+
+def summarized(corrected: DataFrame) -> dict[str, Symptoms]:
+    found = symptoms_of(count_findings(corrected), sample_findings(corrected))
+    assert tuple(symptom.code for symptom in found) == CODES
+    return {symptom.code: symptom for symptom in found}
+
+
+def test_the_totals_count_every_document_and_every_event_once(diagnosed: DataFrame) -> None:
+    observation = Observation()
+    found = count_findings(kept(observed(diagnosed, observation, at("12:00"))))
+    seen = passed(observation)
+    assert totals_of(seen, found) == Totals(
         sessions=6,
         events=4 * 2 + 8,
         names_no_page=4,
@@ -70,14 +101,13 @@ def test_the_totals_count_every_document_and_every_event_once(corrected: DataFra
         planned=2,
         deferred=1,
     )
-    assert checked == {"sessions": 6, "events": 4 * 1 + 2}
+    assert (seen.old_sessions, seen.old_events) == (5, 4 * 1 + 2)
 
 
 def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame) -> None:
-    symptoms = summarize_symptoms(corrected)
-    assert tuple(symptom.code for symptom in symptoms) == CODES
-    counts = {it.code: (it.found, it.to_correct, it.deferred) for it in symptoms if it.found}
-    assert counts == {
+    symptoms = summarized(corrected)
+    counts = {it.code: (it.found, it.to_correct, it.deferred) for it in symptoms.values()}
+    assert {code: figures for code, figures in counts.items() if figures[0]} == {
         "empty_pages": (2, 1, 1),
         "zero_events": (2, 1, 1),
         "count_mismatch": (1, 0, 0),
@@ -88,7 +118,7 @@ def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame)
         "orphan_events": (1, 0, 0),
         "malformed": (1, 0, 0),
     }
-    samples = {symptom.code: symptom.samples for symptom in symptoms}
+    samples = {code: symptom.samples for code, symptom in symptoms.items()}
     assert samples["zero_events"] == (
         Sample("empty", oid(1), "0", "2", None),
         Sample("busy", oid(2), "0", "2", None),
@@ -98,6 +128,32 @@ def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame)
     )
     assert samples["orphan_events"] == (Sample("lost", None, None, None, "8 events"),)
     assert samples["user_conflict"] == ()
+
+
+def test_odd_types_are_counted_by_document_and_field_whatever_copies_there_are(
+    spark: SparkSession,
+) -> None:
+    odd: dict[str, Any] = {"types": {"pages": "array of int"}, "malformed": "pages: array of int"}
+    sessions = [
+        session(1, session_id="twice", **odd),
+        session(2, session_id="twice", event_count=9),
+        session(3, session_id="other", **odd),
+        session(4, session_id="sound"),
+    ]
+    of_events = malformed_events("page: int", "timestamp: string, page: int", "user_id: bool")
+    wrong = rebuilt(malformed_events=3, malformed=of_events)
+    found = diagnose(
+        sessions_frame(spark, *sessions),
+        rebuilt_frame(spark, twice=wrong, lost=wrong, sound=rebuilt()),
+        NOW,
+        SETTLE,
+    )
+    assert count_odd_types(kept(found), SESSION_TYPES) == {
+        (SESSION, "pages", "array of int"): 2,
+        (EVENT, "page", "int"): 4,
+        (EVENT, "timestamp", "string"): 2,
+        (EVENT, "user_id", "bool"): 2,
+    }
 
 
 def test_a_sample_correction_shows_what_will_be_written(corrected: DataFrame) -> None:
@@ -121,19 +177,21 @@ def test_samples_are_the_first_by_id_and_few(spark: SparkSession) -> None:
     found = diagnose(
         sessions_frame(spark, *reversed(sessions)), rebuilt_frame(spark, **events), NOW, SETTLE
     )
-    planned = correct(found, "all", False).persist()
+    planned = kept(found)
     first = [f"s{number}" for number in range(SAMPLES)]
     assert [correction.session_id for correction in sample_corrections(planned)] == first
-    (mismatch,) = [it for it in summarize_symptoms(planned) if it.code == "user_mismatch"]
+    mismatch = summarized(planned)["user_mismatch"]
     assert mismatch.found == SAMPLES + 2
     assert [sample.session_id for sample in mismatch.samples] == first
 
 
 def test_a_frame_without_rows_has_totals_of_0(spark: SparkSession) -> None:
     found = diagnose(sessions_frame(spark), rebuilt_frame(spark), NOW, SETTLE)
-    totals, checked = summarize_totals(correct(found, "all", False).persist(), at("12:00"))
-    assert totals == Totals(0, 0, 0, 0, 0, 0, 0, 0)
-    assert checked == {"sessions": 0, "events": 0}
+    observation = Observation()
+    counted = count_findings(kept(observed(found, observation, at("12:00"))))
+    seen = passed(observation)
+    assert totals_of(seen, counted) == Totals(0, 0, 0, 0, 0, 0, 0, 0)
+    assert (seen.old_sessions, seen.old_events) == (0, 0)
 
 
 def test_findings_are_counted_by_the_day_on_which_their_session_began(spark: SparkSession) -> None:
@@ -158,7 +216,7 @@ def test_findings_are_counted_by_the_day_on_which_their_session_began(spark: Spa
         SETTLE,
     )
     moved = "first_event_mismatch"
-    assert summarize_days(correct(found, "empty", False).persist()) == (
+    assert count_findings(kept(found, "empty")).days == (
         Day("0001-01-01", 1, 0, {"count_mismatch": 1}),
         Day("2025-10-01", 1, 1, {"empty_pages": 1, "zero_events": 1, moved: 1}),
         Day("2025-10-02", 2, 1, {"empty_pages": 1, "zero_events": 1, moved: 2, "user_mismatch": 1}),
@@ -168,7 +226,8 @@ def test_findings_are_counted_by_the_day_on_which_their_session_began(spark: Spa
 
 def test_few_days_are_named_however_many_there_are(spark: SparkSession) -> None:
     """Each session begins on a day of its own; the last day has two."""
-    found = F.array(F.struct(F.lit("orphan_session").alias("code")))
+    code, action = F.lit("orphan_session").alias("code"), F.lit("report").alias("action")
+    found = F.array(F.struct(code, action))
     began = F.expr("timestamp_seconds(86400 * least(id, 998))")
     years = F.when(F.col("id") < 3, F.lit(200_000 * 365)).otherwise(0)  # far beyond any date
     corrected = spark.range(1000).select(
@@ -176,7 +235,7 @@ def test_few_days_are_named_however_many_there_are(spark: SparkSession) -> None:
         F.lit(None).cast("int").alias("changes"),
         found.alias("findings"),
     )
-    days = summarize_days(corrected)
+    days = count_findings(corrected).days
     assert len(days) == DAYS + 1
     last = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(days=998)
     assert days[-2] == Day(f"{last:%Y-%m-%d}", 2, 0, {"orphan_session": 2})
@@ -188,4 +247,4 @@ def test_a_frame_without_findings_has_no_days(spark: SparkSession) -> None:
     found = diagnose(
         sessions_frame(spark, session(1)), rebuilt_frame(spark, s=rebuilt()), NOW, SETTLE
     )
-    assert summarize_days(correct(found, "all", False).persist()) == ()
+    assert count_findings(kept(found)).days == ()

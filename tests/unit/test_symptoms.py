@@ -16,7 +16,17 @@ from pyspark.sql.types import StructField, StructType
 from session_repair.rules import symptoms
 from session_repair.rules.schemas import DIAGNOSED, REBUILT, SESSIONS, STORED
 from session_repair.rules.symptoms import CODES, SYMPTOMS
-from tests.unit.frames import BOB, Row, assert_rows, at, frame, oid, rebuilt, session
+from tests.unit.frames import (
+    BOB,
+    Row,
+    assert_rows,
+    at,
+    frame,
+    malformed_events,
+    oid,
+    rebuilt,
+    session,
+)
 
 # The codes that users filter by.
 DOCUMENTED_CODES = [
@@ -52,7 +62,7 @@ NO_EVENTS: Row = {"rebuilt": None}
 ONLY_EVENTS: Row = {"session_key": None, "canonical_key": None, "stored": None}
 DUPLICATE: Row = {"canonical_key": oid(99)}
 BAD_SESSION: Row = {"malformed": "pages: string"}
-BAD_EVENT: Row = {"rebuilt": {"malformed_events": 1, "malformed": ["page: int"]}}
+BAD_EVENT: Row = {"rebuilt": {"malformed_events": 1, "malformed": malformed_events("page: int")}}
 NO_SOUND_EVENT: Row = {
     "rebuilt": {
         "event_count": 0,
@@ -61,7 +71,7 @@ NO_SOUND_EVENT: Row = {
         "last_event_at": None,
         "user": None,
         "malformed_events": 1,
-        "malformed": ["page: int"],
+        "malformed": malformed_events("page: int"),
     }
 }
 EMPTY: Row = {"event_count": 0, "pages": []}
@@ -338,7 +348,7 @@ def test_a_value_differs_only_from_a_rebuilt_one(spark: SparkSession) -> None:
 
 def test_a_text_of_more_than_500_characters_is_cut(spark: SparkSession) -> None:
     table = [("é" * 500, "é" * 500), ("é" * 501, "é" * 500 + "…"), (None, None), ("", "")]
-    assert_table(spark, "string", symptoms.shortened, table)
+    assert_table(spark, "string", symptoms.in_short, table)
 
 
 def test_values_are_shown_as_text(spark: SparkSession) -> None:

@@ -36,6 +36,9 @@ REQUIRED = {
     ),
     "spark.sql.redaction.options.regex": "(?i)url|uri",
     "spark.redaction.string.regex": r"mongodb(\+srv)?://([^\s@]*@)?[^\s,\]]+",
+    # Rows that are sorted by session_id already are grouped by it in one step.
+    "spark.sql.execution.replaceHashWithSortAgg": "true",
+    "spark.sql.debug.maxToStringFields": "100",  # fewer are a warning on stderr
     "spark.sql.ui.explainMode": "formatted",  # "extended" prints a write's options all the same
 }
 

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
 
-TYPES = "session_repair_types"  # where a pipeline keeps the type names beside a document
+from session_repair.rules.usual import USUAL_TYPES
+
 ABSENT = ("missing", "null")
 INTEGERS = ("int", "long")
 USERS = ("objectId", "string", "int", "long", "binData")
@@ -30,8 +32,14 @@ EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
     "timestamp": ("date", *ABSENT),
     "page": ("string", *ABSENT),
 }
-# Events of only these types are read without a check per event, at half the server's cost.
-PLAIN_EVENT_TYPES = {**EVENT_TYPES, "user_id": ("objectId", *ABSENT)}
+# What nearly all documents have: these are recognized quickly, and read without the names of types.
+USUAL_SESSION_TYPES = {field: (kind,) for field, kind in USUAL_TYPES.items()}
+USUAL_EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
+    "session_id": ("string",),
+    "user_id": ("objectId",),
+    "timestamp": ("date",),
+    "page": ("string", "missing"),
+}
 
 # Years 1 to 9999: what Spark, Python and parquet readers can all represent.
 LEAST_DATE_MS, GREATEST_DATE_MS = -62_135_596_800_000, 253_402_300_799_999
@@ -44,6 +52,38 @@ def parents_of(path: str) -> list[str]:
     """The paths on the way to a nested field, the outermost first."""
     names = path.split(".")
     return [".".join(names[:number]) for number in range(1, len(names))]
+
+
+def all_parents(paths: Mapping[str, str]) -> list[str]:
+    """The paths on the way to nested fields, each once: sorted, so that the outermost are first."""
+    return sorted({parent for path in paths.values() for parent in parents_of(path)})
+
+
+def is_usual(paths: Mapping[str, str], usual: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Whether every field has one of the usual types, by the quickest tests there are.
+
+    A field inside an array is none: the path of a field there yields an array of values.
+    """
+    tests: list[dict[str, Any]] = [
+        {"$eq": [{"$type": f"${parent}"}, "object"]} for parent in all_parents(paths)
+    ]
+    for field, types in usual.items():
+        value = f"${paths[field]}"
+        if types == ("date",):  # values of other types sort below or above all dates
+            tests.append({"$gte": [value, DatetimeMS(LEAST_DATE_MS)]})
+            tests.append({"$lte": [value, DatetimeMS(GREATEST_DATE_MS)]})
+        else:
+            are = [{"$eq": [{"$type": value}, kind]} for kind in types]
+            tests.append(are[0] if len(are) == 1 else {"$or": are})
+    if "pages" not in usual:
+        return {"$and": tests}
+    # Only an array can be filtered, so this has to wait for the other tests.
+    return {"$cond": [{"$and": tests}, {"$eq": [[], not_strings(paths["pages"])]}, False]}
+
+
+def not_strings(path: str) -> dict[str, Any]:
+    """The elements of an array that are no strings."""
+    return {"$filter": {"input": f"${path}", "cond": {"$ne": [{"$type": "$$this"}, "string"]}}}
 
 
 def type_expression(field: str, path: str) -> dict[str, Any]:
@@ -66,8 +106,7 @@ def type_expression(field: str, path: str) -> dict[str, Any]:
 
 def type_of_pages(path: str) -> dict[str, Any]:
     plain = {"$type": f"${path}"}
-    others = {"$filter": {"input": f"${path}", "cond": {"$ne": [{"$type": "$$this"}, "string"]}}}
-    first = {"$type": {"$arrayElemAt": [others, 0]}}
+    first = {"$type": {"$arrayElemAt": [not_strings(path), 0]}}
     mixed = {"$cond": [{"$eq": [first, "missing"]}, "array", {"$concat": ["array of ", first]}]}
     return {"$cond": [{"$eq": [plain, "array"]}, mixed, plain]}
 
@@ -101,7 +140,7 @@ def type_expressions(paths: Mapping[str, str]) -> dict[str, Any]:
 def value_where_typed(
     field: str, path: str, allowed: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
-    """The value of ``path`` where its type, found under TYPES, is allowed, else null.
+    """The value of ``path`` where its type, in the variable ``types``, is allowed, else null.
 
     A session_id that is an ObjectId is handed on as its hex digits: it stays malformed, but is
     found beside those of the other collection that spell it as text.
@@ -111,4 +150,4 @@ def value_where_typed(
     if field == "session_id":
         value = {"$toString": value}
         known.append("objectId")
-    return {"$cond": [{"$in": [f"${TYPES}.{field}", known]}, value, None]}
+    return {"$cond": [{"$in": [f"$$types.{field}", known]}, value, None]}

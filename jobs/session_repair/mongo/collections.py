@@ -1,11 +1,11 @@
 """Census: what the server says of a collection before Spark reads it.
 
-The counts and the types of all documents, not of a sample: a few scans by the server.
+Counts by the index of ``_id`` and a few documents: nothing that scans a collection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,20 +15,20 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database
 
-from session_repair.errors import IncompleteRead, Refused
+from session_repair.errors import LONGEST, IncompleteRead, Refused, shortened
 from session_repair.mongo.bson_types import (
     GREATEST_DATE_MS,
     LEAST_DATE_MS,
     parents_of,
-    spellings,
     type_expression,
 )
-from session_repair.repair.report import LONGEST, OddType, shortened
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
 SAMPLES = 20  # _ids of documents with a field of one odd type
+SAMPLED_IDS = 500  # among which the bounds of ranges are chosen; the server finds them in 20 ms
+FEW_DOCUMENTS = 20_000  # are not worth a second cursor
 
 
 @dataclass(frozen=True)
@@ -38,37 +38,48 @@ class Census:
     collection: str
     scope: Document  # the filter of --session-id, empty for the whole collection
     mark: datetime  # documents created before it no longer appear, so they can be counted
-    documents: int
+    documents: int  # an estimate where there is no scope
     checked: int  # documents older than the mark or of unknown age
     id_types: frozenset[str]  # types at both ends of the _id index
-    odd: tuple[OddType, ...]  # the types of fields that were not expected
+    sampled_ids: tuple[ObjectId, ...]  # in their order; none where one cursor will do
 
     @property
-    def needs_one_cursor(self) -> bool:
-        """Partitions lose rows where _id types are mixed, and cannot be made of nothing."""
-        return len(self.id_types) != 1 or bool(self.scope)
+    def has_object_ids(self) -> bool:
+        """All _ids are ObjectIds, or there are none."""
+        return self.id_types <= {"objectId"}
+
+    def ranges(self, number: int) -> list[Document]:
+        """Filters that split the collection by _id into about so many parts of one size.
+
+        Where _ids are of several types a bound of one type would hide all others: there is one
+        part.
+        """
+        if not self.has_object_ids:
+            return [{}]
+        ids, parts = self.sampled_ids, min(number, len(self.sampled_ids))
+        bounds = sorted({ids[len(ids) * part // parts] for part in range(1, parts)})
+        lower = [{"$gte": bound} for bound in (ObjectId(bytes(12)), *bounds)]
+        upper = [*({"$lt": bound} for bound in bounds), {}]
+        return [{"_id": {**low, **high}} for low, high in zip(lower, upper, strict=True)]
 
 
 def take_census(
-    database: Database[Document],
-    collection: str,
-    paths: Mapping[str, str],
-    expected: Mapping[str, tuple[str, ...]],
-    session_ids: tuple[str, ...],
-    mark: datetime,
+    database: Database[Document], collection: str, scope: Document, mark: datetime
 ) -> Census:
     """The census of one collection. Raises Refused when there is no such collection."""
     refuse_unreadable(database, collection)
-    scope = {paths["session_id"]: {"$in": spellings(session_ids)}} if session_ids else {}
+    documents = database[collection]
     id_types = id_types_at_both_ends(database, collection)
+    number = documents.count_documents(scope) if scope else documents.estimated_document_count()
+    is_split = id_types == {"objectId"} and not scope and number > FEW_DOCUMENTS
     return Census(
         collection=collection,
         scope=scope,
         mark=mark,
-        documents=database[collection].count_documents(scope),
+        documents=number,
         checked=count_checked(database, collection, scope, mark, id_types),
         id_types=id_types,
-        odd=tuple(odd_types(database, collection, paths, expected, scope)),
+        sampled_ids=sampled_ids(database, collection) if is_split else (),
     )
 
 
@@ -99,6 +110,13 @@ def id_types_at_both_ends(database: Database[Document], collection: str) -> froz
     return frozenset(document["type"] for end in ends for document in end)
 
 
+def sampled_ids(database: Database[Document], collection: str) -> tuple[ObjectId, ...]:
+    """Some of the _ids, in their order: they lie as all of them do, however the load came."""
+    sample = [{"$sample": {"size": SAMPLED_IDS}}, {"$project": {"_id": 1}}]
+    found = [document["_id"] for document in database[collection].aggregate(sample)]
+    return tuple(sorted(key for key in found if isinstance(key, ObjectId)))
+
+
 def count_checked(
     database: Database[Document],
     collection: str,
@@ -115,48 +133,42 @@ def count_checked(
     return count + database[collection].count_documents({"$and": [scope, ageless]})
 
 
-def odd_types(
+def odd_documents(
     database: Database[Document],
     collection: str,
     paths: Mapping[str, str],
-    expected: Mapping[str, tuple[str, ...]],
+    allowed: Mapping[str, tuple[str, ...]],
+    fields: set[str],
     scope: Document,
-) -> Iterator[OddType]:
-    """Each field's types that are not expected."""
-    may_be_odd = {"$or": [is_maybe_odd(paths[field], types) for field, types in expected.items()]}
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The _ids of some documents by field and type, of the fields' types that are not allowed.
+
+    A scan of the collection, for the one case in which the read found such types.
+    """
+    may_be_odd = {"$or": [is_maybe_odd(paths[field], allowed[field]) for field in sorted(fields)]}
     odd_fields = []
-    for field, types in expected.items():
+    for field in sorted(fields):
         found = type_expression(field, paths[field])
         odd = [{"field": field, "type": found}]
-        odd_fields.append({"$cond": [{"$in": [found, list(types)]}, [], odd]})
+        odd_fields.append({"$cond": [{"$in": [found, list(allowed[field])]}, [], odd]})
     is_short = {"$lt": [{"$bsonSize": {"v": "$_id"}}, 4 * LONGEST]}
     short_id = {"$cond": [is_short, "$_id", "an _id of many bytes"]}  # all have to fit into a row
+    some = {"$firstN": {"input": short_id, "n": SAMPLES}}
     pipeline: list[Document] = [
         {"$match": {"$and": [scope, may_be_odd]}},
         {"$project": {"odd": {"$concatArrays": odd_fields}}},
         {"$unwind": "$odd"},
-        {
-            "$group": {
-                "_id": "$odd",
-                "documents": {"$sum": 1},
-                "some": {"$firstN": {"input": short_id, "n": SAMPLES}},
-            }
-        },
-        {"$sort": {"_id.field": 1, "_id.type": 1}},
+        {"$group": {"_id": "$odd", "some": some}},
     ]
     # Dates may be beyond the years that Python knows.
     exact: CodecOptions[Document] = CodecOptions(
         datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
     )
     rows = database.get_collection(collection, exact).aggregate(pipeline, allowDiskUse=True)
-    for row in rows:
-        yield OddType(
-            collection=collection,
-            field=row["_id"]["field"],
-            type=row["_id"]["type"],
-            documents=row["documents"],
-            samples=tuple(name_of(key) for key in row["some"]),
-        )
+    return {
+        (row["_id"]["field"], row["_id"]["type"]): tuple(name_of(key) for key in row["some"])
+        for row in rows
+    }
 
 
 def name_of(key: Any) -> str:
@@ -189,9 +201,11 @@ def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
 def require_all_rows(database: Database[Document], census: Census, rows: int) -> None:
     """Raise IncompleteRead unless Spark saw as many old documents as the server counts.
 
-    Documents created before the mark can only disappear, so the rows must lie between the counts
-    before and after the read, which are equal where nothing was deleted.
+    Documents created before the mark can only disappear. So where the rows are not as many as the
+    server counted before the read, they must lie between that and what it counts now.
     """
+    if rows == census.checked:
+        return
     after = count_checked(database, census.collection, census.scope, census.mark, census.id_types)
     least, most = sorted((census.checked, after))
     if not least <= rows <= most:

@@ -1,8 +1,15 @@
-"""Read: both collections through mongo-spark-connector, typed by the server, nothing coerced."""
+"""Read: both collections through mongo-spark-connector, typed by the server, nothing coerced.
+
+Each collection is read once. Where a document's fields all have the usual types, their values come
+as they are, and no names of types; any other document comes with the names, and with the values
+whose types are allowed. So what is malformed is told by the very read that takes the values.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from math import ceil
 from typing import Any
 
 from bson import json_util
@@ -12,84 +19,77 @@ from pyspark.sql import functions as F
 from session_repair.mongo.bson_types import (
     EVENT_TYPES,
     SESSION_TYPES,
-    TYPES,
+    USUAL_EVENT_TYPES,
+    USUAL_SESSION_TYPES,
+    all_parents,
+    is_usual,
     type_expressions,
     value_where_typed,
 )
-from session_repair.mongo.collections import Census
+from session_repair.mongo.collections import FEW_DOCUMENTS, Census
 from session_repair.mongo.connection import spark_uri
-from session_repair.mongo.target import parent_paths
-from session_repair.rules.envelope import creation_time, in_envelope, key_order, present
+from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
 from session_repair.settings import Settings
 
+Document = dict[str, Any]
+
 NOTHING: Mapping[str, Any] = {}
 SINGLE_PARTITION = "com.mongodb.spark.sql.connector.read.partitioner.SinglePartitionPartitioner"
+RANGES_PER_CORE = 3  # so that none waits long for the slowest
+DOCUMENTS_PER_RANGE = 500_000  # a task that fails has no more than these to read again
 
 # What the connector hands over: dates as milliseconds, which no time zone or calendar can bend.
 SESSION_COLUMNS = """
-    session_key string, user string, session_id string, event_count bigint, first_event_at bigint,
+    key string, user string, session_id string, event_count bigint, first_event_at bigint,
     last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
     user_id: string, event_count: string, first_event_at: string, last_event_at: string,
     pages: string>, parents array<string>
 """
-PLAIN_EVENT_COLUMNS = "_id string, user string, session_id string, timestamp bigint, page string"
-GUARDED_EVENT_COLUMNS = """
-    event_key string, user string, session_id string, timestamp bigint, page string,
+EVENT_COLUMNS = """
+    key string, user string, session_id string, timestamp bigint, page string,
     types struct<session_id: string, user_id: string, timestamp: string, page: string>
 """
 
 
 def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per session document, shape SESSIONS."""
-    parents = [{"$type": f"${parent}"} for parent in parent_paths(settings.session_fields)]
-    more = {"size": {"$bsonSize": "$$ROOT"}, "parents": parents or {"$literal": None}}
-    pipeline = guarded_pipeline("session_key", settings.session_fields, SESSION_TYPES, more)
-    rows = load(spark, settings, census, pipeline, SESSION_COLUMNS)
+    paths, parents = settings.session_fields, all_parents(settings.session_fields)
+    size = {"size": {"$bsonSize": "$$ROOT"}}
+    on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
+    more = (size, {**size, **on_the_way})
+    stages = typed_stages(census, paths, SESSION_TYPES, USUAL_SESSION_TYPES, *more)
+    of_objects = F.array(*[F.lit("object") for _ in parents])
+    rows = load(spark, settings, census, stages, SESSION_COLUMNS)
     return rows.select(
-        "session_key",
-        order_of("session_key", census),
+        envelope_of(F.col("key")).alias("session_key"),
+        order_of("key", census),
         "session_id",
-        present(F.col("user")).alias("user"),
+        envelope_of(present(F.col("user"))).alias("user"),
         "event_count",
         instant("first_event_at"),
         instant("last_event_at"),
         "pages",
-        creation_time(F.col("session_key")).alias("created_at"),
+        creation_time(key_of(F.col("key"))).alias("created_at"),
         "size",
         "types",
-        "parents",
+        (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
         malformed_fields(SESSION_TYPES).alias("malformed"),
     ).select(*SESSIONS.fieldNames())
 
 
 def read_events(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
-    """One row per event, shape EVENTS.
-
-    Where the census found only expected types and ObjectIds, the server copies the fields as they
-    are; else it checks each event, at twice the cost.
-    """
-    paths = settings.event_fields
-    if census.odd or census.id_types != {"objectId"}:
-        pipeline = guarded_pipeline("event_key", paths, EVENT_TYPES)
-        rows = load(spark, settings, census, pipeline, GUARDED_EVENT_COLUMNS)
-        malformed = malformed_fields(EVENT_TYPES)
-        user = present(F.col("user"))
-    else:
-        plain = {name: f"${path}" for name, path in paths.items() if name != "user_id"}
-        pipeline = [{"$project": {**plain, "user": f"${paths['user_id']}"}}]
-        rows = load(spark, settings, census, pipeline, PLAIN_EVENT_COLUMNS)
-        rows = rows.withColumn("event_key", in_envelope(F.col("_id")))
-        malformed = F.lit(None).cast("string")
-        user = in_envelope(F.col("user"))
+    """One row per event, shape EVENTS."""
+    stages = typed_stages(census, settings.event_fields, EVENT_TYPES, USUAL_EVENT_TYPES)
+    rows = load(spark, settings, census, stages, EVENT_COLUMNS)
     return rows.select(
-        "event_key",
-        order_of("event_key", census),
+        key_of(F.col("key")).alias("event_key"),
+        order_of("key", census),
         "session_id",
-        user.alias("user"),
+        key_of(present(F.col("user"))).alias("user"),
         instant("timestamp"),
         "page",
-        malformed.alias("malformed"),
+        malformed_fields(EVENT_TYPES).alias("malformed"),
     ).select(*EVENTS.fieldNames())
 
 
@@ -97,16 +97,20 @@ def load(
     spark: SparkSession,
     settings: Settings,
     census: Census,
-    pipeline: list[dict[str, Any]],
+    stages: list[Document],
     columns: str,
 ) -> DataFrame:
-    """The rows that the pipeline makes of the collection, through the connector."""
-    scope = [{"$match": census.scope}] if census.scope else []
-    reader = reader_of(spark, settings, census.collection, [*scope, *pipeline])
-    reader = reader.option("outputExtendedJson", "true").option("aggregation.allowDiskUse", "true")
-    if census.needs_one_cursor:
-        reader = reader.option("partitioner", SINGLE_PARTITION)
-    return reader.schema(columns).load()
+    """The rows that the stages make of the collection: one cursor for each range of its _ids."""
+    few = ceil(census.documents / FEW_DOCUMENTS)
+    many = ceil(census.documents / DOCUMENTS_PER_RANGE)
+    number = max(min(few, RANGES_PER_CORE * spark.sparkContext.defaultParallelism), many)
+    frames = []
+    for part in census.ranges(number):
+        pipeline = [{"$match": {"$and": [part, census.scope]}}, *stages]
+        reader = reader_of(spark, settings, census.collection, pipeline)
+        reader = reader.option("outputExtendedJson", "true").schema(columns)
+        frames.append(reader.option("partitioner", SINGLE_PARTITION).load())
+    return reduce(DataFrame.unionAll, frames)
 
 
 def reader_of(
@@ -125,36 +129,41 @@ def reader_of(
     )
 
 
-def guarded_pipeline(
-    key: str,
+def typed_stages(
+    census: Census,
     paths: Mapping[str, str],
     allowed: Mapping[str, tuple[str, ...]],
-    more: Mapping[str, Any] = NOTHING,
-) -> list[dict[str, Any]]:
-    """Stages that name each field's type, and hand on its value only where the type is allowed."""
-    values = {
-        name: value_where_typed(name, path, allowed)
-        for name, path in paths.items()
-        if name != "user_id"
+    usual: Mapping[str, tuple[str, ...]],
+    more_of_usual: Mapping[str, Any] = NOTHING,
+    more_of_odd: Mapping[str, Any] = NOTHING,
+) -> list[Document]:
+    """One stage: the values of a usual document, else the types and what is of an allowed type.
+
+    An ObjectId comes as its digits, which costs the connector a third of its extended JSON. A value
+    of any type comes in an envelope, so that text that looks like JSON stays text.
+    """
+    others = {name: path for name, path in paths.items() if name != "user_id"}
+    key = {"$toString": "$_id"} if census.has_object_ids else {"v": "$_id"}
+    plain = {name: f"${path}" for name, path in others.items()}
+    user = f"${paths['user_id']}"
+    is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}
+    guarded = {name: value_where_typed(name, path, allowed) for name, path in others.items()}
+    found = {
+        "key": key,
+        "user": {"v": {"$cond": [is_user, user, None]}},
+        **guarded,
+        "types": "$$types",
+        **more_of_odd,
     }
-    # A value of any type travels in an envelope, so that text that looks like JSON stays text.
-    user = {
-        "v": {
-            "$cond": [
-                {"$in": [f"${TYPES}.user_id", list(allowed["user_id"])]},
-                f"${paths['user_id']}",
-                None,
-            ]
-        }
-    }
-    fields = {key: {"v": "$_id"}, "user": user, **values, "types": f"${TYPES}", **more}
-    return [{"$set": {TYPES: type_expressions(paths)}}, {"$project": {"_id": 0, **fields}}]
+    expected = {"key": key, "user": {"$toString": user}, **plain, **more_of_usual}
+    odd = {"$let": {"vars": {"types": type_expressions(paths)}, "in": found}}
+    return [{"$replaceWith": {"$cond": [is_usual(paths, usual), expected, odd]}}]
 
 
 def order_of(key: str, census: Census) -> Column:
     """The order of the _ids, at no cost where their text has it."""
-    is_textual = census.id_types <= {"objectId"}
-    order = F.lit(None).cast(KEY_ORDER) if is_textual else key_order(F.col(key))
+    nothing = F.lit(None).cast(KEY_ORDER)
+    order = nothing if census.has_object_ids else key_order(F.col(key))
     return order.alias("key_order")
 
 
@@ -172,4 +181,5 @@ def malformed_fields(allowed: Mapping[str, tuple[str, ...]]) -> Column:
         )
         for field, types in allowed.items()
     ]
-    return F.nullif(F.concat_ws(", ", *found), F.lit(""))
+    odd = F.nullif(F.concat_ws(", ", *found), F.lit(""))
+    return F.when(F.col("types").isNotNull(), odd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from session_repair.mongo.bson_types import parents_of
+from session_repair.mongo.bson_types import all_parents
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -39,13 +38,7 @@ class Target:
 
     @property
     def parents(self) -> list[str]:
-        return parent_paths(self.settings.session_fields)
+        return all_parents(self.settings.session_fields)
 
     def path(self, name: str) -> str:
         return self.settings.session_fields[name]
-
-
-def parent_paths(paths: Mapping[str, str]) -> list[str]:
-    """The paths on the way to nested fields, each once, the outermost first."""
-    parents = {parent for path in paths.values() for parent in parents_of(path)}
-    return sorted(parents, key=lambda parent: (parent.count("."), parent))

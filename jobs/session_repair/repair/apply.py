@@ -19,6 +19,7 @@ from typing import Any
 
 from pymongo.client_session import ClientSession
 
+from session_repair.errors import LONGEST
 from session_repair.mongo.connection import first_line
 from session_repair.mongo.expressions import corrected, is_as_observed, is_missing, is_result
 from session_repair.mongo.lease import Lease
@@ -33,7 +34,6 @@ from session_repair.repair.outcomes import (
     SKIPPED_CHANGED,
     SKIPPED_GONE,
 )
-from session_repair.repair.report import LONGEST
 from session_repair.repair.split import Failures, in_parts, patiently
 
 Document = dict[str, Any]

@@ -40,8 +40,9 @@ def survey_corrections(
     found = survey(spark, database, settings, flight, "fix", run_id)
     if settings.confirm_delay:
         time.sleep(settings.confirm_delay.total_seconds())
-        again = preflight(database, settings)
-        found = survey(spark, database, settings, again, "fix", run_id, found.corrected)
+        again, earlier = preflight(database, settings), found
+        found = survey(spark, database, settings, again, "fix", run_id, earlier.corrected)
+        earlier.release()
     totals = found.report.totals
     require_bounded(totals.planned, settings.max_changes, totals, "--max-changes")
     return found

@@ -14,13 +14,6 @@ DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix coul
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
 
 
-LONGEST = 500  # characters of a value; the report has to fit into one document, and to be read
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-
-
 @dataclass(frozen=True)
 class Sample:
     """One finding of one session, its values as text."""

@@ -1,11 +1,18 @@
-"""Summarize: collect from the corrected frame what the report shows; a few small actions."""
+"""Summarize: what the report shows of a survey, by two actions.
+
+The totals are observed while all rows pass by; the rest is read off the rows that are kept, which
+are those with findings.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
 from session_repair.repair.report import (
@@ -17,121 +24,166 @@ from session_repair.repair.report import (
     Symptoms,
     Totals,
 )
-from session_repair.rules.rebuild import is_checked
 from session_repair.rules.schemas import CHANGES
-from session_repair.rules.symptoms import CODES, SYMPTOMS, shortened
+from session_repair.rules.symptoms import CODES, SYMPTOMS, in_short
 
 SAMPLES = 5  # of each symptom, and of the corrections
 DAYS = 366  # the days with most findings are named, a year of them; the rest is one row
 
 
-def summarize_totals(corrected: DataFrame, mark: datetime) -> tuple[Totals, dict[str, int]]:
-    """The totals, and the number of old rows read of each collection, to compare with counts."""
+OBSERVED = (
+    "sessions",
+    "events",
+    "names_no_page",
+    "counts_nothing",
+    "potentially_empty",
+    "events_without_session",
+)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What was counted of all rows: figures of Totals, and the old documents of each collection."""
+
+    totals: dict[str, int]
+    old_sessions: int
+    old_events: int
+
+
+def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> DataFrame:
+    """The same frame; its first action tells the observation the figures that ``passed`` reads."""
     is_session = F.col("session_key").isNotNull()
     is_potentially_empty = F.col("names_no_page") | F.col("counts_nothing")
-    has_deferred = F.exists("findings", lambda finding: finding["action"] == "defer")
-    first_of_session = F.coalesce(F.col("session_key") == F.col("canonical_key"), ~is_session)
     # Duplicates are all joined with the same events, which are counted once.
-    row = corrected.agg(
+    first_of_session = F.coalesce(F.col("session_key") == F.col("canonical_key"), ~is_session)
+    is_old = is_session & F.coalesce(F.col("created_at") < F.lit(mark), F.lit(True))
+    return diagnosed.observe(
+        observation,
         F.count(F.when(is_session, 1)).alias("sessions"),
         F.sum(F.when(first_of_session, F.col("events"))).alias("events"),
         F.count(F.when(F.col("names_no_page"), 1)).alias("names_no_page"),
         F.count(F.when(F.col("counts_nothing"), 1)).alias("counts_nothing"),
         F.count(F.when(is_potentially_empty, 1)).alias("potentially_empty"),
         F.sum(F.when(~is_session, F.col("events"))).alias("events_without_session"),
-        F.count("changes").alias("planned"),
-        F.count(F.when(has_deferred, 1)).alias("deferred"),
-        F.count(F.when(is_session & is_checked(F.col("session_key"), mark), 1)).alias("old"),
+        F.count(F.when(is_old, 1)).alias("old_sessions"),
         F.sum(F.when(first_of_session, F.col("checked_events"))).alias("old_events"),
-    ).first()
-    assert row is not None
-    figures = {name: value or 0 for name, value in row.asDict().items()}
-    checked = {"sessions": figures.pop("old"), "events": figures.pop("old_events")}
-    return Totals(**figures), checked
-
-
-def summarize_symptoms(corrected: DataFrame) -> tuple[Symptoms, ...]:
-    """Every symptom of the table, in its order, those not found included."""
-    found = corrected.select("session_id", "session_key", F.inline("findings"))
-    counts = {
-        row["code"]: row
-        for row in found.groupBy("code")
-        .agg(
-            F.count("*").alias("found"),
-            F.count(F.when(F.col("action") == "correct", 1)).alias("to_correct"),
-            F.count(F.when(F.col("action") == "defer", 1)).alias("deferred"),
-        )
-        .collect()
-    }
-    rank = F.row_number().over(Window.partitionBy("code").orderBy("session_key", "session_id"))
-    samples = defaultdict(list)
-    some = found.withColumn("rank", rank).where(F.col("rank") <= SAMPLES)
-    for name in ("session_key", "session_id"):
-        some = some.withColumn(name, shortened(F.col(name)))
-    for row in some.collect():
-        sample = Sample(**{name: row[name] for name in Sample.__dataclass_fields__})
-        samples[row["code"]].append((row["rank"], sample))
-    return tuple(
-        Symptoms(
-            code=code,
-            found=counts[code]["found"] if code in counts else 0,
-            to_correct=counts[code]["to_correct"] if code in counts else 0,
-            deferred=counts[code]["deferred"] if code in counts else 0,
-            samples=tuple(sample for _, sample in sorted(samples[code], key=lambda it: it[0])),
-        )
-        for code in CODES
     )
 
 
-def summarize_days(corrected: DataFrame) -> tuple[Day, ...]:
-    """The days on which sessions with findings began, in order; OTHER, if any, comes last.
+def passed(observation: Observation) -> Passed:
+    """The figures of an observed frame, after its first action."""
+    told = observation.get  # nothing where Spark saw that there is no row at all
+    figures = {name: told.get(name) or 0 for name in OBSERVED}
+    return Passed(figures, told.get("old_sessions") or 0, told.get("old_events") or 0)
 
-    However many days there are, no more than DAYS rows and their total reach the driver.
+
+@dataclass(frozen=True)
+class Found:
+    """What was counted of the rows with findings: by day, by code, and as a whole."""
+
+    days: tuple[Day, ...]
+    by_code: dict[str, dict[str, int]]  # found, to_correct and deferred
+    planned: int
+    deferred: int
+
+
+def count_findings(kept: DataFrame) -> Found:
+    """The findings by code, and by the day on which their session began; by one action.
+
+    The days stand in their order; OTHER, if any, comes last. However many there are, no more than
+    DAYS rows and their total reach the driver.
     """
+    rows = by_day(kept).collect()
+    if not rows:
+        return Found((), {code: dict.fromkeys(ACTIONS, 0) for code in CODES}, 0, 0)
+    total, *days = [row.asDict() for row in rows]
+    named = sorted((day for day in days if day["day"] != OTHER), key=lambda day: day["day"])
+    counted = ("sessions", "planned", *(f"found.{code}" for code in CODES))
+    rest = {name: total[name] - sum(day[name] for day in named) for name in counted}
+    return Found(
+        days=tuple(day_of(day) for day in [*named, {"day": OTHER, **rest}] if day["sessions"]),
+        by_code={code: {name: total[f"{name}.{code}"] for name in ACTIONS} for code in CODES},
+        planned=total["planned"],
+        deferred=total["deferred"],
+    )
+
+
+# What is counted of each code, and the action that a finding must have for it; None for any.
+ACTIONS = {"found": None, "to_correct": "correct", "deferred": "defer"}
+
+
+def by_day(kept: DataFrame) -> DataFrame:
+    """One row for all days, then one for each day, those with most sessions first."""
     date = F.to_date("started_at")
     is_named = date.between("0001-01-01", "9999-12-31")  # what Python and others call a date
     figures = [
         F.count("*").alias("sessions"),
-        F.count("changes").alias("to_correct"),
-        *(
-            F.count(F.when(F.array_contains("findings.code", code), 1)).alias(code)
-            for code in CODES
-        ),
+        F.count("changes").alias("planned"),
+        F.count(F.when(F.array_contains("findings.action", "defer"), 1)).alias("deferred"),
     ]
-    rows = (
-        corrected.where(F.size("findings") > 0)
-        .select(F.when(is_named, date.cast("string")).otherwise(OTHER).alias("day"), "*")
-        .rollup("day")
+    with_codes = kept.select(
+        F.when(is_named, date.cast("string")).otherwise(OTHER).alias("day"),
+        "changes",
+        "findings",
+        *[codes_with(action).alias(name) for name, action in ACTIONS.items()],
+    )
+    for name in ACTIONS:
+        for code in CODES:
+            has_code = F.array_contains(name, code)
+            figures.append(F.count(F.when(has_code, 1)).alias(f"{name}.{code}"))
+    return (
+        with_codes.rollup("day")
         .agg(*figures)
         # The total comes first, its day being null, and OTHER last.
         .orderBy(F.col("day") == OTHER, F.col("sessions").desc(), F.col("day").desc())
         .limit(DAYS + 1)
-        .collect()
     )
-    if not rows:
-        return ()
-    total, *days = [row.asDict() for row in rows]
-    named = sorted((day for day in days if day["day"] != OTHER), key=lambda day: day["day"])
-    rest = {
-        name: total[name] - sum(day[name] for day in named)
-        for name in ("sessions", "to_correct", *CODES)
-    }
+
+
+def codes_with(action: str | None) -> Column:
+    """The codes of the findings about which that is done."""
+    if action is None:
+        return F.col("findings.code")
+    return F.filter("findings", lambda finding: finding["action"] == action)["code"]
+
+
+def day_of(figures: dict[str, Any]) -> Day:
+    found = {code: figures[f"found.{code}"] for code in CODES if figures[f"found.{code}"]}
+    return Day(figures["day"], figures["sessions"], figures["planned"], found)
+
+
+def sample_findings(kept: DataFrame) -> dict[str, tuple[Sample, ...]]:
+    """By code, the first findings by _id."""
+    rank = F.row_number().over(Window.partitionBy("code").orderBy("session_key", "session_id"))
+    some = (
+        kept.select("session_key", "session_id", F.inline("findings"))
+        .withColumn("rank", rank)
+        .where(F.col("rank") <= SAMPLES)
+    )
+    for name in ("session_key", "session_id"):
+        some = some.withColumn(name, in_short(F.col(name)))
+    samples = defaultdict(list)
+    for row in sorted(some.collect(), key=lambda row: row["rank"]):
+        sample = Sample(**{name: row[name] for name in Sample.__dataclass_fields__})
+        samples[row["code"]].append(sample)
+    return {code: tuple(rows) for code, rows in samples.items()}
+
+
+def symptoms_of(found: Found, samples: dict[str, tuple[Sample, ...]]) -> tuple[Symptoms, ...]:
+    """Every symptom of the table, in its order, those not found included."""
     return tuple(
-        Day(
-            day=day["day"],
-            sessions=day["sessions"],
-            to_correct=day["to_correct"],
-            found={code: day[code] for code in CODES if day[code]},
-        )
-        for day in [*named, {"day": OTHER, **rest}]
-        if day["sessions"]
+        Symptoms(code=code, samples=samples.get(code, ()), **found.by_code[code]) for code in CODES
     )
+
+
+def totals_of(passed: Passed, found: Found) -> Totals:
+    return Totals(**passed.totals, planned=found.planned, deferred=found.deferred)
 
 
 def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:
     """The first planned corrections by _id, each with its fields old and new."""
     planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
-    name = shortened(F.col("session_id")).alias("session_id")
+    name = in_short(F.col("session_id")).alias("session_id")
     return tuple(
         Correction(
             session_id=row["session_id"],
@@ -156,3 +208,31 @@ def changed_fields() -> Column:
         for name in CHANGES.fieldNames()
     ]
     return F.array_compact(F.array(*changed))
+
+
+SESSION, EVENT = "session", "event"
+
+
+def count_odd_types(
+    kept: DataFrame, allowed: Mapping[str, tuple[str, ...]]
+) -> dict[tuple[str, str, str], int]:
+    """By SESSION or EVENT, field and type: how many documents have a type that is not allowed."""
+    of_session = [
+        F.when(
+            ~F.col(f"stored.types.{field}").isin(*types),
+            F.concat(F.lit(f"{field}: "), F.col(f"stored.types.{field}")),
+        )
+        for field, types in allowed.items()
+    ]
+    sessions = kept.select(
+        F.lit(SESSION).alias("document"),
+        F.explode(F.array_compact(F.array(*of_session))).alias("odd"),
+        F.lit(1).cast("bigint").alias("documents"),
+    )
+    first_of_session = F.coalesce(
+        F.col("session_key") == F.col("canonical_key"), F.col("session_key").isNull()
+    )
+    events = kept.where(first_of_session).select(F.inline("rebuilt.malformed"))
+    each = events.select(F.lit(EVENT), F.explode(F.split("types", ", ")), F.col("events"))
+    counted = sessions.unionAll(each).groupBy("document", "odd").agg(F.sum("documents").alias("n"))
+    return {(row["document"], *row["odd"].split(": ", 1)): row["n"] for row in counted.collect()}

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pymongo import ReadPreference
 from pymongo.database import Database
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
 
 from session_repair.errors import Refused
-from session_repair.mongo.bson_types import EVENT_TYPES, PLAIN_EVENT_TYPES, SESSION_TYPES
-from session_repair.mongo.collections import Census, require_all_rows, take_census
+from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES, spellings
+from session_repair.mongo.collections import (
+    Census,
+    odd_documents,
+    require_all_rows,
+    take_census,
+)
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.read import read_events, read_sessions
 from session_repair.mongo.throttle import replication_lag
 from session_repair.repair.report import OddType, Report
 from session_repair.repair.summarize import (
+    EVENT,
+    SESSION,
+    Found,
+    count_findings,
+    count_odd_types,
+    observed,
+    passed,
     sample_corrections,
-    summarize_days,
-    summarize_symptoms,
-    summarize_totals,
+    sample_findings,
+    symptoms_of,
+    totals_of,
 )
-from session_repair.reporting.folders import require_writable
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import CLOCK_ERROR, diagnose
@@ -46,19 +59,17 @@ class Preflight:
     def documents(self) -> int:
         return self.sessions.documents + self.events.documents
 
-    @property
-    def malformed(self) -> tuple[OddType, ...]:
-        """The types of fields that make a document malformed."""
-        of_events = [it for it in self.events.odd if it.type not in EVENT_TYPES[it.field]]
-        return (*self.sessions.odd, *of_events)
-
 
 @dataclass(frozen=True)
 class Survey:
-    """The corrected frame, kept by Spark, and the report on it."""
+    """The corrected rows of what has a finding, kept by Spark, and the report on all there is."""
 
     corrected: DataFrame
     report: Report
+
+    def release(self) -> None:
+        """Give back the memory of the rows."""
+        self.corrected.unpersist()
 
 
 def preflight(database: Database[Document], settings: Settings) -> Preflight:
@@ -67,17 +78,22 @@ def preflight(database: Database[Document], settings: Settings) -> Preflight:
     now = server_time(database)
     # Documents younger than this may still be arriving, and the sessions of such are deferred.
     mark = (now - settings.settle).replace(microsecond=0)
-    ids = settings.session_ids
     return Preflight(
         now=now,
         mark=mark,
         sessions=take_census(
-            database, settings.sessions, settings.session_fields, SESSION_TYPES, ids, mark
+            database, settings.sessions, scope_of(settings, settings.session_fields), mark
         ),
         events=take_census(
-            database, settings.events, settings.event_fields, PLAIN_EVENT_TYPES, ids, mark
+            database, settings.events, scope_of(settings, settings.event_fields), mark
         ),
     )
+
+
+def scope_of(settings: Settings, paths: Mapping[str, str]) -> Document:
+    """The filter of ``--session-id``; empty without."""
+    ids = settings.session_ids
+    return {paths["session_id"]: {"$in": spellings(ids)}} if ids else {}
 
 
 def refuse_stale_reads(database: Database[Document], settings: Settings) -> None:
@@ -105,29 +121,61 @@ def survey(
 
     With an ``earlier`` corrected frame, only what it would have done alike is to be done.
     """
-    if settings.report:
-        require_writable(spark, settings.report)
     sessions = read_sessions(spark, settings, flight.sessions)
     events = read_events(spark, settings, flight.events)
     rebuilt = rebuild(events, flight.mark, flight.now + CLOCK_ERROR)
-    corrected = diagnose(sessions, rebuilt, flight.now, settings.settle).transform(
-        correct, settings.scope, settings.allow_shrink, settings.since, settings.until
+    observation = Observation()
+    corrected = (
+        diagnose(sessions, rebuilt, flight.now, settings.settle)
+        .transform(observed, observation, flight.mark)
+        .where(F.size("findings") > 0)
+        .transform(correct, settings.scope, settings.allow_shrink, settings.since, settings.until)
     )
     if earlier is not None:
         corrected = corrected.transform(confirm, earlier)
-    corrected.persist()
-    totals, checked = summarize_totals(corrected, flight.mark)
-    require_all_rows(database, flight.sessions, checked["sessions"])
-    require_all_rows(database, flight.events, checked["events"])
+    kept = corrected.persist()
+    found = count_findings(kept)
+    seen = passed(observation)
+    require_all_rows(database, flight.sessions, seen.old_sessions)
+    require_all_rows(database, flight.events, seen.old_events)
     report = Report(
         verb=verb,
         run_id=run_id,
         server_time=flight.now,
         settings=describe(settings),
-        totals=totals,
-        symptoms=summarize_symptoms(corrected),
-        corrections=sample_corrections(corrected),
-        malformed=flight.malformed,
-        days=summarize_days(corrected),
+        totals=totals_of(seen, found),
+        symptoms=symptoms_of(found, sample_findings(kept)),
+        corrections=sample_corrections(kept),
+        malformed=odd_types(database, settings, flight, kept, found),
+        days=found.days,
     )
-    return Survey(corrected, report)
+    return Survey(kept, report)
+
+
+def odd_types(
+    database: Database[Document],
+    settings: Settings,
+    flight: Preflight,
+    kept: DataFrame,
+    found: Found,
+) -> tuple[OddType, ...]:
+    """The types that make documents malformed, as the read counted them; asked of no sound data."""
+    if not found.by_code["malformed"]["found"]:
+        return ()
+    counted = count_odd_types(kept, SESSION_TYPES)
+    odd: list[OddType] = []
+    for document, census, paths, allowed in (
+        (SESSION, flight.sessions, settings.session_fields, SESSION_TYPES),
+        (EVENT, flight.events, settings.event_fields, EVENT_TYPES),
+    ):
+        of_these = {key[1:]: number for key, number in counted.items() if key[0] == document}
+        if not of_these:
+            continue
+        fields = {field for field, _ in of_these}
+        name = census.collection
+        samples = odd_documents(database, name, paths, allowed, fields, census.scope)
+        odd += [
+            OddType(name, field, kind, number, samples.get((field, kind), ()))
+            for (field, kind), number in sorted(of_these.items())
+        ]
+    return tuple(odd)

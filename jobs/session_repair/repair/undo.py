@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo.client_session import ClientSession
 
-from session_repair.errors import Refused
+from session_repair.errors import LONGEST, Refused
 from session_repair.mongo.connection import first_line
 from session_repair.mongo.expressions import (
     is_as_left,
@@ -35,7 +35,6 @@ from session_repair.repair.apply import (
 from session_repair.repair.delete import insert_absent, kept_rows
 from session_repair.repair.journal import Plan
 from session_repair.repair.outcomes import APPLIED, CHANGED_MEANWHILE
-from session_repair.repair.report import LONGEST
 from session_repair.repair.split import Failures, patiently
 
 Document = dict[str, Any]

@@ -15,7 +15,7 @@ from session_repair.repair.journal import FIRST_ATTEMPT, Plan
 from session_repair.repair.outcomes import APPLIED
 from session_repair.repair.report import Report
 from session_repair.repair.survey import Survey
-from session_repair.reporting.folders import move, remove, touch
+from session_repair.reporting.folders import move, remove, require_writable_folder, touch
 from session_repair.rules.envelope import readable, type_name
 from session_repair.rules.schemas import (
     CHANGES,
@@ -30,6 +30,12 @@ from session_repair.settings import Settings
 
 ROWS_PER_FILE = 500_000
 STAGING = "_staging"  # readers pass over names that begin with an underscore
+
+
+def require_report_folder(spark: SparkSession, settings: Settings) -> None:
+    """Raise Refused, before anything is read, when the datasets could not be written."""
+    if settings.report:
+        require_writable_folder(spark, settings.report)
 
 
 def keep_findings(found: Survey, settings: Settings) -> None:

@@ -24,7 +24,7 @@ def move(spark: SparkSession, source: str, target: str) -> None:
         raise RepairError(f"{source} could not be moved to {target}; the report is not complete.")
 
 
-def require_writable(spark: SparkSession, directory: str) -> None:
+def require_writable_folder(spark: SparkSession, directory: str) -> None:
     """Raise Refused unless a file can be made in the ``--report`` folder, which is made here."""
     try:
         files, folder = hadoop_path(spark, directory)

@@ -8,8 +8,9 @@ from operator import or_
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
 
-from session_repair.rules.schemas import DIAGNOSED, STORED
+from session_repair.rules.schemas import DIAGNOSED, FINDING, STORED
 from session_repair.rules.symptoms import (
     SYMPTOMS,
     Symptom,
@@ -19,6 +20,7 @@ from session_repair.rules.symptoms import (
     rebuilt,
     stored,
 )
+from session_repair.rules.usual import USUAL_TYPES
 
 # Clocks of clients run ahead by hours; a date further in the future is no sign of activity,
 # or a session that says 9999 would be deferred for ever.
@@ -34,7 +36,8 @@ def diagnose(
     """
     is_sound = F.size("findings") == 0
     return (
-        sessions.transform(with_canonical)
+        sessions.repartition("session_id")
+        .transform(with_canonical)
         .join(rebuilt_sessions, "session_id", "full_outer")
         .withColumn("in_flight", is_in_flight(now, settle))
         .withColumn("findings", findings())
@@ -43,7 +46,7 @@ def diagnose(
         .withColumn("events", rebuilt("event_count") + rebuilt("malformed_events"))
         .withColumn("checked_events", rebuilt("checked_events"))
         .withColumn("started_at", started_at())
-        .withColumn("stored", F.when(~is_sound, F.col("stored")))
+        .withColumn("stored", F.when(~is_sound, with_types()))
         .withColumn("rebuilt", F.when(~is_sound, F.col("rebuilt")))
         .select(*DIAGNOSED.fieldNames())
     )
@@ -57,9 +60,10 @@ def with_canonical(sessions: DataFrame) -> DataFrame:
     are: its count cannot be told, and filling another one could count every event twice.
     """
     best_first = [F.col("event_count").desc_nulls_last(), F.col("key_order"), F.col("session_key")]
-    same_session = Window.partitionBy("session_id").orderBy(*best_first)
-    best = F.first("session_key").over(same_session)
-    copies = Window.partitionBy("session_id")
+    # Both figures are of all copies: with one window for both they are sorted once.
+    copies = Window.partitionBy("session_id").orderBy(*best_first)
+    copies = copies.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    best = F.first("session_key").over(copies)
     malformed_copy = F.when(
         F.col("session_id").isNotNull() & F.max(F.col("malformed").isNotNull()).over(copies),
         F.lit("its duplicate: malformed"),
@@ -74,6 +78,13 @@ def with_canonical(sessions: DataFrame) -> DataFrame:
         .otherwise(best)
         .alias("canonical_key"),
     )
+
+
+def with_types() -> Column:
+    """What the session says, the names of the usual types included; null without a session."""
+    usual = F.struct(*[F.lit(kind).alias(field) for field, kind in USUAL_TYPES.items()])
+    known = F.col("stored").withField("types", F.coalesce(stored("types"), usual))
+    return F.when(is_session(), known)
 
 
 def is_in_flight(now: datetime, settle: timedelta) -> Column:
@@ -98,12 +109,11 @@ def started_at() -> Column:
 
 
 def findings() -> Column:
-    """The symptoms that hold, in the order of the table."""
-    found = [
-        F.when(symptom.holds(), F.array(finding(symptom))).otherwise(F.array())
-        for symptom in SYMPTOMS
-    ]
-    return F.flatten(F.array(*found))
+    """The symptoms that hold, in the order of the table; for the many sound rows at no cost."""
+    found = [F.when(symptom.holds(), finding(symptom)) for symptom in SYMPTOMS]
+    is_any = reduce(or_, [symptom.holds() for symptom in SYMPTOMS])
+    nothing = F.array().cast(ArrayType(FINDING))
+    return F.when(is_any, F.array_compact(F.array(*found))).otherwise(nothing)
 
 
 def finding(symptom: Symptom) -> Column:

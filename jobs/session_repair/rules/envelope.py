@@ -2,6 +2,9 @@
 
 Text that looks like JSON stays text, because inside the envelope it is quoted; types survive a
 round trip through Spark to the last bit; equal values have equal envelopes.
+
+A *key* is the shorter form in which many rows travel: the digits of an ObjectId, the envelope of
+any other value. Equal values have equal keys too.
 """
 
 from __future__ import annotations
@@ -13,13 +16,24 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 HEAD, TAIL = '{"v": ', "}"
-OBJECT_ID_HEAD = HEAD + '{"$oid": "'
+OBJECT_ID_HEAD, OBJECT_ID_TAIL = HEAD + '{"$oid": "', '"}}'
 OBJECT_ID_DIGITS = 24
 
 
-def in_envelope(value: Column) -> Column:
-    """The envelope around extended JSON; null stays null."""
-    return F.concat(F.lit(HEAD), value, F.lit(TAIL))
+def envelope_of(key: Column) -> Column:
+    """The envelope of what the key stands for; null stays null."""
+    digits = F.concat(F.lit(OBJECT_ID_HEAD), key, F.lit(OBJECT_ID_TAIL))
+    return F.when(is_object_id(key), digits).otherwise(key)
+
+
+def key_of(envelope: Column) -> Column:
+    """The key of what the envelope holds; null stays null."""
+    return F.when(envelope.startswith(OBJECT_ID_HEAD), digits_in(envelope)).otherwise(envelope)
+
+
+def digits_in(envelope: Column) -> Column:
+    """The digits of the ObjectId in the envelope."""
+    return F.substring(envelope, len(OBJECT_ID_HEAD) + 1, OBJECT_ID_DIGITS)
 
 
 def content(envelope: Column) -> Column:
@@ -36,28 +50,29 @@ def present(envelope: Column) -> Column:
 
 def creation_time(key: Column) -> Column:
     """The second in which an ObjectId was made; null for an _id of another type."""
-    seconds = F.conv(F.substring(key, len(OBJECT_ID_HEAD) + 1, 8), 16, 10).cast("bigint")
-    return F.when(key.startswith(OBJECT_ID_HEAD), F.timestamp_seconds(seconds))
+    seconds = F.conv(F.substring(key, 1, 8), 16, 10).cast("bigint")
+    return F.when(is_object_id(key), F.timestamp_seconds(seconds))
 
 
 def object_id_before(key: Column, instant: datetime) -> Column:
-    """True when the _id is an ObjectId made before the instant (a whole second). Never null.
+    """True when the key is of an ObjectId made before the instant (a whole second). Never null.
 
-    Compares digits, which is ten times cheaper than to convert the time of every event.
+    Compares digits, which is ten times cheaper than to convert the time of every event; the brace
+    that an envelope begins with comes after all of them.
     """
-    bound = OBJECT_ID_HEAD + ObjectId.from_datetime(instant).__str__()[:8]
-    return F.coalesce(key.between(F.lit(OBJECT_ID_HEAD), F.lit(bound)), F.lit(False))
+    bound = str(ObjectId.from_datetime(instant))[:8]
+    return F.coalesce(key < F.lit(bound), F.lit(False))
 
 
 def is_object_id(key: Column) -> Column:
-    """True when the envelope holds an ObjectId. Never null."""
-    return F.coalesce(key.startswith(OBJECT_ID_HEAD), F.lit(False))
+    """True when the key is of an ObjectId. Never null."""
+    return F.coalesce(~key.startswith("{"), F.lit(False))
 
 
 def readable(envelope: Column) -> Column:
     """The hex digits of an ObjectId, the extended JSON of any other value."""
-    digits = F.substring(envelope, len(OBJECT_ID_HEAD) + 1, OBJECT_ID_DIGITS)
-    return F.when(envelope.startswith(OBJECT_ID_HEAD), digits).otherwise(content(envelope))
+    is_of_object_id = envelope.startswith(OBJECT_ID_HEAD)
+    return F.when(is_of_object_id, digits_in(envelope)).otherwise(content(envelope))
 
 
 TYPE_MARKS = {
@@ -97,24 +112,25 @@ RANKS = {
 }
 
 
-def key_order(key: Column) -> Column:
-    """What sorts _ids of several types as MongoDB does, shape KEY_ORDER; the envelope breaks ties.
+def key_order(envelope: Column) -> Column:
+    """What sorts _ids of several types as MongoDB does, shape KEY_ORDER; their text breaks ties.
 
     Numbers go by value, as doubles, strings by code point, binary data by length. Others stand in
     the order of their JSON.
     """
     value = F.from_json(
-        key,
+        envelope,
         """v struct<`$numberInt`: string, `$numberLong`: string, `$numberDouble`: string,
         `$numberDecimal`: string, `$binary`: struct<base64: string>>""",
     )["v"]
     numbers = [value[f"$number{kind}"] for kind in ("Int", "Long", "Double", "Decimal")]
-    string = F.when(key.startswith(HEAD + '"'), F.from_json(key, "v string")["v"])
+    is_string = envelope.startswith(HEAD + '"')
+    string = F.when(is_string, F.from_json(envelope, "v string")["v"])
     octets = F.unbase64(value["$binary"]["base64"])
     binary = F.concat(F.lpad(F.octet_length(octets).cast("string"), 8, "0"), F.hex(octets))
     ranks = F.create_map(*[F.lit(it) for pair in RANKS.items() for it in pair])
     return F.struct(
-        ranks[type_name(key)].alias("rank"),
+        ranks[type_name(envelope)].alias("rank"),
         F.coalesce(*numbers).cast("double").alias("number"),
         F.coalesce(string, binary).alias("text"),
     )

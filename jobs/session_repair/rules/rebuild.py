@@ -7,7 +7,12 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from session_repair.rules.envelope import creation_time, is_object_id, object_id_before
+from session_repair.rules.envelope import (
+    creation_time,
+    envelope_of,
+    is_object_id,
+    object_id_before,
+)
 from session_repair.rules.schemas import REBUILT
 
 # BSON keeps each element of an array with its type, its index as text, its length and a NUL.
@@ -24,18 +29,26 @@ def rebuild(events: DataFrame, counted_before: datetime, horizon: datetime) -> D
 
     Events with a malformed field are counted apart and reach no other figure. An event without a
     timestamp counts, gives no date, and its page comes after the dated ones. An event without a
-    user says nothing about the user. Pages are first reduced per (session, page), so a session of
-    a million events holds no more than its distinct pages in memory. A timestamp or an ObjectId
-    beyond the ``horizon`` is the error of a clock, and no sign of activity.
+    user says nothing about the user. A timestamp or an ObjectId beyond the ``horizon`` is the error
+    of a clock, and no sign of activity; nor is an ObjectId that is older than the mark.
+
+    Events are shuffled once, by session_id, which serves both groupings and the join after them.
+    Pages are first reduced per (session, page), so a session of a million events holds no more than
+    its distinct pages in memory.
     """
-    return events.transform(visits, counted_before, horizon).transform(sessions_of_visits)
+    return (
+        events.repartition("session_id")
+        .transform(visits, counted_before, horizon)
+        .transform(sessions_of_visits)
+    )
 
 
 def visits(events: DataFrame, counted_before: datetime, horizon: datetime) -> DataFrame:
     """One row per (session_id, page, malformed) among the events, with partial figures."""
     first_visit = F.struct(F.col("timestamp").isNull(), "timestamp", "key_order", "event_key")
-    checked = is_checked(F.col("event_key"), counted_before)
-    is_sensible = object_id_before(F.col("event_key"), horizon)
+    key = F.col("event_key")
+    checked = is_checked(key, counted_before)
+    created = F.when(~checked & object_id_before(key, horizon), creation_time(key))
     active = F.when(F.col("timestamp") <= F.lit(horizon), F.col("timestamp"))
     return events.groupBy("session_id", "page", "malformed").agg(
         F.count("*").alias("events"),
@@ -45,7 +58,7 @@ def visits(events: DataFrame, counted_before: datetime, horizon: datetime) -> Da
         F.max(active).alias("last_active_at"),
         F.min("user").alias("least_user"),
         F.max("user").alias("greatest_user"),
-        F.max(F.when(is_sensible, F.col("event_key"))).alias("last_key"),
+        F.max(created).alias("last_created_at"),
         F.count(F.when(checked, 1)).alias("checked_events"),
     )
 
@@ -64,15 +77,26 @@ def sessions_of_visits(visits: DataFrame) -> DataFrame:
         "pages": F.sort_array(F.collect_list(visited)).getField("page"),
         "first_event_at": F.min(of_sound["first_event_at"]),
         "last_event_at": F.max(of_sound["last_event_at"]),
-        "user": F.when(least_user == greatest_user, least_user),
+        "user": F.when(least_user == greatest_user, envelope_of(least_user)),
         "user_conflict": F.coalesce(least_user != greatest_user, F.lit(False)),
-        "last_created_at": creation_time(F.max("last_key")),
+        "last_created_at": F.max("last_created_at"),
         "last_active_at": F.max("last_active_at"),
         "malformed_events": F.coalesce(F.sum(F.when(~sound, F.col("events"))), F.lit(0)),
-        "malformed": F.sort_array(F.collect_set("malformed")),
+        "malformed": merged(F.collect_list(F.when(~sound, F.struct("malformed", "events")))),
         "checked_events": F.sum("checked_events"),
         "pages_size": F.coalesce(F.sum(F.when(sound, page_size)), F.lit(0)),
     }
     return visits.groupBy("session_id").agg(
         F.struct(*[figures[name].alias(name) for name in REBUILT.fieldNames()]).alias("rebuilt")
     )
+
+
+def merged(counts: Column) -> Column:
+    """The numbers of malformed events, added up and in the order of their types."""
+
+    def total(types: Column) -> Column:
+        same = F.filter(counts, lambda it: it["malformed"] == types)
+        return F.aggregate(same, F.lit(0).cast("bigint"), lambda sum_, it: sum_ + it["events"])
+
+    distinct = F.sort_array(F.array_distinct(counts["malformed"]))
+    return F.transform(distinct, lambda it: F.struct(it.alias("types"), total(it).alias("events")))

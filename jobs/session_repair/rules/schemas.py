@@ -1,7 +1,8 @@
 """The shape of every frame, one literal each: the contract, the data dictionary and the proof.
 
-Instants are UTC. ``*_key`` and ``user`` hold a BSON value of any type as the extended JSON
-document ``{"v": value}``: exact, comparable as text, and safe to embed in another document.
+Instants are UTC. ``session_key`` and ``user`` hold a BSON value of any type as the extended JSON
+document ``{"v": value}``: exact, comparable as text, and safe to embed in another document. Events,
+which are many, carry the shorter *keys* of such values.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ SESSIONS = StructType(
         column("pages", PAGES, "stored pages in stored order; null when absent or malformed"),
         column("created_at", TimestampType(), "second of the ObjectId in _id; null for other _ids"),
         column("size", LongType(), "bytes of the document in BSON, and a few more"),
-        column("types", TYPES, "BSON type names, which tell null from missing from malformed"),
+        column("types", TYPES, "BSON type names, which tell null from missing; null for the usual"),
         column(
             "parents",
             ArrayType(StringType()),
@@ -71,10 +72,10 @@ SESSIONS = StructType(
 
 EVENTS = StructType(
     [
-        column("event_key", StringType(), "_id of the event"),
+        column("event_key", StringType(), "key of the _id of the event"),
         column("key_order", KEY_ORDER, "sorts before event_key; null where all are ObjectIds"),
         column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
-        column("user", StringType(), "user_id of the event; null when absent or null"),
+        column("user", StringType(), "key of the user_id; null when absent or null"),
         column("timestamp", TimestampType(), "when it happened; null when absent or malformed"),
         column("page", StringType(), "the page it names; null when it names none"),
         column(
@@ -85,7 +86,14 @@ EVENTS = StructType(
 
 STORED = StructType(
     [SESSIONS[name] for name in ("event_count", "pages", "first_event_at", "last_event_at")]
-    + [SESSIONS["user"], SESSIONS["size"], SESSIONS["types"], SESSIONS["parents"]]
+    + [SESSIONS[name] for name in ("user", "size", "types", "parents")]
+)
+
+MALFORMED_EVENTS = StructType(
+    [
+        column("types", StringType(), "'field: type' of each field of a wrong type"),
+        column("events", LongType(), "number of such events"),
+    ]
 )
 
 REBUILT = StructType(
@@ -96,10 +104,10 @@ REBUILT = StructType(
         column("last_event_at", TimestampType(), "greatest timestamp"),
         column("user", StringType(), "the one user of its events; null if none or several"),
         column("user_conflict", BooleanType(), "its events name several users"),
-        column("last_created_at", TimestampType(), "latest ObjectId time among its events"),
+        column("last_created_at", TimestampType(), "latest ObjectId time that the count misses"),
         column("last_active_at", TimestampType(), "greatest timestamp that is no clock error"),
         column("malformed_events", LongType(), "events with a field of a wrong type, not counted"),
-        column("malformed", ArrayType(StringType()), "distinct 'field: type' among those"),
+        column("malformed", ArrayType(MALFORMED_EVENTS), "those events by their wrong types"),
         column("checked_events", LongType(), "events old enough to be compared with a count"),
         column("pages_size", LongType(), "bytes that the pages take in BSON, at most"),
     ]

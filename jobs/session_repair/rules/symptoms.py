@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from session_repair.repair.report import LONGEST
+from session_repair.errors import LONGEST
 from session_repair.rules.envelope import readable
 
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; MongoDB stores no larger document
@@ -167,7 +167,7 @@ def is_malformed() -> Column:
 # How a value is shown
 
 
-def shortened(value: Column) -> Column:
+def in_short(value: Column) -> Column:
     cut = F.concat(F.substring(value, 1, LONGEST), F.lit("…"))
     return F.when(F.length(value) > LONGEST, cut).otherwise(value)
 
@@ -177,7 +177,7 @@ def number_text(value: Column) -> Column:
 
 
 def pages_text(pages: Column) -> Column:
-    return shortened(F.to_json(pages))
+    return in_short(F.to_json(pages))
 
 
 def date_text(date: Column) -> Column:
@@ -185,7 +185,7 @@ def date_text(date: Column) -> Column:
 
 
 def user_text(user: Column) -> Column:
-    return shortened(readable(user))
+    return in_short(readable(user))
 
 
 def no_text(_: Column) -> Column:
@@ -200,25 +200,25 @@ def no_evidence() -> Column:
 
 
 def canonical_document() -> Column:
-    return F.concat(F.lit("canonical _id "), shortened(readable(F.col("canonical_key"))))
+    return F.concat(F.lit("canonical _id "), in_short(readable(F.col("canonical_key"))))
 
 
 def wrong_types() -> Column:
     of_session = F.concat(F.lit("session "), F.col("malformed"))
     of_events = F.when(
         F.size(rebuilt("malformed")) > 0,
-        F.concat(F.lit("event "), F.array_join(rebuilt("malformed"), ", ")),
+        F.concat(F.lit("event "), F.array_join(rebuilt("malformed.types"), ", ")),
     )
     sizes = [F.lit("over 16 MB: rebuilt pages of "), rebuilt("pages_size"), F.lit(" bytes")]
     size = F.concat(*sizes)
     too_large = F.when(~fits_into_a_document(), size)
-    return shortened(F.concat_ws(", ", of_session, of_events, too_large, hint_on_session_ids()))
+    return in_short(F.concat_ws(", ", of_session, of_events, too_large, hint_on_session_ids()))
 
 
 def hint_on_session_ids() -> Column:
     """What to do where a session and its events spell one session_id in two types; else null."""
     of_session = F.coalesce(F.col("malformed").contains(OBJECT_ID_NAME), F.lit(False))
-    of_events = F.exists(rebuilt("malformed"), lambda it: it.contains(OBJECT_ID_NAME))
+    of_events = F.exists(rebuilt("malformed.types"), lambda it: it.contains(OBJECT_ID_NAME))
     hint = "the other side spells this session_id as a string: convert one of them"
     return F.when(is_session() & (of_session != of_events), F.lit(hint))
 
