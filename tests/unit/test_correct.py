@@ -9,10 +9,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.rules.correct import MENDED_BY_SHRINKING, correct
+from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import diagnose
 from session_repair.rules.schemas import CHANGES, CORRECTED
-from session_repair.rules.symptoms import CODES
+from session_repair.rules.symptoms import CODES, SYMPTOMS
 from tests.unit.frames import (
     ALICE,
     BOB,
@@ -83,8 +83,9 @@ def test_a_corrected_session_has_the_shape_of_the_schema(spark: SparkSession) ->
 
 
 def test_every_change_mends_a_symptom_and_no_other_symptom_is_mended() -> None:
-    assert set(MENDED_BY_SHRINKING.values()) == set(CHANGES.fieldNames())
-    assert set(CODES) - set(MENDED_BY_SHRINKING) == {
+    mended = {it.code: it.mended_by for it in SYMPTOMS if it.mended_by}
+    assert set(mended.values()) == set(CHANGES.fieldNames())
+    assert set(CODES) - set(mended) == {
         "user_conflict",
         "duplicate_session",
         "orphan_session",

@@ -14,6 +14,7 @@ from session_repair.rules.schemas import CHANGES, CORRECTED
 from session_repair.rules.symptoms import (
     MAX_DOCUMENT,
     OTHER_PLAN,
+    SYMPTOMS,
     differs,
     lacks,
     rebuilt,
@@ -21,20 +22,9 @@ from session_repair.rules.symptoms import (
     stored,
 )
 
-# The change that mends each symptom; the others are only reported.
-MENDED_BY = {
-    "empty_pages": "pages",
-    "zero_events": "event_count",
-    "count_mismatch": "event_count",
-    "pages_missing": "pages",
-    "first_event_mismatch": "first_event_at",
-    "last_event_mismatch": "last_event_at",
-    "user_mismatch": "user",
-}
 TOO_LARGE = "left alone: its correction does not fit into 16 MB"
 OTHER_FIELDS = 1024  # bytes of a document that come with fields it did not have
 LEAST_ELEMENT = 8  # bytes that an array of BSON keeps with a text, at least
-MENDED_BY_SHRINKING = {**MENDED_BY, "pages_extra": "pages"}
 
 
 def correct(
@@ -52,14 +42,13 @@ def correct(
     row, would be too large for MongoDB is only reported. ``since`` (included) and ``until``
     (excluded) bound the first event of the sessions that are corrected.
     """
-    mended_by = MENDED_BY_SHRINKING if allow_shrink else MENDED_BY
     return (
         diagnosed.withColumn("changes", changes(allow_shrink))
         .withColumn("changes", F.when(is_in_scope(scope, since, until), F.col("changes")))
         .withColumn("changes", F.when(is_any_set(F.col("changes")), F.col("changes")))
         .withColumn("is_too_large", is_any_set(F.col("changes")) & ~can_be_stored())
         .withColumn("changes", F.when(~F.col("is_too_large"), F.col("changes")))
-        .withColumn("findings", acted_findings(mended_by))
+        .withColumn("findings", acted_findings(allow_shrink))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
     )
@@ -96,7 +85,7 @@ def changes(allow_shrink: bool) -> Column:
         "user": rebuilt("user"),
     }
     mendable = {
-        change: [code for code, by in MENDED_BY_SHRINKING.items() if by == change]
+        change: [it.code for it in SYMPTOMS if it.mended_by == change]
         for change in CHANGES.fieldNames()
     }
     return F.struct(
@@ -153,13 +142,14 @@ def is_any_set(change: Column) -> Column:
     return F.coalesce(reduce(or_, fields), F.lit(False))
 
 
-def acted_findings(mended_by: dict[str, str]) -> Column:
+def acted_findings(allow_shrink: bool) -> Column:
     """The findings with what is done about each: correct, defer (in flight) or report."""
     act = F.when(F.col("in_flight"), "defer").otherwise("correct")
 
     mended = [
-        F.when(F.col(f"changes.{change}").isNotNull(), F.lit(code))
-        for code, change in mended_by.items()
+        F.when(F.col(f"changes.{it.mended_by}").isNotNull(), F.lit(it.code))
+        for it in SYMPTOMS
+        if it.mended_by and (allow_shrink or not it.by_shrinking)
     ]
     codes = F.split(F.concat_ws(",", *mended), ",")
     too_large = F.when(F.col("is_too_large"), F.lit(TOO_LARGE))

@@ -9,7 +9,7 @@ canonical one of its session_id, nothing is said of its values.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -230,24 +230,37 @@ def number_of_events() -> Column:
 
 @dataclass(frozen=True)
 class Symptom:
-    """One kind of finding: its code, the field it concerns, when it holds and how it is shown."""
+    """One kind of finding: its code, the field it concerns, when it holds, how it is shown.
+
+    ``mended_by`` is the change that mends it, None where it is only reported; ``by_shrinking``
+    where that change drops something, and so needs ``--allow-shrink``.
+    """
 
     code: str
     field: str | None
     holds: Callable[[], Column]
     text: Callable[[Column], Column] = no_text
     evidence: Callable[[], Column] = no_evidence
+    mended_by: str | None = None
+    by_shrinking: bool = False
+
+
+def mendable(
+    code: str, field: str, holds: Callable[[], Column], text: Callable[[Column], Column]
+) -> Symptom:
+    """A symptom that writing its field mends."""
+    return Symptom(code, field, holds, text, mended_by=field)
 
 
 SYMPTOMS = (
-    Symptom("empty_pages", "pages", has_empty_pages, pages_text),
-    Symptom("zero_events", "event_count", has_zero_events, number_text),
-    Symptom("count_mismatch", "event_count", has_count_mismatch, number_text),
-    Symptom("pages_missing", "pages", has_pages_missing, pages_text),
-    Symptom("pages_extra", "pages", has_pages_extra, pages_text),
-    Symptom("first_event_mismatch", "first_event_at", has_first_event_mismatch, date_text),
-    Symptom("last_event_mismatch", "last_event_at", has_last_event_mismatch, date_text),
-    Symptom("user_mismatch", "user", has_user_mismatch, user_text),
+    mendable("empty_pages", "pages", has_empty_pages, pages_text),
+    mendable("zero_events", "event_count", has_zero_events, number_text),
+    mendable("count_mismatch", "event_count", has_count_mismatch, number_text),
+    mendable("pages_missing", "pages", has_pages_missing, pages_text),
+    replace(mendable("pages_extra", "pages", has_pages_extra, pages_text), by_shrinking=True),
+    mendable("first_event_mismatch", "first_event_at", has_first_event_mismatch, date_text),
+    mendable("last_event_mismatch", "last_event_at", has_last_event_mismatch, date_text),
+    mendable("user_mismatch", "user", has_user_mismatch, user_text),
     Symptom("user_conflict", "user", has_user_conflict, user_text),
     Symptom("duplicate_session", None, is_duplicate, evidence=canonical_document),
     Symptom("orphan_session", None, is_orphan),
