@@ -155,11 +155,12 @@ def costs(*walls: float) -> list[Cost]:
 
 
 def test_ratios_are_of_the_same_round_and_have_a_target_at_their_size_only() -> None:
-    rounds = {FIX: costs(5, 4, 12), GUIDE_LOOP: costs(10, 10, 10), VERIFY: costs(9, 8, 7)}
+    rounds = {FIX: costs(5, 4, 24), GUIDE_LOOP: costs(10, 10, 20), VERIFY: costs(9, 8, 14)}
     first, second = ratios(Measured(1, 45_291, 320_410, rounds))
     assert (first.name, first.median, first.least, first.greatest) == (
         *("fix ÷ guide's loop", 0.5, 0.4, 1.2),
     )
+    assert first.of_least == 4 / 10
     assert first.judgement == "at most 0.6: met"
     assert second.judgement == "at most 0.75: missed"
     at_ten = ratios(Measured(10, 452_910, 3_204_100, rounds))
