@@ -23,7 +23,7 @@ from benchmarks.peers import PEERS, rebuilt
 from demo.generate import Figures
 from demo.member import ServerStartError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SESSIONS = 300
 WRITERS = ("guide-loop", "pymongo", "server-only")
 
