@@ -32,13 +32,11 @@ from session_repair.health.queries import (
     unknown,
 )
 from session_repair.mongo.connection import connected, require_rights
-from session_repair.mongo.runs import Run, list_runs
+from session_repair.mongo.runs import PLANNED, Run, list_runs
 from session_repair.mongo.target import Target
 from session_repair.repair.execute import (
-    carry_out,
     change_of,
-    require_fresh_plan,
-    require_intact_plan,
+    finish,
     settings_of_run,
     take_back,
     working,
@@ -61,14 +59,7 @@ def commands() -> None:
 @with_told_ending
 def apply(settings: Settings, run_id: str) -> Report:
     """Carry out a planned run, that plan and no other."""
-    with connected(settings) as database:
-        require_rights(database, settings)
-        run = Run.find(database, settings, run_id)
-        require_fresh_plan(database, settings, run)
-        settings = settings_of_run(run.read(), settings)
-        with working(run, settings) as (run, lease):
-            require_intact_plan(database, settings, run)
-            report = carry_out(database, settings, run, lease)
+    report = finish(settings, run_id, (PLANNED,))
     show(fix_report(report))
     return report
 

@@ -43,6 +43,18 @@ def is_as_observed(target: Target, document: str, plan: str) -> Document:
     return {"$and": checks}
 
 
+def is_restored(target: Target, document: str, plan: str) -> Document:
+    """The five fields are as the plan saw them; a parent that the run made may have stayed."""
+    checks = has_session_id(target, document, plan)
+    for name in FIELDS:
+        checks += same(f"{document}.{target.path(name)}", f"{plan}.observed.{name}")
+    left = zip(target.parents, parents_as_left(target, document, plan), strict=True)
+    for number, (parent, is_left) in enumerate(left):
+        observed = observed_parent(plan, number)
+        checks.append({"$or": [{"$eq": [{"$type": f"{document}.{parent}"}, observed]}, is_left]})
+    return {"$and": checks}
+
+
 def is_result(target: Target, document: str, plan: str) -> Document:
     """Every field that the plan writes has its new value."""
     checks = [*has_session_id(target, document, plan), *parents_as_left(target, document, plan)]

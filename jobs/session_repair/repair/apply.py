@@ -41,6 +41,7 @@ Progress = Callable[[int], None]
 
 PLANNED = "planned"  # stands for a row whose session is as the plan saw it
 NEVER_WRITTEN = "still as it was planned on: never written, or put back at once"
+UNMARKED: Document = {"outcome": {"$exists": False}}
 TRIES = 3  # a failover may lose a merge that a majority did not have yet
 
 
@@ -211,7 +212,7 @@ def settle(work: Work, change: Change) -> None:
     reach = Reach.of(work.run.read(), "progress")
     if reach.begun <= reach.after:
         return
-    rows = {**work.plan.rows(reach.after, reach.begun), "outcome": {"$exists": False}}
+    rows = {**work.plan.rows(reach.after, reach.begun), **UNMARKED}
     outcome = {"outcome": change.became(work.target), "outcome_at": "$$NOW"}
     fields = {name: f"$$new.{name}" for name in outcome}
     pipeline = [
@@ -258,26 +259,26 @@ def merge_corrections(work: Work, batch: list[str], session: ClientSession) -> F
     """Change the sessions that are still what the plan saw, while the lease is held."""
     guard = is_as_observed(work.target, "$$ROOT", "$$new.plan")
     result = corrected(work.target, "$$ROOT", "$$new.plan")
-    return guarded_merge(work, batch, session, "outcome", guard, result)
+    return guarded_merge(work, batch, session, UNMARKED, guard, result)
 
 
 def guarded_merge(
     work: Work,
     batch: list[str],
     session: ClientSession,
-    kind: str,
+    rows: Document,
     guard: Document,
     document: Document,
 ) -> Failures:
-    """Make each session the document where the guard is true, but for rows with a mark."""
+    """Make each session the document where the guard is true, for such rows of the batch."""
     target = work.target
     replacement = {"$cond": [guard, document, "$$ROOT"]}
     merge = merge_into(target.settings.sessions, [{"$replaceWith": replacement}])
 
     def merge_part(part: list[str], seconds: float) -> None:
-        rows = {"_id": {"$gte": part[0], "$lte": part[-1]}, kind: {"$exists": False}}
+        in_part = {"_id": {"$gte": part[0], "$lte": part[-1]}}
         pipeline = [
-            {"$match": {**rows, "plan.delete": {"$ne": True}}},
+            {"$match": {"$and": [in_part, rows]}},
             *work.lease.while_held(),
             {"$project": {"_id": "$plan.session.v", "plan": 1}},
             merge,

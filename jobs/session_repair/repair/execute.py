@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -14,12 +14,12 @@ from pymongo.database import Database
 
 from session_repair import __version__
 from session_repair.errors import Exit, Refused
-from session_repair.mongo.connection import clear_errors, server_time
+from session_repair.mongo.connection import clear_errors, connected, require_rights, server_time
 from session_repair.mongo.lease import Lease, held_lease
 from session_repair.mongo.runs import (
     DONE,
     JOURNAL_FORMAT,
-    PLANNED,
+    PLANNING,
     UNDONE,
     Run,
     fence,
@@ -38,6 +38,7 @@ from session_repair.repair.undo import UndoReport, settle_undo, undo_run
 from session_repair.settings import SEMANTIC, Settings, format_duration, revived, semantics
 
 Document = dict[str, Any]
+Planning = Callable[[Database[Document], Settings, Run], object]
 
 
 def change_of(document: Document) -> Change:
@@ -97,6 +98,32 @@ def carry_out(database: Database[Document], settings: Settings, run: Run, lease:
     return report
 
 
+def finish(
+    settings: Settings, run_id: str, states: tuple[str, ...], plan: Planning | None = None
+) -> Report:
+    """Do what is left to do of a run that is in one of the states, and verify it.
+
+    ``plan`` makes the plan of a run that has none yet. Raises Refused on any other run.
+    """
+    with connected(settings) as database:
+        require_rights(database, settings)
+        run = Run.find(database, settings, run_id)
+        document = run.read()
+        if document["state"] not in states:
+            raise Refused(
+                f"run {run_id} is {document['state']}, not {' or '.join(states)}. "
+                f"See ./spark-submit.sh runs {run_id}."
+            )
+        settings = settings_of_run(document, settings)
+        if document["state"] != PLANNING:
+            require_young_plan(database, settings, run)
+        with working(run, settings) as (run, lease):
+            if plan is not None and run.read()["state"] == PLANNING:
+                plan(database, settings, run)
+            require_intact_plan(database, settings, run)
+            return carry_out(database, settings, run, lease)
+
+
 def planned_report(document: Document) -> Report:
     """The report that was frozen with the plan of a run."""
     return replace(Report.from_document(document["report"]), outcomes=None, verification=None)
@@ -153,17 +180,6 @@ def require_intact_plan(database: Database[Document], settings: Settings, run: R
     plan, planned = Plan.of(document), document["planned"]
     if plan_digest(database, settings, plan, planned) != document["digest"]:
         raise Refused(f"the plan of run {run.run_id} was edited since it was made. Plan again.")
-
-
-def require_fresh_plan(database: Database[Document], settings: Settings, run: Run) -> None:
-    """Raise Refused when the plan is not a plan that waits, or is an old one."""
-    document = run.read()
-    if document["state"] != PLANNED:
-        raise Refused(
-            f"run {run.run_id} is {document['state']}, not planned. "
-            f"See ./spark-submit.sh runs {run.run_id}."
-        )
-    require_young_plan(database, settings, run)
 
 
 def require_young_plan(database: Database[Document], settings: Settings, run: Run) -> None:

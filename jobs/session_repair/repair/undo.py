@@ -16,9 +16,9 @@ from session_repair.errors import LONGEST, Refused
 from session_repair.mongo.connection import first_line
 from session_repair.mongo.expressions import (
     is_as_left,
-    is_as_observed,
     is_missing,
     is_present,
+    is_restored,
     restored,
 )
 from session_repair.mongo.runs import UNDOING, UNDONE, Reach, Run
@@ -35,7 +35,8 @@ from session_repair.repair.apply import (
 from session_repair.repair.delete import insert_absent, kept_rows
 from session_repair.repair.journal import Plan
 from session_repair.repair.outcomes import APPLIED, CHANGED_MEANWHILE
-from session_repair.repair.split import Failures, patiently
+from session_repair.repair.report import DELETE_ORPHANS
+from session_repair.repair.split import patiently
 
 Document = dict[str, Any]
 
@@ -70,6 +71,7 @@ class Past:
 
     target: Target
     plan: Plan
+    is_deletion: bool
     applied: Reach
     undone: Reach
     change: Change
@@ -82,6 +84,7 @@ class Past:
         return Past(
             target,
             Plan.of(document),
+            document["verb"] == DELETE_ORPHANS,
             Reach.of(document, "progress"),
             Reach.of(document, "undo"),
             change,
@@ -117,17 +120,15 @@ class Past:
 
     def by_session(self) -> list[Document]:
         """Branches by what stands in the place of the session."""
-        is_deletion = {"$eq": ["$plan.delete", True]}
-        is_kept = {"$and": [is_deletion, {"$eq": ["$found", "$before"]}]}
-        is_left = is_as_left(self.target, "$found", "$plan")
-        is_before = is_as_observed(self.target, "$found", "$plan")
-        is_correction = {"$not": is_deletion}
+        if self.is_deletion:
+            return [
+                {"case": is_missing("$found"), "then": RESTORABLE},
+                {"case": {"$eq": ["$found", "$before"]}, "then": RESTORED},
+            ]
         return [
-            {"case": {"$and": [is_missing("$found"), is_deletion]}, "then": RESTORABLE},
             {"case": is_missing("$found"), "then": GONE},
-            {"case": is_kept, "then": RESTORED},
-            {"case": {"$and": [is_correction, is_left]}, "then": RESTORABLE},
-            {"case": {"$and": [is_correction, is_before]}, "then": RESTORED},
+            {"case": is_as_left(self.target, "$found", "$plan"), "then": RESTORABLE},
+            {"case": is_restored(self.target, "$found", "$plan"), "then": RESTORED},
         ]
 
     def rows_of_later_runs(self) -> list[Document]:
@@ -258,9 +259,8 @@ def undo_batch(work: Work, past: Past, batch: list[str]) -> Counter[str]:
     # In one session the states are read from what a majority has, this very merge included.
     with work.target.database.client.start_session() as session:
         for _ in range(TRIES):
-            failures = merge_back(work, batch, session)
-            errors = {row: first_line(error) for row, error in failures.items()}
-            errors |= patiently(insert_back, work, past, rows)
+            restore = insert_back if past.is_deletion else merge_back
+            errors = restore(work, past, batch, session)
             patiently(work.lease.renew)
             became = patiently(undo_states, work.target, past.rows_with_state(rows), session)
             untouched = {row for row, (state, _) in became.items() if state == RESTORABLE}
@@ -275,23 +275,25 @@ def undo_batch(work: Work, past: Past, batch: list[str]) -> Counter[str]:
     return Counter(marks.get(row, state) for row, (state, _) in became.items())
 
 
-def merge_back(work: Work, batch: list[str], session: ClientSession) -> Failures:
+def merge_back(work: Work, past: Past, batch: list[str], session: ClientSession) -> dict[str, str]:
     """Write what stood there before into the sessions that still are as the run left them."""
     target = work.target
     guard = is_as_left(target, "$$ROOT", "$$new.plan")
     before = restored(target, "$$ROOT", "$$new.plan")
-    return guarded_merge(work, batch, session, "undo", guard, before)
+    ended = {"outcome": {"$exists": False}, "_id": {"$lte": past.applied.after}}
+    rows = {"undo": {"$exists": False}, "$or": [{"outcome": APPLIED}, ended]}
+    failures = guarded_merge(work, batch, session, rows, guard, before)
+    return {row: first_line(error) for row, error in failures.items()}
 
 
-def insert_back(work: Work, past: Past, rows: Document) -> dict[str, str]:
-    """Insert the documents of these rows that a deletion took; why some were refused."""
-    deleted = {**rows, "undo": {"$exists": False}, "plan.delete": True}
-    states = undo_states(work.target, past.rows_with_state(deleted))
+def insert_back(work: Work, past: Past, batch: list[str], _: ClientSession) -> dict[str, str]:
+    """Insert the documents that a deletion took; why some were refused."""
+    rows = {"_id": {"$gte": batch[0], "$lte": batch[-1]}, "undo": {"$exists": False}}
+    states = patiently(undo_states, work.target, past.rows_with_state(rows))
     absent = [row for row, (state, _) in states.items() if state == RESTORABLE]
-    if not absent:
-        return {}
-    work.lease.renew()
-    return insert_absent(work.target, kept_rows(work.target, {"_id": {"$in": absent}}))
+    kept = patiently(kept_rows, work.target, {"_id": {"$in": absent}})
+    patiently(work.lease.renew)
+    return patiently(insert_absent, work.target, kept)
 
 
 def settle_undo(work: Work, change: Change) -> None:

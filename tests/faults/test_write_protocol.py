@@ -1,0 +1,561 @@
+"""The write protocol: who wrote a session, in which state it is left, whatever breaks off when."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import Int64, ObjectId
+from pymongo.database import Database
+from pyspark.sql import SparkSession
+
+from demo.ingest import new_event
+from tests.faults.runs import (
+    JOURNAL,
+    RAW,
+    RUNS,
+    SESSIONS,
+    Hold,
+    Job,
+    Point,
+    Process,
+    differing,
+    hash_of,
+    let_the_lease_expire,
+    outcomes,
+    raw_documents,
+    recomputed_documents,
+    run_documents,
+    started,
+    the_run,
+)
+
+Document = dict[str, Any]
+Db = Database[Document]
+
+BROKEN = 83
+SMALL = ("--batch-size", "10")
+# Three aggregates on the journal for each batch: look, merge, outcomes.
+BEFORE_MERGE = Point("aggregate", JOURNAL, skip=1)
+BEFORE_SECOND_MERGE = Point("aggregate", JOURNAL, skip=4)
+AFTER_SECOND_MERGE = Point("aggregate", JOURNAL, skip=5)
+WRITTEN = {"event_count": 1, "pages": 1, "last_event_at": 1, "first_event_at": 1, "user_id": 1}
+
+
+def planned_keys(db: Db, run: str) -> list[Any]:
+    """The _ids of the planned sessions, in the order in which they are written."""
+    rows = db[JOURNAL].find({"run_id": run}, {"plan.session": 1}).sort("_id", 1)
+    return [row["plan"]["session"]["v"] for row in rows]
+
+
+def plan_of(db: Db, key: Any) -> Document:
+    row = db[JOURNAL].find_one({"plan.session.v": key})
+    assert row is not None
+    return dict(row["plan"])
+
+
+def heal(db: Db, key: Any) -> None:
+    """What the run would do to the session, done by somebody else."""
+    db[SESSIONS].update_one({"_id": key}, {"$set": plan_of(db, key)["new"]})
+
+
+def empty(db: Db, key: Any) -> None:
+    """The session as the plan saw it, whoever did that."""
+    db[SESSIONS].update_one({"_id": key}, {"$set": plan_of(db, key)["observed"]})
+
+
+def killed_at(point: Point, hold: Hold, uri: str, db: Db, *words: str) -> None:
+    hold.at(db, point)
+    with started(uri, db.name, *words) as process:
+        hold.wait()
+        process.kill()
+        hold.release()
+
+
+def writes_to(db: Db, collection: str = SESSIONS) -> int:
+    """How often documents of the collection were written, as the oplog tells."""
+    ns = f"{db.name}.{collection}"
+    oplog = db.client["local"]["oplog.rs"]
+    alone = oplog.count_documents({"ns": ns, "op": {"$in": ["i", "u", "d"]}})
+    inside: list[Document] = [{"$match": {"o.applyOps.ns": ns}}, {"$unwind": "$o.applyOps"}]
+    grouped = oplog.aggregate([*inside, {"$match": {"o.applyOps.ns": ns}}, {"$count": "n"}])
+    return alone + sum(it["n"] for it in grouped)
+
+
+# Who wrote it
+
+
+def test_a_session_that_somebody_healed_alike_is_not_taken_for_ours_and_survives_undo(
+    planned: Db, job: Job
+) -> None:
+    before, run = raw_documents(planned), the_run(planned)["_id"]
+    key = planned_keys(planned, run)[4]
+    heal(planned, key)
+    healed = raw_documents(planned)[key]
+    assert job(planned, "apply", run)[0] == 5
+    assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_changed": 1}
+    assert job(planned, "undo", run, "--apply")[0] == 0
+    assert differing(planned, before) == [key]
+    assert raw_documents(planned)[key] == healed
+
+
+def test_each_session_is_written_once_and_its_row_never_again(planned: Db, job: Job) -> None:
+    run, sessions = the_run(planned)["_id"], writes_to(planned)
+    rows, journal = hash_of(planned, JOURNAL), writes_to(planned, JOURNAL)
+    assert job(planned, "apply", run, *SMALL)[0] == 0
+    assert writes_to(planned) - sessions == BROKEN
+    assert writes_to(planned, JOURNAL) == journal
+    assert hash_of(planned, JOURNAL) == rows
+
+
+def test_what_a_killed_batch_wrote_is_its_own_and_the_rest_is_looked_at_again(
+    planned: Db, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    run = the_run(planned)["_id"]
+    killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, planned, "apply", run, *SMALL)
+    keys = planned_keys(planned, run)
+    raced, later = keys[15], keys[40]
+    planned[SESSIONS].update_one({"_id": raced}, {"$inc": {"event_count": 1}})
+    heal(planned, later)
+    let_the_lease_expire(planned)
+    code, told = job(planned, "resume", run, "--batch-size", "7")
+    assert code == 5, told
+    expected = {"applied": BROKEN - 2, "changed_meanwhile": 1, "skipped_changed": 1}
+    assert outcomes(planned, run) == the_run(planned)["progress"]["counts"] == expected
+    left = {it["session_id"]: it["outcome"] for it in the_run(planned)["report"]["left"]}
+    assert left == {
+        plan_of(planned, raced)["session_id"]: "changed_meanwhile",
+        plan_of(planned, later)["session_id"]: "skipped_changed",
+    }
+
+
+def test_a_session_changed_between_look_and_merge_is_told_apart_and_never_undone(
+    planned: Db, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    before, run = raw_documents(planned), the_run(planned)["_id"]
+    key = planned_keys(planned, run)[0]
+    hold.at(planned, BEFORE_MERGE, milliseconds=2_000)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        hold.wait()
+        planned[SESSIONS].update_one({"_id": key}, {"$set": {"pages": ["/live"]}})
+        live = raw_documents(planned)[key]
+        hold.let_go()
+        assert process.wait() == 5, process.text()
+        assert "⚠️  1 changed_meanwhile" in process.text()
+    assert outcomes(planned, run) == {"applied": BROKEN - 1, "changed_meanwhile": 1}
+    assert job(planned, "undo", run, "--apply")[0] == 0
+    assert differing(planned, before) == [key]
+    assert raw_documents(planned)[key] == live
+
+
+# Another run
+
+
+def test_undo_leaves_alone_what_a_later_run_wrote_even_if_it_looks_the_same(
+    planned: Db, spark: SparkSession, job: Job
+) -> None:
+    before, first = raw_documents(planned), the_run(planned)["_id"]
+    job(planned, "apply", first)
+    key = planned_keys(planned, first)[7]
+    empty(planned, key)
+    assert job(planned, "fix", "--apply")[0] == 0
+    healed = raw_documents(planned)[key]
+    code, told = job(planned, "undo", first)
+    assert (code, "1 sessions written by a later run" in told) == (0, True), told
+    code, told = job(planned, "undo", first, "--apply")
+    assert code == 5
+    assert f"{plan_of(planned, key)['session_id']}  written by a later run, left alone" in told
+    assert differing(planned, before) == [key]
+    assert raw_documents(planned)[key] == healed
+    counts = run_documents(planned)[0]["undo"]["counts"]
+    assert counts == {"restored": BROKEN - 1, "written by a later run": 1}
+
+
+def test_what_a_later_run_wrote_and_took_back_itself_can_be_undone(
+    planned: Db, spark: SparkSession, job: Job
+) -> None:
+    before, first = raw_documents(planned), the_run(planned)["_id"]
+    job(planned, "apply", first)
+    key = planned_keys(planned, first)[7]
+    empty(planned, key)
+    assert job(planned, "fix", "--apply")[0] == 0
+    second = run_documents(planned)[1]["_id"]
+    assert job(planned, "undo", second, "--apply")[0] == 0
+    heal(planned, key)  # as the first run had left it
+    assert job(planned, "undo", first, "--apply")[0] == 0
+    assert differing(planned, before) == []
+
+
+def test_an_undo_that_broke_off_goes_on_without_touching_what_was_healed_since(
+    planned: Db, spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    before, run = raw_documents(planned), the_run(planned)["_id"]
+    expected = recomputed_documents(planned)
+    job(planned, "apply", run)
+    # An undo has the same three aggregates for each batch.
+    killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, planned, "undo", run, "--apply", *SMALL)
+    restored = [key for key in differing(planned, expected) if key in before]
+    assert len(restored) == 20
+    let_the_lease_expire(planned)
+    assert job(planned, "fix", "--apply")[0] == 0
+    assert differing(planned, expected) == []
+    code, told = job(planned, "undo", run, "--apply")
+    assert code == 0, told
+    # Ten were restored and told, ten restored and told by the fix; all twenty were healed anew.
+    assert set(differing(planned, before)) == set(restored)
+    assert [raw_documents(planned)[key] for key in restored] == [expected[k] for k in restored]
+
+
+# Merges that go on after their client
+
+
+@contextmanager
+def hanging_merge(db: Db) -> Iterator[Callable[[], None]]:
+    """Merges hang inside the server, after they have seen the lease; a call waits for one."""
+    name, admin = "hangWhileBuildingDocumentSourceMergeBatch", db.client.admin
+    data = {"nss": f"{db.name}.{JOURNAL}"}
+    entered = admin.command("configureFailPoint", name, mode="alwaysOn", data=data)["count"]
+
+    def wait() -> None:
+        admin.command("waitForFailPoint", name, timesEntered=entered + 1, maxTimeMS=60_000)
+
+    try:
+        yield wait
+    finally:
+        admin.command("configureFailPoint", name, mode="off")
+
+
+@pytest.mark.parametrize("verb", ["undo", "resume"])
+def test_whoever_breaks_a_lease_waits_for_the_merge_of_its_dead_holder(
+    planned: Db, mongo_uri: str, job: Job, verb: str
+) -> None:
+    before, run = raw_documents(planned), the_run(planned)["_id"]
+    expected = recomputed_documents(planned) if verb == "resume" else before
+    words = ("--break-lease", *(["--apply"] if verb == "undo" else []))
+    with ThreadPoolExecutor() as threads, hanging_merge(planned) as wait:
+        with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+            wait()
+            stop_without_a_word(process)
+        # Python is gone, its merge of ten sessions is not.
+        taken = threads.submit(job, planned, verb, run, *words)
+        with pytest.raises(NotYet):
+            taken.result(timeout=2)
+        assert differing(planned, before) == []
+        planned.client.admin.command(
+            "configureFailPoint", "hangWhileBuildingDocumentSourceMergeBatch", mode="off"
+        )
+        code, told = taken.result()
+    assert code == 0, told
+    assert differing(planned, expected) == []
+    assert the_run(planned)["state"] == ("undone" if verb == "undo" else "done")
+
+
+def stop_without_a_word(process: Process) -> None:
+    """SIGSTOP: its sockets stay open, so the server does not notice; killed at the end."""
+    process.signal(signal.SIGSTOP)
+
+
+# All or nothing, types, bytes
+
+
+def test_undo_of_a_session_whose_unwritten_field_changed_restores_nothing_of_it(
+    planned: Db, job: Job
+) -> None:
+    before, run = raw_documents(planned), the_run(planned)["_id"]
+    key = next(
+        key for key in planned_keys(planned, run) if "user_id" not in plan_of(planned, key)["new"]
+    )
+    job(planned, "apply", run)
+    planned[SESSIONS].update_one({"_id": key}, {"$set": {"user_id": ObjectId()}})
+    left = raw_documents(planned)[key]
+    assert job(planned, "undo", run, "--apply")[0] == 5
+    assert differing(planned, before) == [key]
+    assert raw_documents(planned)[key] == left
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"$set": {"event_count": Int64(0)}},
+        {"$set": {"event_count": 0.0}},
+        {"$set": {"event_count": -0.0}},
+        {"$set": {"event_count": None}},
+        {"$unset": {"event_count": 1}},
+        {"$set": {"pages": None}},
+        {"$unset": {"pages": 1}},
+    ],
+    ids=str,
+)
+def test_a_field_of_another_type_is_another_value(planned: Db, job: Job, change: Document) -> None:
+    run, sessions = the_run(planned)["_id"], planned[SESSIONS]
+    key = planned_keys(planned, run)[0]
+    sessions.update_one({"_id": key}, change)
+    changed = raw_documents(planned)[key]
+    assert job(planned, "apply", run)[0] == 5
+    assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_changed": 1}
+    assert raw_documents(planned)[key] == changed
+    # And the same for the result, when it is undone.
+    other = planned_keys(planned, run)[1]
+    as_double = [{"$set": {"event_count": {"$toDouble": "$event_count"}}}]
+    sessions.update_one({"_id": other}, as_double)
+    retyped = raw_documents(planned)[other]
+    assert job(planned, "undo", run, "--apply")[0] == 5
+    assert raw_documents(planned)[other] == retyped
+
+
+NESTED = """
+[fields.sessions]
+event_count = "stats.count"
+pages = "stats.seen.pages"
+last_event_at = "stats.seen.last"
+first_event_at = "first.at"
+user_id = "owner.id"
+"""
+PARENTS: dict[str, Document] = {
+    "all absent": {},
+    "all null": {"stats": None, "first": None, "owner": None},
+    "all there": {"stats": {"seen": {}}, "first": {}, "owner": {}},
+    "with other things": {"owner": {"x": 1}, "stats": {"seen": {"a": 1}, "b": [2]}, "first": {}},
+    "half": {"stats": {"seen": None, "count": 0}, "z": 1},
+    "full": {"stats": {"count": Int64(0), "seen": {"pages": [], "k": 1, "last": None}}},
+}
+
+
+@pytest.fixture
+def nested(db: Db, spark: SparkSession, job: Job, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """A planned run over sessions with nested fields, by name; a call runs a verb on it."""
+    (tmp_path / "nested.toml").write_text(NESTED)
+    config = ("--config", str(tmp_path / "nested.toml"))
+    user = ObjectId()
+    for name, parents in PARENTS.items():
+        db[SESSIONS].insert_one({"session_id": name, **parents, "note": "n"})
+        for page in ("/a", "/b"):
+            made = ObjectId("68dced900000000000000000")
+            event = new_event(made, user, name, made.generation_time, page, "page_view", {}, "c")
+            db["events"].insert_one({**event, "_id": ObjectId()})
+    code, told = job(db, "fix", "--plan", "--settle", "0s", *config)
+    assert (code, the_run(db)["planned"]) == (3, len(PARENTS)), told
+    run = the_run(db)["_id"]
+    return lambda verb, *words: job(db, verb, run, *words, *config)
+
+
+def test_nested_fields_are_written_and_taken_back_to_the_byte(
+    db: Db, nested: Callable[..., tuple[int, str]]
+) -> None:
+    before = raw_documents(db)
+    code, told = nested("apply")
+    assert code == 0, told
+    for session in db[SESSIONS].find():
+        stats = session["stats"]
+        assert (stats["count"], stats["seen"]["pages"]) == (2, ["/a", "/b"])
+        assert {"last", "pages"} <= stats["seen"].keys()
+        was = PARENTS[session["session_id"]]
+        assert (session["note"], session.get("z")) == ("n", was.get("z"))
+    code, told = nested("undo", "--apply")
+    assert code == 0, told
+    assert raw_documents(db) == before
+
+
+def test_a_parent_that_the_run_made_stays_when_it_holds_something_else(
+    db: Db, nested: Callable[..., tuple[int, str]]
+) -> None:
+    assert nested("apply")[0] == 0
+    names = {"session_id": {"$in": ["all absent", "all null"]}}
+    db[SESSIONS].update_many(names, {"$set": {"owner.x": 1, "stats.seen.x": 2}})
+    code, told = nested("undo", "--apply")
+    assert code == 0, told
+    assert list(db[SESSIONS].find(names, {"_id": 0})) == [
+        {"session_id": "all absent", "note": "n", **rest, "owner": {"x": 1}}
+        for rest in [{"stats": {"seen": {"x": 2}}}]
+    ] + [
+        {
+            "session_id": "all null",
+            "stats": {"seen": {"x": 2}},
+            "first": None,
+            "owner": {"x": 1},
+            "note": "n",
+        }
+    ]
+
+
+def test_a_session_whose_parents_changed_is_not_written_at_all(
+    db: Db, nested: Callable[..., tuple[int, str]], mongo_uri: str, hold: Hold, tmp_path: Path
+) -> None:
+    run = the_run(db)["_id"]
+    other: dict[str, Document] = {
+        "all absent": {"$set": {"stats": 7}},
+        "all null": {"$unset": {"stats": 1}},
+        "all there": {"$set": {"stats": []}},
+        "half": {"$set": {"first": None}},
+        "full": {"$set": {"stats.seen": [{"pages": []}]}},
+    }
+    hold.at(db, BEFORE_MERGE, milliseconds=2_000)
+    config = ("--config", str(tmp_path / "nested.toml"))
+    with started(mongo_uri, db.name, "apply", run, *config) as process:
+        hold.wait()
+        for name, change in other.items():
+            db[SESSIONS].update_one({"session_id": name}, change)
+        changed, writes = raw_documents(db), writes_to(db)
+        hold.let_go()
+        assert process.wait() == 5, process.text()
+    assert outcomes(db, run) == {"applied": 1, "changed_meanwhile": 5}
+    names = {session["_id"]: session["session_id"] for session in db[SESSIONS].find()}
+    assert [names[key] for key in differing(db, changed)] == ["with other things"]
+    assert writes_to(db) == writes + 1  # a guard that fails writes nothing, not even to the oplog
+
+
+# Documents that MongoDB refuses
+
+
+def refuse(db: Db, key: Any, field: Document) -> None:
+    """From now on the server rejects a document with this _id that holds anything else there."""
+    rule = {"$or": [{"_id": {"$ne": key}}, field]}
+    db.command("collMod", SESSIONS, validator=rule, validationLevel="strict")
+
+
+def test_a_session_that_mongodb_refuses_to_restore_is_left_alone_and_named(
+    planned: Db, job: Job
+) -> None:
+    before, run = raw_documents(planned), the_run(planned)["_id"]
+    job(planned, "apply", run)
+    key = planned_keys(planned, run)[30]
+    refuse(planned, key, {"event_count": {"$gt": 0}})
+    try:
+        code, told = job(planned, "undo", run, "--apply", "--batch-size", "64")
+        assert code == 5
+        assert f"{plan_of(planned, key)['session_id']}  refused by MongoDB, left alone" in told
+        assert differing(planned, before) == [key]
+        row = planned[JOURNAL].find_one({"undo": "refused by MongoDB"})
+        assert row is not None
+        assert (row["plan"]["session"]["v"], row["outcome" if "outcome" in row else "undo"]) == (
+            key,
+            "refused by MongoDB",
+        )
+        assert "Document failed validation" in row["error"]
+    finally:
+        planned.command("collMod", SESSIONS, validator={}, validationLevel="strict")
+
+
+def test_a_document_that_a_transaction_holds_too_long_fails_alone(planned: Db, job: Job) -> None:
+    run, client = the_run(planned)["_id"], planned.client
+    key = planned_keys(planned, run)[41]
+    with client.start_session() as session, session.start_transaction():
+        locked = {"$set": {"note": "mine"}}
+        planned[SESSIONS].update_one({"_id": key}, locked, session=session)
+        code, told = job(planned, "apply", run, "--batch-size", "20")
+        session.abort_transaction()
+    assert code == 5, told
+    assert outcomes(planned, run) == {"applied": BROKEN - 1, "failed": 1}
+    (left,) = the_run(planned)["report"]["left"]
+    assert left["session_id"] == plan_of(planned, key)["session_id"]
+    assert "time limit" in left["error"]
+
+
+# The account
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        ({"$set": {"outcome": "failed"}}, "its journal now holds"),
+        ({"$set": {"plan.new.event_count": 99}}, "an edited plan"),
+    ],
+)
+def test_a_run_whose_journal_is_not_as_it_counted_does_not_end_well(
+    planned: Db, mongo_uri: str, hold: Hold, edit: Document, why: str
+) -> None:
+    run = the_run(planned)["_id"]
+    hold.at(planned, Point("find", JOURNAL, skip=1), milliseconds=2_000)
+    with started(mongo_uri, planned.name, "apply", run) as process:
+        hold.wait()  # it reads its journal again
+        planned[JOURNAL].update_one({}, edit)
+        hold.let_go()
+        assert process.wait() == 1, process.text()
+        assert why in process.text()
+    assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("applying", 1)
+
+
+def test_rows_of_another_attempt_are_never_counted_nor_applied(planned: Db, job: Job) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    row = planned[JOURNAL].find_one({"run_id": run})
+    sound = planned[SESSIONS].find_one({"event_count": {"$gt": 0}}, {"_id": 1, "session_id": 1})
+    assert row is not None
+    assert sound is not None
+    late = {**row["plan"], "session": {"v": sound["_id"]}, "session_id": sound["session_id"]}
+    for attempt in (0, 2, 10, 11):  # what a planner wrote that was dead already
+        planned[JOURNAL].insert_one({**row, "_id": f"{run}:{attempt}:x", "plan": late})
+    assert job(planned, "apply", run)[0] == 0
+    assert differing(planned, expected) == []
+    assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN}
+
+
+@pytest.mark.parametrize("part", ["some", "all"])
+def test_an_undo_whose_rows_were_lost_says_so_and_is_not_whole(
+    planned: Db, job: Job, part: str
+) -> None:
+    before, run = raw_documents(planned), the_run(planned)["_id"]
+    job(planned, "apply", run)
+    keys = planned_keys(planned, run)
+    lost = keys[:3] if part == "some" else keys
+    planned[JOURNAL].delete_many({"plan.session.v": {"$in": lost}})
+    for words in ((), ("--apply",)):
+        code, told = job(planned, "undo", run, *words)
+        assert (code, f"{len(lost)} rows of its journal are lost" in told) == (5, True), told
+    assert set(differing(planned, before)) == set(lost)
+    assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("undoing", 5)
+
+
+# Refused before anything is planned
+
+
+@pytest.mark.parametrize("verb", ["apply", "resume", "undo"])
+def test_a_run_of_another_format_is_refused_and_its_version_named(
+    planned: Db, job: Job, verb: str
+) -> None:
+    old = {"$unset": {"journal_format": 1}, "$set": {"versions.session_repair": "0.1.0"}}
+    planned[RUNS].update_many({"verb": "fix"}, old)
+    before, run = hash_of(planned), the_run(planned)
+    code, told = job(planned, verb, run["_id"])
+    assert (code, "was made by session-repair 0.1.0, whose journal version" in told) == (2, True)
+    assert (hash_of(planned), the_run(planned)) == (before, run)
+
+
+@pytest.mark.parametrize("collection", [SESSIONS, JOURNAL, RUNS])
+def test_where_text_is_not_compared_by_its_bytes_nothing_is_written(
+    planned: Db, job: Job, collection: str
+) -> None:
+    raw: Any = planned.get_collection(collection, codec_options=RAW)
+    run, documents = the_run(planned)["_id"], list(raw.find())
+    planned.drop_collection(collection)
+    planned.create_collection(collection, collation={"locale": "en", "strength": 2})
+    raw.insert_many(documents)
+    before = {name: hash_of(planned, name) for name in (SESSIONS, JOURNAL, RUNS)}
+    why = f"{planned.name}.{collection} has a default collation (en)"
+    words = [("apply", run), ("resume", run), ("undo", run, "--apply")]
+    for verb in [*words, ("fix", "--apply"), ("fix", "--plan"), ("delete-orphans", "--apply")]:
+        code, told = job(planned, *verb)
+        assert (code, why in told, told.count("\n")) == (2, True, 1), told
+    assert {name: hash_of(planned, name) for name in before} == before
+    planned.drop_collection(collection)
+
+
+def test_the_report_of_a_run_names_every_outcome(planned: Db, job: Job, tmp_path: Path) -> None:
+    run, file = the_run(planned)["_id"], tmp_path / "report.json"
+    assert job(planned, "apply", run, "--json", str(file))[0] == 0
+    told = json.loads(file.read_text())["outcomes"]
+    assert told == {
+        "planned": BROKEN,
+        "applied": BROKEN,
+        **dict.fromkeys(("skipped_changed", "skipped_gone", "changed_meanwhile", "failed"), 0),
+    }
+    assert the_run(planned)["progress"]["last_at"] - the_run(planned)["progress"][
+        "first_at"
+    ] < timedelta(minutes=5)
