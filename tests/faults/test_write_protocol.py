@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,21 @@ def stop_without_a_word(process: Process) -> None:
     process.signal(signal.SIGSTOP)
 
 
+def test_a_batch_that_broke_off_is_settled_by_the_settings_of_its_own_run(
+    db: Db, nested: Nested, spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+) -> None:
+    run, before = the_run(db)["_id"], raw_documents(db)
+    words = ("--config", nested.config, "--batch-size", "3")
+    killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, db, "apply", run, *words)
+    let_the_lease_expire(db)
+    # A run under other names of fields takes the lease over.
+    assert job(db, "delete-orphans", "--apply", "--max-delete", "0")[0] in (0, 4)
+    assert outcomes(db, run) == {"applied": len(PARENTS)}
+    assert run_documents(db)[0]["progress"]["counts"] == {"applied": 3}
+    assert nested("undo", "--apply")[0] == 0
+    assert raw_documents(db) == before
+
+
 # All or nothing, types, bytes
 
 
@@ -329,11 +345,23 @@ PARENTS: dict[str, Document] = {
 }
 
 
+@dataclass(frozen=True)
+class Nested:
+    """A planned run over sessions with nested fields; a call runs a verb on it."""
+
+    db: Db
+    job: Job
+    run: str
+    config: str
+
+    def __call__(self, verb: str, *words: str) -> tuple[int, str]:
+        return self.job(self.db, verb, self.run, *words, "--config", self.config)
+
+
 @pytest.fixture
-def nested(db: Db, spark: SparkSession, job: Job, tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """A planned run over sessions with nested fields, by name; a call runs a verb on it."""
-    (tmp_path / "nested.toml").write_text(NESTED)
-    config = ("--config", str(tmp_path / "nested.toml"))
+def nested(db: Db, spark: SparkSession, job: Job, tmp_path: Path) -> Nested:
+    config = tmp_path / "nested.toml"
+    config.write_text(NESTED)
     user = ObjectId()
     for name, parents in PARENTS.items():
         db[SESSIONS].insert_one({"session_id": name, **parents, "note": "n"})
@@ -341,15 +369,12 @@ def nested(db: Db, spark: SparkSession, job: Job, tmp_path: Path) -> Callable[..
             made = ObjectId("68dced900000000000000000")
             event = new_event(made, user, name, made.generation_time, page, "page_view", {}, "c")
             db["events"].insert_one({**event, "_id": ObjectId()})
-    code, told = job(db, "fix", "--plan", "--settle", "0s", *config)
+    code, told = job(db, "fix", "--plan", "--settle", "0s", "--config", str(config))
     assert (code, the_run(db)["planned"]) == (3, len(PARENTS)), told
-    run = the_run(db)["_id"]
-    return lambda verb, *words: job(db, verb, run, *words, *config)
+    return Nested(db, job, the_run(db)["_id"], str(config))
 
 
-def test_nested_fields_are_written_and_taken_back_to_the_byte(
-    db: Db, nested: Callable[..., tuple[int, str]]
-) -> None:
+def test_nested_fields_are_written_and_taken_back_to_the_byte(db: Db, nested: Nested) -> None:
     before = raw_documents(db)
     code, told = nested("apply")
     assert code == 0, told
@@ -365,7 +390,7 @@ def test_nested_fields_are_written_and_taken_back_to_the_byte(
 
 
 def test_a_parent_that_the_run_made_stays_when_it_holds_something_else(
-    db: Db, nested: Callable[..., tuple[int, str]]
+    db: Db, nested: Nested
 ) -> None:
     assert nested("apply")[0] == 0
     names = {"session_id": {"$in": ["all absent", "all null"]}}
@@ -387,7 +412,7 @@ def test_a_parent_that_the_run_made_stays_when_it_holds_something_else(
 
 
 def test_a_session_whose_parents_changed_is_not_written_at_all(
-    db: Db, nested: Callable[..., tuple[int, str]], mongo_uri: str, hold: Hold, tmp_path: Path
+    db: Db, nested: Nested, mongo_uri: str, hold: Hold
 ) -> None:
     run = the_run(db)["_id"]
     other: dict[str, Document] = {
@@ -398,8 +423,7 @@ def test_a_session_whose_parents_changed_is_not_written_at_all(
         "full": {"$set": {"stats.seen": [{"pages": []}]}},
     }
     hold.at(db, BEFORE_MERGE, milliseconds=2_000)
-    config = ("--config", str(tmp_path / "nested.toml"))
-    with started(mongo_uri, db.name, "apply", run, *config) as process:
+    with started(mongo_uri, db.name, "apply", run, "--config", nested.config) as process:
         hold.wait()
         for name, change in other.items():
             db[SESSIONS].update_one({"session_id": name}, change)
@@ -457,6 +481,38 @@ def test_a_document_that_a_transaction_holds_too_long_fails_alone(planned: Db, j
     (left,) = the_run(planned)["report"]["left"]
     assert left["session_id"] == plan_of(planned, key)["session_id"]
     assert "time limit" in left["error"]
+
+
+@contextmanager
+def failing(db: Db, mode: Document, **how: Any) -> Iterator[None]:
+    """The job's looks, merges and outcomes fail at the server."""
+    data = {"failCommands": ["aggregate"], "appName": "session-repair", **how}
+    data["namespace"], admin = f"{db.name}.{JOURNAL}", db.client.admin
+    admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
+    try:
+        yield
+    finally:
+        admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+def test_an_error_that_all_rows_meet_alike_is_that_of_the_run(planned: Db, job: Job) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    with failing(planned, {"skip": 1}, errorCode=8):
+        code, told = job(planned, "apply", run, *SMALL)
+    assert (code, "MongoDB answered with an error" in told) == (1, True), told
+    assert len(differing(planned, expected)) == BROKEN
+    assert outcomes(planned, run) == {"none": BROKEN}
+    assert job(planned, "resume", run)[0] == 0
+    assert differing(planned, expected) == []
+
+
+def test_a_command_whose_connection_breaks_is_repeated(planned: Db, job: Job) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    with failing(planned, {"times": 6}, closeConnection=True):
+        code, told = job(planned, "apply", run, *SMALL)
+    assert code == 0, told
+    assert differing(planned, expected) == []
+    assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN}
 
 
 # The account

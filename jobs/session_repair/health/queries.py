@@ -22,9 +22,9 @@ from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE
 from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
+from session_repair.repair.past import RESTORED
 from session_repair.repair.readback import empty_sessions
 from session_repair.repair.report import DELETE_ORPHANS
-from session_repair.repair.undo import RESTORED
 from session_repair.settings import Settings, format_duration
 
 Document = dict[str, Any]

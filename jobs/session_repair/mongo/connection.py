@@ -143,9 +143,7 @@ def require_rights(database: Database[Document], settings: Settings, *on_session
     And when the sessions stand in a capped collection, whose documents cannot grow, or a
     collection compares text otherwise than by its bytes.
     """
-    refuse_capped(database, settings.sessions)
-    for name in (settings.sessions, settings.journal, settings.runs):
-        refuse_collated(database, name)
+    refuse_unwritable(database, settings)
     status = database.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
     if not status["authenticatedUsers"]:
         return  # the server runs without access control
@@ -165,22 +163,21 @@ def require_rights(database: Database[Document], settings: Settings, *on_session
             )
 
 
-def refuse_capped(database: Database[Document], collection: str) -> None:
-    for found in database.list_collections(filter={"name": collection, "options.capped": True}):
-        raise Refused(
-            f"{database.name}.{found['name']} is a capped collection, whose documents cannot grow. "
-            "Copy it into another one to repair it; verify works on it."
-        )
-
-
-def refuse_collated(database: Database[Document], collection: str) -> None:
-    collated = {"name": collection, "options.collation": {"$exists": True}}
-    for found in database.list_collections(filter=collated):
-        raise Refused(
-            f"{database.name}.{found['name']} has a default collation "
-            f"({found['options']['collation']['locale']}), under which '/A' may pass for '/a'. "
-            "Copy it into a collection without one to repair it; verify works on it."
-        )
+def refuse_unwritable(database: Database[Document], settings: Settings) -> None:
+    names = [settings.sessions, settings.journal, settings.runs]
+    for found in database.list_collections(filter={"name": {"$in": names}}):
+        name, options = f"{database.name}.{found['name']}", found.get("options", {})
+        if options.get("capped") and found["name"] == settings.sessions:
+            raise Refused(
+                f"{name} is a capped collection, whose documents cannot grow. "
+                "Copy it into another one to repair it; verify works on it."
+            )
+        if "collation" in options:
+            raise Refused(
+                f"{name} has a default collation ({options['collation']['locale']}), under which "
+                "'/A' may pass for '/a'. Copy it into a collection without one to repair it; "
+                "verify works on it."
+            )
 
 
 def require_transactions(database: Database[Document]) -> None:

@@ -11,22 +11,18 @@ marked so, the rest is planned as before.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pymongo.client_session import ClientSession
 
-from session_repair.errors import LONGEST
 from session_repair.mongo.connection import first_line
 from session_repair.mongo.expressions import corrected, is_as_observed, is_missing, is_result
-from session_repair.mongo.lease import Lease
-from session_repair.mongo.runs import APPLYING, Reach, Run
-from session_repair.mongo.target import LATEST, Target
+from session_repair.mongo.runs import APPLYING, Reach
+from session_repair.mongo.target import Target
 from session_repair.mongo.throttle import Pace
-from session_repair.repair.journal import Plan
 from session_repair.repair.outcomes import (
     APPLIED,
     CHANGED_MEANWHILE,
@@ -34,40 +30,22 @@ from session_repair.repair.outcomes import (
     SKIPPED_CHANGED,
     SKIPPED_GONE,
 )
-from session_repair.repair.split import Failures, in_parts, patiently
+from session_repair.repair.rows import (
+    PLANNED,
+    UNMARKED,
+    Change,
+    Work,
+    guarded_merge,
+    states,
+    write_marks,
+)
+from session_repair.repair.split import Failures, patiently
 
 Document = dict[str, Any]
 Progress = Callable[[int], None]
 
-PLANNED = "planned"  # stands for a row whose session is as the plan saw it
 NEVER_WRITTEN = "still as it was planned on: never written, or put back at once"
-UNMARKED: Document = {"outcome": {"$exists": False}}
 TRIES = 3  # a failover may lose a merge that a majority did not have yet
-
-
-@dataclass(frozen=True)
-class Work:
-    """A run that is to be carried out or undone, and the right to do so."""
-
-    target: Target
-    run: Run
-    plan: Plan
-    lease: Lease
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a run does to its sessions.
-
-    ``keep`` comes before a batch is begun, ``make`` changes its sessions; both tell the rows that
-    failed. ``became`` is the outcome of a row beside its session, ``planned`` where nothing was
-    done to it; ``left`` is the outcome of such a row in the end.
-    """
-
-    keep: Callable[[Work, list[str]], Failures]
-    make: Callable[[Work, list[str], ClientSession], Failures]
-    became: Callable[[Target], Document]
-    left: str
 
 
 def apply_run(work: Work, pace: Pace, change: Change, on_progress: Progress) -> None:
@@ -139,120 +117,11 @@ def change_batch(work: Work, batch: list[str], pace: Pace, change: Change) -> Co
     final = {row: outcome for row, (outcome, _) in became.items()}
     final |= dict.fromkeys(untouched, change.left)
     final |= dict.fromkeys(failures.keys() & final.keys(), FAILED)
-    errors = {row: first_line(failures[row]) for row in failures.keys() & final.keys()}
-    if change.left == FAILED:
-        errors |= dict.fromkeys(untouched - failures.keys(), NEVER_WRITTEN)
+    errors = dict.fromkeys(untouched, NEVER_WRITTEN) if change.left == FAILED else {}
+    errors |= {row: first_line(error) for row, error in failures.items()}
     marks = {row: outcome for row, outcome in final.items() if not became[row][1]}
     write_marks(work, marks, errors)
     return +Counter({APPLIED: len(batch) - len(final)}) + Counter(final.values())
-
-
-States = dict[str, tuple[str, bool]]  # by row: its outcome, and whether that is a mark
-
-
-def states(
-    target: Target, rows: Document, became: Document, size: int, but: str = ""
-) -> Callable[..., States]:
-    """Asks for the outcomes of the first rows, marks first, else by the sessions themselves.
-
-    Within a session of a client from what a majority has, else from what the primary has now.
-    """
-    pipeline: list[Document] = [
-        {"$match": rows},
-        {"$sort": {"_id": 1}},
-        {"$limit": size},
-        *found_session(target),
-        {"$project": {"mark": "$outcome", "outcome": {"$ifNull": ["$outcome", became]}}},
-        {"$match": {"outcome": {"$ne": but}}},
-    ]
-
-    def ask(session: ClientSession | None = None) -> States:
-        journal = target.journal if session else target.latest_journal
-        found = journal.aggregate(pipeline, session=session)
-        return {row["_id"]: (row["outcome"], "mark" in row) for row in found}
-
-    return ask
-
-
-def write_marks(
-    work: Work, marks: dict[str, str], errors: dict[str, str], kind: str = "outcome"
-) -> None:
-    """Mark rows that have no mark of the kind. Raises LeaseHeld when the lease is lost."""
-    if not marks:
-        return
-    alike = defaultdict(list)
-    for row, mark in marks.items():
-        alike[mark, errors.get(row)].append(row)
-    patiently(work.lease.renew)
-    for (mark, error), rows in alike.items():
-        told = {kind: mark} if error is None else {kind: mark, "error": error[:LONGEST]}
-        patiently(mark_rows, work, rows, kind, told)
-    patiently(work.lease.renew)  # else the server has let no mark pass
-
-
-def mark_rows(work: Work, rows: list[str], kind: str, fields: Document) -> None:
-    literal = {name: {"$literal": value} for name, value in fields.items()}
-    written = {name: f"$$new.{name}" for name in (*fields, f"{kind}_at")}
-    work.target.journal.aggregate(
-        [
-            {"$match": {"_id": {"$in": rows}, kind: {"$exists": False}}},
-            *work.lease.while_held(),
-            {"$project": {**literal, f"{kind}_at": "$$NOW"}},
-            merge_into(work.target.settings.journal, [{"$set": written}]),
-        ]
-    )
-
-
-def settle(work: Work, change: Change) -> None:
-    """Write down what became of the batch that an interrupted process had begun.
-
-    No session is written. Rows whose session has the result are marked ``applied``: it was not so
-    when the batch began. What is still as planned is planned as before.
-    """
-    reach = Reach.of(work.run.read(), "progress")
-    if reach.begun <= reach.after:
-        return
-    rows = {**work.plan.rows(reach.after, reach.begun), **UNMARKED}
-    outcome = {"outcome": change.became(work.target), "outcome_at": "$$NOW"}
-    fields = {name: f"$$new.{name}" for name in outcome}
-    pipeline = [
-        {"$match": rows},
-        *found_session(work.target),
-        *work.lease.while_held(),
-        {"$project": outcome},
-        {"$match": {"outcome": {"$ne": PLANNED}}},
-        merge_into(work.target.settings.journal, [{"$set": fields}]),
-    ]
-    # As the primary has it, even if a majority does not yet: the marks come after it to all.
-    journal = work.target.journal.with_options(read_concern=LATEST["read_concern"])
-    patiently(journal.aggregate, pipeline)
-    patiently(work.lease.renew)
-    patiently(work.run.move, "progress", reach, Reach(reach.after, reach.after), {})
-
-
-def found_session(target: Target) -> list[Document]:
-    return [
-        {
-            "$lookup": {
-                "from": target.settings.sessions,
-                "localField": "plan.session.v",
-                "foreignField": "_id",
-                "as": "found",
-            }
-        },
-        {"$set": {"found": {"$first": "$found"}}},
-    ]
-
-
-def merge_into(collection: str, when_matched: list[Document]) -> Document:
-    return {
-        "$merge": {
-            "into": collection,
-            "on": "_id",
-            "whenMatched": when_matched,
-            "whenNotMatched": "discard",
-        }
-    }
 
 
 def merge_corrections(work: Work, batch: list[str], session: ClientSession) -> Failures:
@@ -260,35 +129,6 @@ def merge_corrections(work: Work, batch: list[str], session: ClientSession) -> F
     guard = is_as_observed(work.target, "$$ROOT", "$$new.plan")
     result = corrected(work.target, "$$ROOT", "$$new.plan")
     return guarded_merge(work, batch, session, UNMARKED, guard, result)
-
-
-def guarded_merge(
-    work: Work,
-    batch: list[str],
-    session: ClientSession,
-    rows: Document,
-    guard: Document,
-    document: Document,
-) -> Failures:
-    """Make each session the document where the guard is true, for such rows of the batch."""
-    target = work.target
-    replacement = {"$cond": [guard, document, "$$ROOT"]}
-    merge = merge_into(target.settings.sessions, [{"$replaceWith": replacement}])
-
-    def merge_part(part: list[str], seconds: float) -> None:
-        in_part = {"_id": {"$gte": part[0], "$lte": part[-1]}}
-        pipeline = [
-            {"$match": {"$and": [in_part, rows]}},
-            *work.lease.while_held(),
-            {"$project": {"_id": "$plan.session.v", "plan": 1}},
-            merge,
-        ]
-        work.lease.renew()
-        with work.lease.merging():
-            limit = int(seconds * 1000)
-            target.latest_journal.aggregate(pipeline, session=session, maxTimeMS=limit)
-
-    return in_parts(merge_part, batch)
 
 
 def correction_became(target: Target) -> Document:

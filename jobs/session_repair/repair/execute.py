@@ -28,12 +28,13 @@ from session_repair.mongo.runs import (
 )
 from session_repair.mongo.target import Target
 from session_repair.mongo.throttle import Pace
-from session_repair.repair.apply import CORRECTION, Change, Work, apply_run, settle
+from session_repair.repair.apply import CORRECTION, apply_run
 from session_repair.repair.delete import DELETION
 from session_repair.repair.journal import Plan, plan_digest
 from session_repair.repair.progress import progress_of
 from session_repair.repair.readback import account_for, verify_sessions
 from session_repair.repair.report import DELETE_ORPHANS, Report
+from session_repair.repair.rows import Change, Work, settle
 from session_repair.repair.undo import UndoReport, settle_undo, undo_run
 from session_repair.settings import SEMANTIC, Settings, format_duration, revived, semantics
 

@@ -12,10 +12,10 @@ from session_repair.errors import RepairError, shortened
 from session_repair.mongo.expressions import is_as_observed, is_missing
 from session_repair.mongo.runs import Reach
 from session_repair.mongo.target import Target
-from session_repair.repair.apply import PLANNED, Change, found_session
 from session_repair.repair.journal import Plan, Seal, raw_rows
 from session_repair.repair.outcomes import APPLIED, OUTCOMES, WHY, Outcomes
 from session_repair.repair.report import Left, Verification
+from session_repair.repair.rows import PLANNED, Change, found_session
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
