@@ -51,7 +51,8 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
         run = Run.begin(database, settings, DELETE_ORPHANS, server_time(database))
         with working(run, settings) as (run, lease):
             with starting_spark(DELETE_ORPHANS, database, settings) as starting:
-                flight = preflight(database, settings)
+                flight = preflight(database, settings, DELETE_ORPHANS)
+                click.echo(flight.choice, err=True)
                 spark = starting.session(flight.documents)
                 found = plan_run(spark, database, settings, flight, run)
             show(deletion_heading(found.report))
@@ -63,7 +64,8 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 def dry_run(database: Database[Document], settings: Settings) -> Report:
     """What would be deleted."""
     with starting_spark(DELETE_ORPHANS, database, settings) as starting:
-        flight = preflight(database, settings)
+        flight = preflight(database, settings, DELETE_ORPHANS)
+        click.echo(flight.choice, err=True)
         spark, run_id = starting.session(flight.documents), new_run_id(flight.now)
         report = survey_deletions(spark, database, settings, flight, run_id).report
         show([*deletion_heading(report), *deletion_plan(report)])

@@ -59,7 +59,8 @@ def fix(settings: Settings, mode: str) -> Report:
 def dry_run(database: Database[Document], settings: Settings) -> Report:
     """What would be corrected; nothing is written but the datasets."""
     with starting_spark("fix", database, settings) as starting:
-        flight = preflight(database, settings)
+        flight = preflight(database, settings, "fix")
+        click.echo(flight.choice, err=True)
         spark = starting.session(flight.documents)
         require_report_folder(spark, settings)
         found = survey_corrections(spark, database, settings, flight, new_run_id(flight.now))
@@ -72,7 +73,8 @@ def dry_run(database: Database[Document], settings: Settings) -> Report:
 def plan(database: Database[Document], settings: Settings, run: Run) -> Report:
     """What is to be corrected, frozen in the journal. Spark is gone before anything is applied."""
     with starting_spark("fix", database, settings) as starting:
-        flight = preflight(database, settings)
+        flight = preflight(database, settings, "fix")
+        click.echo(flight.choice, err=True)
         spark = starting.session(flight.documents)
         require_report_folder(spark, settings)
         found = plan_run(spark, database, settings, flight, run)

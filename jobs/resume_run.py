@@ -38,7 +38,8 @@ def resume(settings: Settings, run_id: str) -> Report:
 
 def plan_again(database: Database[Document], settings: Settings, run: Run) -> None:
     with starting_spark("resume", database, settings) as starting:
-        flight = preflight(database, settings)
+        flight = preflight(database, settings, run.read()["verb"])
+        click.echo(flight.choice, err=True)
         plan_run(starting.session(flight.documents), database, settings, flight, run)
 
 

@@ -31,7 +31,8 @@ def verify(settings: Settings) -> Report:
         connected(settings) as database,
         starting_spark("verify", database, settings) as starting,
     ):
-        flight = preflight(database, settings)
+        flight = preflight(database, settings, "verify")
+        click.echo(flight.choice, err=True)
         spark = starting.session(flight.documents)
         require_report_folder(spark, settings)
         found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))

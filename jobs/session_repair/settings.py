@@ -21,6 +21,7 @@ from session_repair.errors import Refused
 DEFAULT_CONFIG = Path(__file__).parents[2] / "conf" / "session_repair.toml"
 
 SCOPES = ("empty", "all")
+STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
 LIMIT = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -66,6 +67,7 @@ class Settings:
     session_fields: Mapping[str, str] = field(default_factory=lambda: same_names(SESSION_FIELDS))
     event_fields: Mapping[str, str] = field(default_factory=lambda: same_names(EVENT_FIELDS))
     scope: str = "empty"
+    strategy: str = AUTO  # how the collections are read
     allow_shrink: bool = False
     session_ids: tuple[str, ...] = ()
     since: datetime | None = None
@@ -95,6 +97,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
             raise Refused(f"scope {self.scope!r} is unknown; write {' or '.join(SCOPES)}.")
+        if self.strategy not in STRATEGIES:
+            known = " or ".join(STRATEGIES)
+            raise Refused(f"strategy {self.strategy!r} is unknown; write {known}.")
         if self.batch_size < 1:
             raise Refused(f"batch_size {self.batch_size} is too small; write 1 or more.")
         for limit in (self.max_changes, self.max_delete):

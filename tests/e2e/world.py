@@ -21,7 +21,7 @@ JOURNAL, RUNS = "session_repair_journal", "session_repair_runs"
 MORNING = datetime(2025, 10, 20, 8, tzinfo=timezone.utc)
 ANN, BOB = ObjectId("68d000000000000000000001"), ObjectId("68d000000000000000000002")
 
-RUN_NAMED = re.compile(r"\ARun r\d{8}-\d{6}-[0-9a-f]{6}\n")
+RUN_NAMED = re.compile(r"\A(Run r\d{8}-\d{6}-[0-9a-f]{6}\n)?(Strategy (scan|lookup): .*\n)*")
 
 Document = dict[str, Any]
 
@@ -36,7 +36,7 @@ class Ended:
 
     @property
     def complaints(self) -> str:
-        """stderr but for the line that names the run, which only a run that writes begins with."""
+        """stderr but for the lines that name the run, where it writes, and the way it reads."""
         return RUN_NAMED.sub("", self.err)
 
     def figure(self, label: str) -> int:

@@ -101,7 +101,7 @@ def test_the_totals_count_every_document_and_every_event_once(diagnosed: DataFra
         planned=2,
         deferred=1,
     )
-    assert (seen.old_sessions, seen.old_events) == (5, 4 * 1 + 2)
+    assert (seen["old_sessions"], seen["old_events"]) == (5, 4 * 1 + 2)
 
 
 def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame) -> None:
@@ -191,7 +191,7 @@ def test_a_frame_without_rows_has_totals_of_0(spark: SparkSession) -> None:
     counted = count_findings(kept(observed(found, observation, at("12:00"))))
     seen = passed(observation)
     assert totals_of(seen, counted) == Totals(0, 0, 0, 0, 0, 0, 0, 0)
-    assert (seen.old_sessions, seen.old_events) == (0, 0)
+    assert (seen["old_sessions"], seen["old_events"]) == (0, 0)
 
 
 def test_findings_are_counted_by_the_day_on_which_their_session_began(spark: SparkSession) -> None:

@@ -16,7 +16,14 @@ from session_repair.errors import Exit, Refused, RepairError
 from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
 from session_repair.reporting.outputs import Outputs, telling
-from session_repair.settings import SCOPES, Settings, load_settings, parse_duration, read_uri
+from session_repair.settings import (
+    SCOPES,
+    STRATEGIES,
+    Settings,
+    load_settings,
+    parse_duration,
+    read_uri,
+)
 
 Command = Callable[..., Exit]
 
@@ -56,6 +63,7 @@ IDENTITY = (
         "--session-id", "session_ids", multiple=True, metavar="ID", help="Only this session."
     ),
     click.option("--settle", type=Duration(), help="Leave sessions active that recently (15m)."),
+    click.option("--strategy", type=click.Choice(STRATEGIES), help="How to read (auto)."),
 )
 SELECTION = (
     *IDENTITY,

@@ -214,7 +214,8 @@ def counted_by(document: Document) -> dict[str, list[tuple[datetime, int]]]:
         counts["empty"].append((ended, report["verification"]["empty_remaining"]))
     if any(map(document["settings"].get, PARTIAL)):
         return counts
-    counts["empty"].append((began, totals["potentially_empty"]))
+    if totals["potentially_empty"] is not None:  # a look-up of orphans does not know
+        counts["empty"].append((began, totals["potentially_empty"]))
     if document["verb"] == DELETE_ORPHANS:
         of_orphans = is_done and not document["settings"].get("duplicates")
         deleted = outcomes[APPLIED] if of_orphans else 0

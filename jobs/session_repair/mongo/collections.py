@@ -36,10 +36,10 @@ class Census:
     """What is known of one collection, or of the part of it that ``scope`` names."""
 
     collection: str
-    scope: Document  # the filter of --session-id, empty for the whole collection
+    scope: Document  # the filter of what is read, empty for the whole collection
     mark: datetime  # documents created before it no longer appear, so they can be counted
-    documents: int  # an estimate where there is no scope
-    checked: int  # documents older than the mark or of unknown age
+    documents: int  # of the collection, an estimate; or of the few in scope
+    checked: int  # documents in scope older than the mark or of unknown age
     id_types: frozenset[str]  # types at both ends of the _id index
     sampled_ids: tuple[ObjectId, ...]  # in their order; none where one cursor will do
 
@@ -64,14 +64,22 @@ class Census:
 
 
 def take_census(
-    database: Database[Document], collection: str, scope: Document, mark: datetime
+    database: Database[Document],
+    collection: str,
+    scope: Document,
+    mark: datetime,
+    is_of_few: bool = False,
 ) -> Census:
-    """The census of one collection. Raises Refused when there is no such collection."""
-    refuse_unreadable(database, collection)
+    """The census of one collection, which is there.
+
+    A scope ``is_of_few`` where the server finds its documents by an index that begins with another
+    field than _id.
+    """
     documents = database[collection]
     id_types = id_types_at_both_ends(database, collection)
-    number = documents.count_documents(scope) if scope else documents.estimated_document_count()
-    is_split = id_types == {"objectId"} and not scope and number > FEW_DOCUMENTS
+    estimate = documents.estimated_document_count
+    number = documents.count_documents(scope) if is_of_few else estimate()
+    is_split = id_types == {"objectId"} and not is_of_few and number > FEW_DOCUMENTS
     return Census(
         collection=collection,
         scope=scope,

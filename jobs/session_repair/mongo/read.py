@@ -54,13 +54,39 @@ EVENT_COLUMNS = """
 
 def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per session document, shape SESSIONS."""
+    stages = session_stages(settings, census)
+    return session_rows(load(spark, settings, census, stages, SESSION_COLUMNS), settings, census)
+
+
+def read_events(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
+    """One row per event, shape EVENTS."""
+    stages = event_stages(settings, census)
+    return event_rows(load(spark, settings, census, stages, EVENT_COLUMNS), census)
+
+
+def session_stages(
+    settings: Settings, census: Census, more: Mapping[str, Any] = NOTHING
+) -> list[Document]:
+    """What makes of session documents the SESSION_COLUMNS, and ``more`` beside them."""
     paths, parents = settings.session_fields, all_parents(settings.session_fields)
-    size = {"size": {"$bsonSize": "$$ROOT"}}
+    usual = {"size": {"$bsonSize": "$$ROOT"}, **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
-    more = (size, {**size, **on_the_way})
-    stages = typed_stages(census, paths, SESSION_TYPES, USUAL_SESSION_TYPES, *more)
+    odd = {**usual, **on_the_way}
+    return typed_stages(census, paths, SESSION_TYPES, USUAL_SESSION_TYPES, usual, odd)
+
+
+def event_stages(
+    settings: Settings, census: Census, more: Mapping[str, Any] = NOTHING
+) -> list[Document]:
+    """What makes of event documents the EVENT_COLUMNS, and ``more`` beside them."""
+    paths = settings.event_fields
+    return typed_stages(census, paths, EVENT_TYPES, USUAL_EVENT_TYPES, more, more)
+
+
+def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) -> DataFrame:
+    """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``."""
+    parents = all_parents(settings.session_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
-    rows = load(spark, settings, census, stages, SESSION_COLUMNS)
     return rows.select(
         envelope_of(F.col("key")).alias("session_key"),
         order_of("key", census),
@@ -75,13 +101,12 @@ def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> Da
         "types",
         (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
         malformed_fields(SESSION_TYPES).alias("malformed"),
-    ).select(*SESSIONS.fieldNames())
+        *more,
+    ).select(*SESSIONS.fieldNames(), *more)
 
 
-def read_events(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
-    """One row per event, shape EVENTS."""
-    stages = typed_stages(census, settings.event_fields, EVENT_TYPES, USUAL_EVENT_TYPES)
-    rows = load(spark, settings, census, stages, EVENT_COLUMNS)
+def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
+    """One row per row of EVENT_COLUMNS, shape EVENTS and the columns ``more``."""
     return rows.select(
         key_of(F.col("key")).alias("event_key"),
         order_of("key", census),
@@ -90,7 +115,8 @@ def read_events(spark: SparkSession, settings: Settings, census: Census) -> Data
         instant("timestamp"),
         "page",
         malformed_fields(EVENT_TYPES).alias("malformed"),
-    ).select(*EVENTS.fieldNames())
+        *more,
+    ).select(*EVENTS.fieldNames(), *more)
 
 
 def load(
@@ -143,7 +169,7 @@ def typed_stages(
     of any type comes in an envelope, so that text that looks like JSON stays text.
     """
     others = {name: path for name, path in paths.items() if name != "user_id"}
-    key = {"$toString": "$_id"} if census.has_object_ids else {"v": "$_id"}
+    key = key_expression(census)
     plain = {name: f"${path}" for name, path in others.items()}
     user = f"${paths['user_id']}"
     is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}
@@ -158,6 +184,11 @@ def typed_stages(
     expected = {"key": key, "user": {"$toString": user}, **plain, **more_of_usual}
     odd = {"$let": {"vars": {"types": type_expressions(paths)}, "in": found}}
     return [{"$replaceWith": {"$cond": [is_usual(paths, usual), expected, odd]}}]
+
+
+def key_expression(census: Census) -> Document:
+    """The _id of a document: the digits of an ObjectId where all are, else an envelope."""
+    return {"$toString": "$_id"} if census.has_object_ids else {"v": "$_id"}
 
 
 def order_of(key: str, census: Census) -> Column:

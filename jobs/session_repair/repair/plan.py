@@ -40,7 +40,7 @@ def survey_corrections(
     found = survey(spark, database, settings, flight, "fix", run_id)
     if settings.confirm_delay:
         time.sleep(settings.confirm_delay.total_seconds())
-        again, earlier = preflight(database, settings), found
+        again, earlier = preflight(database, settings, "fix"), found
         found = survey(spark, database, settings, again, "fix", run_id, earlier.corrected)
         earlier.release()
     totals = found.report.totals

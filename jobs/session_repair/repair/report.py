@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from session_repair.errors import Exit
 from session_repair.repair.outcomes import Outcomes
+from session_repair.settings import SCAN
 
 DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix could repair
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
@@ -27,10 +28,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Symptoms:
-    """All findings of one code: how many, how many to be corrected or deferred, a few of them."""
+    """All findings of one code: how many, how many to be corrected or deferred, a few of them.
+
+    How many there are is not known (None) where a look-up left sessions unread that may have it.
+    """
 
     code: str
-    found: int
+    found: int | None
     to_correct: int
     deferred: int
     samples: tuple[Sample, ...]
@@ -49,14 +53,17 @@ class OddType:
 
 @dataclass(frozen=True)
 class Totals:
-    """What was read and diagnosed. ``potentially_empty`` names no page or counts nothing."""
+    """What there is and was diagnosed. ``potentially_empty`` names no page or counts nothing.
+
+    What a look-up cannot know is None.
+    """
 
     sessions: int
-    events: int
-    names_no_page: int
-    counts_nothing: int
-    potentially_empty: int
-    events_without_session: int
+    events: int | None
+    names_no_page: int | None
+    counts_nothing: int | None
+    potentially_empty: int | None
+    events_without_session: int | None
     planned: int
     deferred: int
 
@@ -141,6 +148,7 @@ class Report:
     verification: Verification | None = None
     days: tuple[Day, ...] = ()
     left: tuple[Left, ...] = ()
+    strategy: str = SCAN  # a look-up finds nothing in the sessions that it does not read
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> Report:

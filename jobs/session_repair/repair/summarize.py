@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,12 @@ from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
 from session_repair.repair.report import (
+    DELETE_ORPHANS,
     OTHER,
     Correction,
     Day,
     FieldChange,
+    Report,
     Sample,
     Symptoms,
     Totals,
@@ -41,13 +43,7 @@ OBSERVED = (
 )
 
 
-@dataclass(frozen=True)
-class Passed:
-    """What was counted of all rows: figures of Totals, and the old documents of each collection."""
-
-    totals: dict[str, int]
-    old_sessions: int
-    old_events: int
+OLD = ("old_sessions", "old_events")
 
 
 def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> DataFrame:
@@ -70,11 +66,10 @@ def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> 
     )
 
 
-def passed(observation: Observation) -> Passed:
-    """The figures of an observed frame, after its first action."""
+def passed(observation: Observation) -> dict[str, int]:
+    """What an observed frame counted, after its first action: OBSERVED and OLD."""
     told = observation.get  # nothing where Spark saw that there is no row at all
-    figures = {name: told.get(name) or 0 for name in OBSERVED}
-    return Passed(figures, told.get("old_sessions") or 0, told.get("old_events") or 0)
+    return {name: told.get(name) or 0 for name in (*OBSERVED, *OLD)}
 
 
 @dataclass(frozen=True)
@@ -176,8 +171,34 @@ def symptoms_of(found: Found, samples: dict[str, tuple[Sample, ...]]) -> tuple[S
     )
 
 
-def totals_of(passed: Passed, found: Found) -> Totals:
-    return Totals(**passed.totals, planned=found.planned, deferred=found.deferred)
+# What the suspects of a verb tell of all sessions: their findings, and their share of the totals.
+KNOWN_OF_EMPTY = ("empty_pages", "zero_events", "orphan_session")
+KNOWN_OF_ORPHANS = ("orphan_session",)
+TOTALS_OF_EMPTY = ("names_no_page", "counts_nothing", "potentially_empty")
+
+
+def only_known(report: Report, sessions: int) -> Report:
+    """The report of a look-up: what it cannot know of the sessions that it did not read is None.
+
+    A correction is planned for what was read only, so all figures on corrections are known.
+    """
+    is_of_empty = report.verb != DELETE_ORPHANS
+    codes = KNOWN_OF_EMPTY if is_of_empty else KNOWN_OF_ORPHANS
+    unknown = [name for name in OBSERVED if not (is_of_empty and name in TOTALS_OF_EMPTY)]
+    seen: dict[str, Any] = {**asdict(report.totals), **dict.fromkeys(unknown)}
+    totals = Totals(**{**seen, "sessions": sessions})
+    symptoms = [it if it.code in codes else replace(it, found=None) for it in report.symptoms]
+    days = [
+        replace(day, found={code: day.found[code] for code in codes if code in day.found})
+        for day in report.days
+    ]
+    return replace(report, totals=totals, symptoms=tuple(symptoms), days=tuple(days))
+
+
+def totals_of(figures: Mapping[str, int], found: Found) -> Totals:
+    """The totals of all there is."""
+    seen = {name: figures[name] for name in OBSERVED}
+    return Totals(**seen, planned=found.planned, deferred=found.deferred)
 
 
 def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:

@@ -17,13 +17,16 @@ from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES, spelling
 from session_repair.mongo.collections import (
     Census,
     odd_documents,
+    refuse_unreadable,
     require_all_rows,
     take_census,
 )
 from session_repair.mongo.connection import server_time
+from session_repair.mongo.lookup import look_up_events, look_up_sessions
 from session_repair.mongo.read import read_events, read_sessions
 from session_repair.mongo.throttle import replication_lag
 from session_repair.repair.report import OddType, Report
+from session_repair.repair.strategy import Choice, choose
 from session_repair.repair.summarize import (
     EVENT,
     SESSION,
@@ -31,6 +34,7 @@ from session_repair.repair.summarize import (
     count_findings,
     count_odd_types,
     observed,
+    only_known,
     passed,
     sample_corrections,
     sample_findings,
@@ -40,7 +44,7 @@ from session_repair.repair.summarize import (
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import CLOCK_ERROR, diagnose
-from session_repair.rules.rebuild import rebuild
+from session_repair.rules.rebuild import rebuild, rebuild_looked_up
 from session_repair.settings import Settings, describe, format_duration
 
 Document = dict[str, Any]
@@ -52,12 +56,18 @@ class Preflight:
 
     now: datetime
     mark: datetime
+    choice: Choice
     sessions: Census
     events: Census
 
     @property
     def documents(self) -> int:
         return self.sessions.documents + self.events.documents
+
+    @property
+    def horizon(self) -> datetime:
+        """What claims to be later is the error of a clock."""
+        return self.now + CLOCK_ERROR
 
 
 @dataclass(frozen=True)
@@ -72,21 +82,26 @@ class Survey:
         self.corrected.unpersist()
 
 
-def preflight(database: Database[Document], settings: Settings) -> Preflight:
-    """Census of both collections by the server's clock. Raises Refused when one is missing."""
+def preflight(database: Database[Document], settings: Settings, verb: str) -> Preflight:
+    """How to read, and a census of both collections by the server's clock.
+
+    Raises Refused when one of them is missing, or cannot be read as asked for.
+    """
     refuse_stale_reads(database, settings)
+    for name in (settings.sessions, settings.events):
+        refuse_unreadable(database, name)
     now = server_time(database)
     # Documents younger than this may still be arriving, and the sessions of such are deferred.
     mark = (now - settings.settle).replace(microsecond=0)
+    choice, is_of_few = choose(database, settings, verb), bool(settings.session_ids)
+    of_sessions = choice.suspects or scope_of(settings, settings.session_fields)
+    of_events = scope_of(settings, settings.event_fields)
     return Preflight(
         now=now,
         mark=mark,
-        sessions=take_census(
-            database, settings.sessions, scope_of(settings, settings.session_fields), mark
-        ),
-        events=take_census(
-            database, settings.events, scope_of(settings, settings.event_fields), mark
-        ),
+        choice=choice,
+        sessions=take_census(database, settings.sessions, of_sessions, mark, is_of_few),
+        events=take_census(database, settings.events, of_events, mark, is_of_few),
     )
 
 
@@ -121,23 +136,25 @@ def survey(
 
     With an ``earlier`` corrected frame, only what it would have done alike is to be done.
     """
-    sessions = read_sessions(spark, settings, flight.sessions)
-    events = read_events(spark, settings, flight.events)
-    rebuilt = rebuild(events, flight.mark, flight.now + CLOCK_ERROR)
-    observation = Observation()
+    passing, read = Observation(), Observation()
     corrected = (
-        diagnose(sessions, rebuilt, flight.now, settings.settle)
-        .transform(observed, observation, flight.mark)
+        diagnosed(spark, settings, flight, read)
+        .transform(observed, passing, flight.mark)
         .where(F.size("findings") > 0)
         .transform(correct, settings.scope, settings.allow_shrink, settings.since, settings.until)
     )
     if earlier is not None:
         corrected = corrected.transform(confirm, earlier)
     kept = corrected.persist()
-    found = count_findings(kept)
-    seen = passed(observation)
-    require_all_rows(database, flight.sessions, seen.old_sessions)
-    require_all_rows(database, flight.events, seen.old_events)
+    found, is_lookup = count_findings(kept), flight.choice.suspects is not None
+    seen = passed(passing)
+    require_all_rows(
+        database,
+        flight.sessions,
+        passed(read)["old_sessions"] if is_lookup else seen["old_sessions"],
+    )
+    if not is_lookup:
+        require_all_rows(database, flight.events, seen["old_events"])
     report = Report(
         verb=verb,
         run_id=run_id,
@@ -146,10 +163,27 @@ def survey(
         totals=totals_of(seen, found),
         symptoms=symptoms_of(found, sample_findings(kept)),
         corrections=sample_corrections(kept),
-        malformed=odd_types(database, settings, flight, kept, found),
+        malformed=() if is_lookup else odd_types(database, settings, flight, kept, found),
         days=found.days,
+        strategy=flight.choice.strategy,
     )
-    return Survey(kept, report)
+    return Survey(kept, only_known(report, flight.sessions.documents) if is_lookup else report)
+
+
+def diagnosed(
+    spark: SparkSession, settings: Settings, flight: Preflight, read: Observation
+) -> DataFrame:
+    """One row per session that is read, and per session_id that only events name: DIAGNOSED."""
+    is_lookup = flight.choice.suspects is not None
+    if is_lookup:
+        sessions = look_up_sessions(spark, settings, flight.sessions, read)
+        events = look_up_events(spark, settings, flight.sessions, flight.events)
+        rebuilt = rebuild_looked_up(events, flight.mark, flight.horizon)
+    else:
+        sessions = read_sessions(spark, settings, flight.sessions)
+        events = read_events(spark, settings, flight.events)
+        rebuilt = rebuild(events, flight.mark, flight.horizon)
+    return diagnose(sessions, rebuilt, flight.now, settings.settle, is_all=not is_lookup)
 
 
 def odd_types(

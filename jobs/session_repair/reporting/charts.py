@@ -65,28 +65,27 @@ FAR = 3  # times the span of nearly all sessions: a chart that wide would show n
 
 def findings_chart(symptoms: Sequence[Symptoms]) -> str:
     """One bar per symptom, the most frequent on top."""
-    found = sorted(symptoms, key=lambda it: -it.found)[::-1]
+    # Of what a look-up cannot count, that is none, there is no bar.
+    found = sorted([(it.found, it) for it in symptoms if it.found], key=lambda it: it[0])
     row = 42
-    most = found[-1].found
+    most = found[-1][0]
     with drawing(len(found) * row) as figure:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         axes.set_xlim(0, most)
         axes.set_ylim(0, len(found) * row)
-        for number, symptom in enumerate(found):
+        for number, (total, symptom) in enumerate(found):
             bottom = number * row + 6
             left = 0.0
-            stay = symptom.found - symptom.to_correct - symptom.deferred
+            stay = total - symptom.to_correct - symptom.deferred
             parts = ((symptom.to_correct, REPAIR), (symptom.deferred, WAIT), (stay, STAY))
             for count, color in parts:
                 visible = max(count, most / WIDTH) if count else 0
                 axes.barh(bottom, visible, 11, left, color=color, align="edge", linewidth=0)
                 left += visible
             axes.text(0, bottom + 17, symptom.code)
-            axes.text(most, bottom + 17, f"{symptom.found:,}", ha="right")
-        return svg(
-            figure, "Findings by kind: " + said(f"{s.code} {s.found:,}" for s in found[::-1])
-        )
+            axes.text(most, bottom + 17, f"{total:,}", ha="right")
+        return svg(figure, "Findings by kind: " + said(f"{s.code} {n:,}" for n, s in found[::-1]))
 
 
 @dataclass(frozen=True)

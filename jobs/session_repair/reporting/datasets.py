@@ -61,7 +61,7 @@ def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> N
     aside = staging(report, settings)
     kept = spark.read.schema(KEPT_ROWS).parquet(f"{aside}/kept")
     outcomes = read_outcomes(spark, report, settings)
-    findings = sum(symptom.found for symptom in report.symptoms)
+    findings = sum(symptom.found or 0 for symptom in report.symptoms)
     datasets = {
         "findings": (finding_rows(kept, outcomes), findings),
         "corrections": (correction_rows(kept, outcomes), report.totals.planned),
@@ -148,7 +148,8 @@ def summary_rows(spark: SparkSession, report: Report) -> DataFrame:
     for part in ("outcomes", "verification"):
         figures = getattr(report, part)
         metrics.update({f"{part}.{k}": v for k, v in (asdict(figures) if figures else {}).items()})
-    rows = [(report.verb, report.server_time, name, value) for name, value in metrics.items()]
+    known = {name: value for name, value in metrics.items() if value is not None}
+    rows = [(report.verb, report.server_time, name, value) for name, value in known.items()]
     return rows_of(rows, spark, SUMMARY_ROWS)
 
 

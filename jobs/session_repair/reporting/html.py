@@ -47,7 +47,7 @@ def report_page(report: Report) -> str:
             story=story(report),
             figures=figures(report),
             found=found,
-            absent=[symptom.code for symptom in report.symptoms if not symptom.found],
+            absent=[symptom.code for symptom in report.symptoms if symptom.found == 0],
             meanings=MEANINGS,
             findings_chart=Markup(findings_chart(found)) if found else None,
             line=line,
@@ -134,7 +134,10 @@ def put_back(report: Report) -> int:
 def story(report: Report) -> list[str]:
     """The sentences below the verdict: what was done, and what remains."""
     totals = report.totals
-    told = [f"{sessions(totals.sessions)} and {totals.events:,} events were compared."]
+    if totals.events is None:
+        told = [f"Of {sessions(totals.sessions)} the empty ones were compared with their events."]
+    else:
+        told = [f"{sessions(totals.sessions)} and {totals.events:,} events were compared."]
     if report.outcomes is None:
         told.append("Nothing was written to any session.")
         if totals.planned:
@@ -153,11 +156,12 @@ def figures(report: Report) -> list[tuple[str, int, int | None]]:
     """The figures that stand out: what they count, before, and after where that was looked at."""
     totals, checked = report.totals, report.verification
     empty = checked.empty_remaining if checked else None
-    known: list[tuple[str, int, int | None]] = [
+    told: list[tuple[str, int | None, int | None]] = [
         ("Sessions", totals.sessions, None),
         ("Events", totals.events, None),
         ("Empty sessions", totals.potentially_empty, empty),
     ]
+    known = [(name, count, after) for name, count, after in told if count is not None]
     if report.outcomes is None:
         planned = "To be deleted" if is_deletion(report) else "Repairable"
         return [*known, (planned, totals.planned, None)]
@@ -192,7 +196,8 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     told = []
     if is_deletion(report):
         kind = deletable(report)
-        rest = report.symptom(kind.code).found - report.totals.planned
+        found = report.symptom(kind.code).found
+        rest = 0 if found is None else found - report.totals.planned
         told = [(rest, kind.left)] if rest else []
     elif report.totals.deferred:
         settle = report.settings.get("settle", "the settle window")

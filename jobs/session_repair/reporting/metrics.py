@@ -40,10 +40,10 @@ def figures_of_run(ending: Ending) -> Iterator[Figure]:
     """What ``--metrics`` writes. A run that failed has no figures but the first three."""
     common = {"verb": ending.verb, "database": ending.database}
 
-    def one(name: str, meaning: str, value: float) -> Figure:
+    def one(name: str, meaning: str, value: float | None) -> Figure:
         return Figure(f"session_repair_{name}", meaning, {"": value}, common=common)
 
-    def by(label: str, name: str, meaning: str, values: Mapping[str, float]) -> Figure:
+    def by(label: str, name: str, meaning: str, values: Mapping[str, float | None]) -> Figure:
         return Figure(f"session_repair_{name}", meaning, values, label, common)
 
     seconds = (ending.ended - ending.began).total_seconds()

@@ -62,7 +62,7 @@ def verification_report(report: Report) -> Iterator[str]:
 
 def block_lines(report: Report, block: Block) -> Iterator[str]:
     symptoms = [report.symptom(code) for code in block.codes]
-    found = sum(symptom.found for symptom in symptoms)
+    found = sum(symptom.found or 0 for symptom in symptoms)  # verify knows all of them
     yield f"  {block.counted}: {counted(report, block, found)}"
     if not found:
         yield f"  ✅ {block.right}"
@@ -80,7 +80,7 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
         yield from (f"     {odd_type_line(it)}" for it in report.malformed)
 
 
-def counted(report: Report, block: Block, found: int) -> int:
+def counted(report: Report, block: Block, found: int) -> int | None:
     """The guide counts all empty sessions in its first two checks, orphans included."""
     if block.codes == ("empty_pages",):
         return report.totals.names_no_page
@@ -232,7 +232,9 @@ def deletion_heading(report: Report) -> Iterator[str]:
     """What ``delete-orphans`` prints before it deletes."""
     kind = deletable(report)
     yield from title(kind.heading)
-    yield f"Found {report.symptom(kind.code).found} {kind.found}"
+    found = report.symptom(kind.code).found
+    if found is not None:  # a look-up reads no copies but those of empty sessions
+        yield f"Found {found} {kind.found}"
     yield ""
 
 
@@ -242,7 +244,8 @@ def deletion_plan(report: Report) -> Iterator[str]:
     yield f"Would delete {planned} sessions. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
         yield f"  {printable(str(sample.session_id))}"
-    left = report.symptom(kind.code).found - planned
+    found = report.symptom(kind.code).found
+    left = 0 if found is None else found - planned
     if left:
         yield f"ℹ️  {left} {kind.left}"
 
@@ -281,11 +284,13 @@ def trend(documents: list[dict[str, Any]], settings: Settings) -> Iterator[str]:
 
     Of runs over all sessions, and over the collections that the settings name.
     """
-    found = [
-        sum(symptom["found"] for symptom in document["report"]["symptoms"])
+    counted = [
+        [symptom["found"] for symptom in document["report"]["symptoms"]]
         for document in documents
         if document["verb"] == "fix" and document.get("report") and is_whole(document, settings)
-    ][:TREND_RUNS]
+    ]
+    # What runs by look-up did not count cannot be set beside what others did.
+    found = [sum(counts) for counts in counted if None not in counts][:TREND_RUNS]
     if len(found) < 2:
         return
     oldest, *_, newest = found = found[::-1]

@@ -28,17 +28,22 @@ CLOCK_ERROR = timedelta(days=1)
 
 
 def diagnose(
-    sessions: DataFrame, rebuilt_sessions: DataFrame, now: datetime, settle: timedelta
+    sessions: DataFrame,
+    rebuilt_sessions: DataFrame,
+    now: datetime,
+    settle: timedelta,
+    is_all: bool = True,
 ) -> DataFrame:
     """One row per session document, and one per session_id that only events name: DIAGNOSED.
 
-    ``stored`` and ``rebuilt`` are null where there is no finding, to keep the frame slim.
+    ``stored`` and ``rebuilt`` are null where there is no finding, to keep the frame slim. Where the
+    frames are not all there is but what was looked up, each session has a rebuilt one, which may be
+    null; what only one of them holds was no suspect any more when the other one was read.
     """
     is_sound = F.size("findings") == 0
     return (
-        sessions.repartition("session_id")
-        .transform(with_canonical)
-        .join(rebuilt_sessions, "session_id", "full_outer")
+        sessions.transform(with_canonical)
+        .join(rebuilt_sessions, "session_id", "full_outer" if is_all else "inner")
         .withColumn("in_flight", is_in_flight(now, settle))
         .withColumn("findings", findings())
         .withColumn("names_no_page", is_session() & names_no_page(stored("pages")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
@@ -24,7 +25,22 @@ def is_checked(key: Column, counted_before: datetime) -> Column:
     return object_id_before(key, counted_before) | ~is_object_id(key)
 
 
-def rebuild(events: DataFrame, counted_before: datetime, horizon: datetime) -> DataFrame:
+def rebuild_looked_up(events: DataFrame, counted_before: datetime, horizon: datetime) -> DataFrame:
+    """One row per session_id that was looked up: (session_id, rebuilt), null without an event.
+
+    Where several sessions ``of`` one session_id brought its events, those of the first count.
+    """
+    has_event = F.col("rebuilt.event_count") + F.col("rebuilt.malformed_events") > 0
+    return (
+        rebuild(events, counted_before, horizon, "of")
+        .groupBy("session_id")
+        .agg(F.min_by(F.when(has_event, F.col("rebuilt")), "of").alias("rebuilt"))
+    )
+
+
+def rebuild(
+    events: DataFrame, counted_before: datetime, horizon: datetime, *more_keys: str
+) -> DataFrame:
     """One row per session_id among the events, the null one included: (session_id, rebuilt).
 
     Events with a malformed field are counted apart and reach no other figure. An event without a
@@ -34,24 +50,28 @@ def rebuild(events: DataFrame, counted_before: datetime, horizon: datetime) -> D
 
     Events are shuffled once, by session_id, which serves both groupings and the join after them.
     Pages are first reduced per (session, page), so a session of a million events holds no more than
-    its distinct pages in memory.
+    its distinct pages in memory. With ``more_keys`` there is a row for each value of those too, and
+    they stand in it.
     """
+    keys = ("session_id", *more_keys)
     return (
         events.repartition("session_id")
-        .transform(visits, counted_before, horizon)
-        .transform(sessions_of_visits)
+        .transform(visits, keys, counted_before, horizon)
+        .transform(sessions_of_visits, keys)
     )
 
 
-def visits(events: DataFrame, counted_before: datetime, horizon: datetime) -> DataFrame:
-    """One row per (session_id, page, malformed) among the events, with partial figures."""
+def visits(
+    events: DataFrame, keys: Sequence[str], counted_before: datetime, horizon: datetime
+) -> DataFrame:
+    """One row per keys, page and malformed among the events, with partial figures."""
     first_visit = F.struct(F.col("timestamp").isNull(), "timestamp", "key_order", "event_key")
     key = F.col("event_key")
     checked = is_checked(key, counted_before)
     created = F.when(~checked & object_id_before(key, horizon), creation_time(key))
     active = F.when(F.col("timestamp") <= F.lit(horizon), F.col("timestamp"))
-    return events.groupBy("session_id", "page", "malformed").agg(
-        F.count("*").alias("events"),
+    return events.groupBy(*keys, "page", "malformed").agg(
+        F.count("event_key").alias("events"),
         F.min(first_visit).alias("first_visit"),
         F.min("timestamp").alias("first_event_at"),
         F.max("timestamp").alias("last_event_at"),
@@ -63,8 +83,8 @@ def visits(events: DataFrame, counted_before: datetime, horizon: datetime) -> Da
     )
 
 
-def sessions_of_visits(visits: DataFrame) -> DataFrame:
-    """One row per session_id: the merged figures of its visits, as the struct ``rebuilt``."""
+def sessions_of_visits(visits: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """One row per keys: the merged figures of their visits, as the struct ``rebuilt``."""
     sound = F.col("malformed").isNull()
     of_sound = {name: F.when(sound, F.col(name)) for name in visits.columns}
     # Pages of events without a session_id are nobody's, and may be very many.
@@ -86,7 +106,7 @@ def sessions_of_visits(visits: DataFrame) -> DataFrame:
         "checked_events": F.sum("checked_events"),
         "pages_size": F.coalesce(F.sum(F.when(sound, page_size)), F.lit(0)),
     }
-    return visits.groupBy("session_id").agg(
+    return visits.groupBy(*keys).agg(
         F.struct(*[figures[name].alias(name) for name in REBUILT.fieldNames()]).alias("rebuilt")
     )
 

@@ -1,0 +1,74 @@
+"""Strategy: read all there is, or look up what the verb can act on; and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.database import Database
+
+from session_repair.errors import Refused
+from session_repair.mongo.indexes import can_look_up, create_index_line
+from session_repair.mongo.lookup import suspects_of
+from session_repair.repair.report import DELETE_ORPHANS
+from session_repair.settings import AUTO, LOOKUP, SCAN, Settings
+
+Document = dict[str, Any]
+
+# Above this share of the sessions, to look up their events costs more than to read all events.
+MOST_SUSPECTS = 0.4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a survey reads. ``suspects`` is the filter of the sessions that a look-up begins with."""
+
+    strategy: str
+    reason: str
+    suspects: Document | None = None
+
+    def __str__(self) -> str:
+        return f"Strategy {self.strategy}: {self.reason}"
+
+
+def choose(database: Database[Document], settings: Settings, verb: str) -> Choice:
+    """The way to read. Raises Refused where ``--strategy lookup`` was asked for and cannot be."""
+    if settings.strategy == SCAN:
+        return Choice(SCAN, "as asked for")
+    needs_all = needs_all_sessions(settings, verb)
+    if needs_all:
+        return scan_because(settings, needs_all, "Leave out --strategy.")
+    for name, paths in (
+        (settings.events, settings.event_fields),
+        (settings.sessions, settings.session_fields),
+    ):
+        path = paths["session_id"]
+        if not can_look_up(database, name, path):
+            line = create_index_line(settings.database, name, path)
+            return scan_because(settings, f"no index of {name} begins with {path}", line)
+    if settings.session_ids:
+        return Choice(LOOKUP, f"{len(settings.session_ids)} sessions are named")
+    suspects = suspects_of(settings, names_no_page_and_counts_nothing=verb == DELETE_ORPHANS)
+    if settings.strategy == LOOKUP:
+        return Choice(LOOKUP, "as asked for", suspects)
+    sessions = database[settings.sessions]
+    number, all_ = sessions.count_documents(suspects), sessions.estimated_document_count()
+    share = f"{number} of {all_} sessions are empty"
+    if number > MOST_SUSPECTS * all_:
+        return Choice(SCAN, f"{share}, too many to look up")
+    return Choice(LOOKUP, share, suspects)
+
+
+def needs_all_sessions(settings: Settings, verb: str) -> str | None:
+    """Why the verb has to read all sessions; None where it need not."""
+    if settings.session_ids:
+        return None
+    if verb == "verify":
+        return "verify looks at all sessions"
+    return "--scope all looks at all sessions" if settings.scope == "all" else None
+
+
+def scan_because(settings: Settings, reason: str, remedy: str) -> Choice:
+    if settings.strategy == AUTO:
+        return Choice(SCAN, reason)
+    raise Refused(f"--strategy lookup is not possible: {reason}. {remedy}")

@@ -1,0 +1,229 @@
+"""Two ways to read: by scan and by look-up the same is planned, and what is not known is absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from hypothesis import given, settings
+from pymongo.database import Database
+
+from tests.e2e.anything import Shop as AnyShop
+from tests.e2e.anything import shops
+from tests.e2e.oracle import key_of
+from tests.e2e.test_every_value import RAW, fill, of_databases
+from tests.e2e.world import JOURNAL, MORNING, Command, Document, Shop, made_at
+
+KNOWN = ("empty_pages", "zero_events", "orphan_session")
+
+
+def index(db: Database[Document]) -> None:
+    for name in ("sessions", "events"):
+        db[name].create_index("session_id")
+
+
+def plans(db: Database[Document]) -> dict[bytes, bytes]:
+    """What the journal wants of each session, to the byte, by the session's _id."""
+    raw: Any = db.get_collection(JOURNAL, RAW)
+    rows = [row["plan"] for row in raw.find()]
+    return {key_of(plan["session"]["v"]): plan.raw for plan in rows}
+
+
+def report_of(command: Command, db: Database[Document], folder: Path, *words: str) -> Document:
+    """The JSON of a run of the verb that complains of nothing."""
+    verb, *options = words
+    file = folder / "report.json"
+    ended = command(verb, *options, "--database", db.name, "--json", str(file))
+    assert (ended.complaints, ended.code in (0, 3)) == ("", True), ended.err
+    report: Document = json.loads(file.read_text())
+    return report
+
+
+def corrections(report: Document) -> dict[str, tuple[int, int]]:
+    return {it["code"]: (it["to_correct"], it["deferred"]) for it in report["symptoms"]}
+
+
+def counts(report: Document) -> dict[str, int | None]:
+    return {it["code"]: it["found"] for it in report["symptoms"]}
+
+
+@settings(of_databases, max_examples=4, derandomize=True)
+@given(shop=shops())
+def test_scan_and_look_up_plan_the_same(
+    command: Command, db: Database[Document], tmp_path: Path, shop: AnyShop
+) -> None:
+    plan_both_ways(command, db, tmp_path, shop)
+
+
+@pytest.mark.faults
+@settings(of_databases, max_examples=40)
+@given(shop=shops())
+def test_scan_and_look_up_plan_the_same_of_much_more(
+    command: Command, db: Database[Document], tmp_path: Path, shop: AnyShop
+) -> None:
+    plan_both_ways(command, db, tmp_path, shop)
+
+
+def plan_both_ways(command: Command, db: Database[Document], tmp_path: Path, shop: AnyShop) -> None:
+    fill(db, shop)
+    index(db)
+    reports, planned = [], []
+    for strategy in ("scan", "lookup"):
+        db.drop_collection(JOURNAL)
+        found = report_of(command, db, tmp_path, "fix", "--plan", "--strategy", strategy)
+        assert found["strategy"] == strategy
+        reports.append(found)
+        planned.append(plans(db))
+    scan, lookup = reports
+    assert planned[0] == planned[1]
+    assert len(planned[0]) == scan["totals"]["planned"] == lookup["totals"]["planned"]
+    assert corrections(lookup) == corrections(scan)
+    assert lookup["corrections"] == scan["corrections"]
+    known = {code: count for code, count in counts(lookup).items() if count is not None}
+    assert known == {code: counts(scan)[code] for code in KNOWN}
+    for more in ((), ("--duplicates",)):
+        verb = ("delete-orphans", "--max-delete", "100%", *more)
+        by_scan = report_of(command, db, tmp_path, *verb, "--strategy", "scan")
+        by_lookup = report_of(command, db, tmp_path, *verb, "--strategy", "lookup")
+        assert by_lookup["totals"]["planned"] == by_scan["totals"]["planned"]
+        orphans = counts(by_lookup).pop("orphan_session")
+        assert orphans == counts(by_scan)["orphan_session"]
+
+
+@pytest.fixture
+def shop(db: Database[Document]) -> Shop:
+    """Nine sound sessions, an empty one of two events, and an orphan."""
+    made = Shop(db)
+    for number in range(9):
+        made.session(f"sound {number}", event_count=1, pages=["/home"])
+        made.events(f"sound {number}", {0: "/home"})
+    made.session("broken")
+    made.events("broken", {0: "/home", 1: "/cart"})
+    made.session("orphan")
+    return made
+
+
+def test_what_a_look_up_cannot_know_is_absent(
+    db: Database[Document], shop: Shop, command: Command, tmp_path: Path
+) -> None:
+    index(db)
+    report = report_of(command, db, tmp_path, "fix")
+    assert report["strategy"] == "lookup"
+    assert report["totals"] == {
+        "sessions": 11,
+        "events": None,
+        "names_no_page": 2,
+        "counts_nothing": 2,
+        "potentially_empty": 2,
+        "events_without_session": None,
+        "planned": 1,
+        "deferred": 0,
+    }
+    assert {code: count for code, count in counts(report).items() if count is not None} == {
+        "empty_pages": 1,
+        "zero_events": 1,
+        "orphan_session": 1,
+    }
+
+
+REASONS = {
+    "verify looks at all sessions": ("verify",),
+    "--scope all looks at all sessions": ("fix", "--scope", "all"),
+    "as asked for": ("fix", "--strategy", "scan"),
+}
+
+
+@pytest.mark.parametrize(("reason", "words"), REASONS.items())
+def test_all_is_read_where_all_is_wanted(
+    db: Database[Document], shop: Shop, command: Command, reason: str, words: tuple[str, ...]
+) -> None:
+    index(db)
+    told = command(*words, "--database", db.name).err
+    assert told == f"Strategy scan: {reason}\n"
+
+
+def test_the_way_to_read_follows_from_indexes_and_the_number_of_suspects(
+    db: Database[Document], shop: Shop, command: Command
+) -> None:
+    def told() -> str:
+        return command("fix", "--database", db.name).err
+
+    assert told() == "Strategy scan: no index of events begins with session_id\n"
+    db["events"].create_index("session_id")
+    assert told() == "Strategy scan: no index of sessions begins with session_id\n"
+    db["sessions"].create_index("session_id")
+    assert told() == "Strategy lookup: 2 of 11 sessions are empty\n"
+    for number in range(6):
+        shop.session(f"more {number}")
+    assert told() == "Strategy scan: 8 of 17 sessions are empty, too many to look up\n"
+    named = command("fix", "--database", db.name, "--session-id", "broken")
+    assert (named.code, named.err) == (3, "Strategy lookup: 1 sessions are named\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden": True},
+        {"partialFilterExpression": {"page": {"$exists": True}}},
+        {"collation": {"locale": "en", "strength": 2}},
+    ],
+)
+def test_an_index_that_may_find_other_events_is_not_used(
+    db: Database[Document], shop: Shop, command: Command, options: dict[str, Any]
+) -> None:
+    db["sessions"].create_index([("session_id", 1), ("client_id", 1)])
+    db["events"].create_index("session_id", **options)
+    db["events"].create_index([("timestamp", 1), ("session_id", 1)])
+    ended = command("fix", "--database", db.name, "--strategy", "lookup")
+    line = f'db.getSiblingDB("{db.name}").getCollection("events").createIndex({{"session_id": 1}})'
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        "fix: --strategy lookup is not possible: no index of events begins with session_id. "
+        f"{line}\n"
+    )
+
+
+@pytest.mark.parametrize("words", [("verify",), ("fix", "--scope", "all")])
+def test_a_look_up_of_all_there_is_is_refused(
+    db: Database[Document], shop: Shop, command: Command, words: tuple[str, ...]
+) -> None:
+    index(db)
+    ended = command(*words, "--database", db.name, "--strategy", "lookup")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"{words[0]}: --strategy lookup is not possible: ")
+
+
+def test_two_empty_copies_bring_their_events_once(
+    db: Database[Document], command: Command, tmp_path: Path
+) -> None:
+    shop = Shop(db)
+    name = "68f0000000000000000000aa"
+    first, _second = shop.session(name), shop.session(name)
+    shop.events(name, {0: "/home", 1: "/cart"})
+    index(db)
+    ended = command("fix", "--database", db.name, "--apply", "--strategy", "lookup")
+    assert (ended.code, ended.complaints) == (0, "")
+    fixed = db["sessions"].find_one({"event_count": {"$gt": 0}})
+    assert fixed is not None
+    assert (fixed["_id"], fixed["event_count"]) == (first["_id"], 2)
+    assert db["sessions"].count_documents({"event_count": 0}) == 1
+
+
+def test_an_array_that_holds_the_session_id_is_nobodys(
+    db: Database[Document], command: Command
+) -> None:
+    """A look-up of a string finds the arrays that hold it, in sessions and in events."""
+    shop = Shop(db)
+    orphan = shop.session("a")
+    copy = {**orphan, "_id": made_at(MORNING, 77), "session_id": ["a"]}
+    db["sessions"].insert_one(copy)
+    db["events"].insert_one({"_id": ObjectId(), "session_id": ["a"], "timestamp": MORNING})
+    shop.events("b", {0: "/home"})
+    index(db)
+    for strategy in ("scan", "lookup"):
+        ended = command("delete-orphans", "--database", db.name, "--strategy", strategy)
+        assert (ended.code, ended.complaints) == (0, "")
+        assert "Found 1 orphan sessions (no events)" in ended.out
