@@ -117,6 +117,27 @@ def test_sessions_without_events_are_orphans_or_phantoms(spark: SparkSession) ->
     )
 
 
+def test_of_what_was_looked_up_only_pairs_are_told(spark: SparkSession) -> None:
+    """The others were suspects when one of the two was read, and none when the other was."""
+    empty: Row = {"event_count": 0, "pages": []}
+    rows: list[Row] = [
+        {"session_id": "orphan", "rebuilt": None},
+        {"session_id": "filled since", "rebuilt": rebuilt()},
+    ]
+    sessions = [session(1, session_id="orphan", **empty), session(2, session_id="gone", **empty)]
+    found = diagnose(
+        sessions_frame(spark, *sessions),
+        frame(spark, rows, REBUILT_SESSIONS),
+        NOW,
+        SETTLE,
+        is_all=False,
+    )
+    assert_rows(
+        found.select("session_id", F.expr("findings.code AS codes")),
+        {"session_id": "orphan", "codes": ["orphan_session"]},
+    )
+
+
 def test_events_without_a_session_are_one_row_for_each_session_id(spark: SparkSession) -> None:
     rows: list[Row] = [
         {"session_id": "s", "rebuilt": rebuilt()},

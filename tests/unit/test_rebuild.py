@@ -7,9 +7,11 @@ from typing import Any
 
 import bson
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
 
-from session_repair.rules.rebuild import rebuild
-from session_repair.rules.schemas import REBUILT
+from session_repair.rules.rebuild import rebuild, rebuild_looked_up
+from session_repair.rules.schemas import EVENTS, REBUILT
 from tests.unit.frames import (
     ALICE,
     BOB,
@@ -19,6 +21,8 @@ from tests.unit.frames import (
     at,
     event,
     events_frame,
+    frame,
+    key_of,
     oid,
     shape,
 )
@@ -259,3 +263,43 @@ def test_the_size_of_the_pages_is_never_less_than_they_take_in_bson(spark: Spark
     assert row is not None
     taken = len(bson.encode({"pages": pages}))
     assert taken <= row["pages_size"] <= taken + 16 * len(pages)
+
+
+def looked_up(spark: SparkSession, rows: list[Row]) -> DataFrame:
+    """The figures of events that sessions brought, each row ``of`` one of them."""
+    schema = StructType([*EVENTS.fields, StructField("of", StringType())])
+    events = frame(spark, [{**row, "user": key_of(row["user"])} for row in rows], schema)
+    keyed = events.withColumn("event_key", F.expr("substring(event_key, 17, 24)"))
+    return rebuild_looked_up(keyed, MARK, HORIZON)
+
+
+def test_events_that_two_sessions_brought_count_once(spark: SparkSession) -> None:
+    rows: list[Row] = []
+    for of in ("b", "a"):
+        rows.append({"of": of, **event(1, page="/home")})
+        rows.append({"of": of, **event(2, page="/cart", timestamp=at("10:01"))})
+    rows.append({"of": "b", **event(3, page="/late", timestamp=at("10:02"))})
+    assert_rows(
+        looked_up(spark, rows).select("session_id", "rebuilt.event_count", "rebuilt.pages"),
+        {"session_id": "s", "event_count": 2, "pages": ["/home", "/cart"]},
+    )
+
+
+def test_a_session_that_brought_no_event_is_kept_without_figures(spark: SparkSession) -> None:
+    nothing: Row = dict.fromkeys(EVENTS.fieldNames())
+    rows: list[Row] = [
+        {**nothing, "session_id": "none", "of": "a"},
+        {"of": "b", **event(1, session_id="some")},
+        {"of": "c", **event(2, session_id="bad", malformed="page: int")},
+    ]
+    assert_rows(
+        looked_up(spark, rows).select(
+            "session_id",
+            F.col("rebuilt").isNull().alias("without"),
+            "rebuilt.event_count",
+            "rebuilt.malformed_events",
+        ),
+        {"session_id": "none", "without": True, "event_count": None, "malformed_events": None},
+        {"session_id": "some", "without": False, "event_count": 1, "malformed_events": 0},
+        {"session_id": "bad", "without": False, "event_count": 0, "malformed_events": 1},
+    )
