@@ -11,6 +11,7 @@ import pytest
 from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 
+from delete_orphan_sessions import main as delete_main
 from demo.server import EmbeddedMongod
 from fix_empty_sessions import main as fix_main
 from session_repair.cli.commands import main
@@ -18,7 +19,11 @@ from tests.e2e.shell import Mongosh, install_mongosh
 from tests.e2e.world import Command, Document, Ended, Hook
 from verify_sessions import main as verify_main
 
-MAINS = {"verify": verify_main, "fix": fix_main}  # the others are verbs of the package
+MAINS = {
+    "verify": verify_main,
+    "fix": fix_main,
+    "delete-orphans": delete_main,
+}  # the others are verbs of the package
 
 
 class Onlooker(monitoring.CommandListener):

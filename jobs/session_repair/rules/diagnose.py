@@ -40,21 +40,33 @@ def diagnose(
     frames are not all there is but what was looked up, each session has a rebuilt one, which may be
     null; what only one of them holds was no suspect any more when the other one was read.
     """
-    is_sound = F.size("findings") == 0
+    facts = {
+        "in_flight": is_in_flight(now, settle),
+        "names_no_page": is_session() & names_no_page(stored("pages")),
+        "counts_nothing": is_session() & counts_nothing(stored("event_count")),
+        "events": rebuilt("event_count") + rebuilt("malformed_events"),
+        "checked_events": rebuilt("checked_events"),
+        "started_at": started_at(),
+        **{shows(symptom): symptom.holds() for symptom in SYMPTOMS},
+    }
+    has_finding = F.size("findings") > 0
+    values = {
+        "stored": F.when(has_finding, with_types()),
+        "rebuilt": F.when(has_finding, F.col("rebuilt")),
+    }
     return (
         sessions.transform(with_canonical)
         .join(rebuilt_sessions, "session_id", "full_outer" if is_all else "inner")
-        .withColumn("in_flight", is_in_flight(now, settle))
+        .withColumns(facts)
         .withColumn("findings", findings())
-        .withColumn("names_no_page", is_session() & names_no_page(stored("pages")))
-        .withColumn("counts_nothing", is_session() & counts_nothing(stored("event_count")))
-        .withColumn("events", rebuilt("event_count") + rebuilt("malformed_events"))
-        .withColumn("checked_events", rebuilt("checked_events"))
-        .withColumn("started_at", started_at())
-        .withColumn("stored", F.when(~is_sound, with_types()))
-        .withColumn("rebuilt", F.when(~is_sound, F.col("rebuilt")))
+        .withColumns(values)
         .select(*DIAGNOSED.fieldNames())
     )
+
+
+def shows(symptom: Symptom) -> str:
+    """The column that says whether the symptom holds."""
+    return f"shows_{symptom.code}"
 
 
 def with_canonical(sessions: DataFrame) -> DataFrame:
@@ -115,9 +127,10 @@ def started_at() -> Column:
 
 def findings() -> Column:
     """The symptoms that hold, in the order of the table; for the many sound rows at no cost."""
-    found = [F.when(symptom.holds(), finding(symptom)) for symptom in SYMPTOMS]
-    is_any = reduce(or_, [symptom.holds() for symptom in SYMPTOMS])
+    holds = {symptom: F.col(shows(symptom)) for symptom in SYMPTOMS}
+    found = [F.when(is_shown, finding(symptom)) for symptom, is_shown in holds.items()]
     nothing = F.array().cast(ArrayType(FINDING))
+    is_any = reduce(or_, holds.values())
     return F.when(is_any, F.array_compact(F.array(*found))).otherwise(nothing)
 
 
