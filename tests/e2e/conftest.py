@@ -19,7 +19,8 @@ from tests.e2e.shell import Mongosh, install_mongosh
 from tests.e2e.world import Command, Document, Ended, Hook
 from verify_sessions import main as verify_main
 
-MAINS = {
+# The others are verbs of the package.
+MAINS = {"verify": verify_main, "fix": fix_main, "delete-orphans": delete_main}
     "verify": verify_main,
     "fix": fix_main,
     "delete-orphans": delete_main,
