@@ -158,6 +158,7 @@ def commit_of(checkout: Path) -> str:
 
 
 def end_by_signal(number: int, frame: FrameType | None) -> None:
+    click.echo(f"Ended by signal {number}.", err=True)
     raise SystemExit(128 + number)
 
 
