@@ -21,10 +21,6 @@ from verify_sessions import main as verify_main
 
 # The others are verbs of the package.
 MAINS = {"verify": verify_main, "fix": fix_main, "delete-orphans": delete_main}
-    "verify": verify_main,
-    "fix": fix_main,
-    "delete-orphans": delete_main,
-}  # the others are verbs of the package
 
 
 class Onlooker(monitoring.CommandListener):
