@@ -26,7 +26,7 @@ from session_repair.mongo.bson_types import (
     type_expressions,
     value_where_typed,
 )
-from session_repair.mongo.collections import FEW_DOCUMENTS, Census
+from session_repair.mongo.collections import FEW_DOCUMENTS, MOST_SCANS, Census
 from session_repair.mongo.connection import spark_uri
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
@@ -36,8 +36,8 @@ Document = dict[str, Any]
 
 NOTHING: Mapping[str, Any] = {}
 SINGLE_PARTITION = "com.mongodb.spark.sql.connector.read.partitioner.SinglePartitionPartitioner"
-RANGES_PER_CORE = 3  # so that none waits long for the slowest
-DOCUMENTS_PER_RANGE = 500_000  # a task that fails has no more than these to read again
+RANGES_PER_CORE = 3  # so that none waits long for the slowest; one, where cores are few
+DOCUMENTS_PER_RANGE = 5_000_000  # a task that fails has no more than these to read again
 
 # What the connector hands over: dates as milliseconds, which no time zone or calendar can bend.
 SESSION_COLUMNS = """
@@ -127,9 +127,9 @@ def load(
     columns: str,
 ) -> DataFrame:
     """The rows that the stages make of the collection: one cursor for each range of its _ids."""
-    few = ceil(census.documents / FEW_DOCUMENTS)
-    many = ceil(census.documents / DOCUMENTS_PER_RANGE)
-    number = max(min(few, RANGES_PER_CORE * spark.sparkContext.defaultParallelism), many)
+    cores = spark.sparkContext.defaultParallelism
+    few, many = (ceil(census.documents / size) for size in (FEW_DOCUMENTS, DOCUMENTS_PER_RANGE))
+    number = max(min(few, cores if cores <= MOST_SCANS else RANGES_PER_CORE * cores), many)
     frames = []
     for part in census.ranges(number):
         pipeline = [{"$match": {"$and": [part, census.scope]}}, *stages]
