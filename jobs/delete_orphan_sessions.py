@@ -32,9 +32,8 @@ from session_repair.mongo.connection import (
 )
 from session_repair.mongo.runs import Run, new_run_id
 from session_repair.repair.execute import carry_out, working
-from session_repair.repair.plan import plan_run, survey_deletions
+from session_repair.repair.plan import before_plan, plan_run, survey_deletions
 from session_repair.repair.report import DELETE_ORPHANS, Report
-from session_repair.repair.survey import preflight
 from session_repair.reporting.text import deletion_heading, deletion_plan, fix_report
 from session_repair.settings import Settings
 
@@ -51,10 +50,11 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
         run = Run.begin(database, settings, DELETE_ORPHANS, server_time(database))
         with working(run, settings) as (run, lease):
             with starting_spark(DELETE_ORPHANS, database, settings) as starting:
-                flight = preflight(database, settings, DELETE_ORPHANS)
+                flight = before_plan(database, settings, DELETE_ORPHANS)
                 click.echo(flight.choice, err=True)
                 spark = starting.session(flight.documents)
                 found = plan_run(spark, database, settings, flight, run)
+                found.release()
             show(deletion_heading(found.report))
             report = carry_out(database, settings, run, lease)
         show(fix_report(report))
@@ -64,12 +64,13 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 def dry_run(database: Database[Document], settings: Settings) -> Report:
     """What would be deleted."""
     with starting_spark(DELETE_ORPHANS, database, settings) as starting:
-        flight = preflight(database, settings, DELETE_ORPHANS)
+        flight = before_plan(database, settings, DELETE_ORPHANS)
         click.echo(flight.choice, err=True)
         spark, run_id = starting.session(flight.documents), new_run_id(flight.now)
-        report = survey_deletions(spark, database, settings, flight, run_id).report
-        show([*deletion_heading(report), *deletion_plan(report)])
-        return report
+        found = survey_deletions(spark, database, settings, flight, run_id)
+        found.release()
+        show([*deletion_heading(found.report), *deletion_plan(found.report)])
+        return found.report
 
 
 @click.command(DELETE_ORPHANS)

@@ -24,9 +24,8 @@ from session_repair.errors import Refused
 from session_repair.mongo.connection import connected, require_rights, server_time
 from session_repair.mongo.runs import Run, new_run_id
 from session_repair.repair.execute import carry_out, working
-from session_repair.repair.plan import plan_run, survey_corrections
+from session_repair.repair.plan import before_plan, plan_run, survey_corrections
 from session_repair.repair.report import Report
-from session_repair.repair.survey import preflight
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.text import dry_run_report, fix_heading, fix_report, plan_report
 from session_repair.settings import Settings
@@ -59,12 +58,13 @@ def fix(settings: Settings, mode: str) -> Report:
 def dry_run(database: Database[Document], settings: Settings) -> Report:
     """What would be corrected; nothing is written but the datasets."""
     with starting_spark("fix", database, settings) as starting:
-        flight = preflight(database, settings, "fix")
+        flight = before_plan(database, settings, "fix")
         click.echo(flight.choice, err=True)
         spark = starting.session(flight.documents)
         require_report_folder(spark, settings)
         found = survey_corrections(spark, database, settings, flight, new_run_id(flight.now))
         keep_findings(found, settings)
+        found.release()
         show([*fix_heading(found.report), *dry_run_report(found.report)])
         write_datasets(spark, found.report, settings)
         return found.report
@@ -73,12 +73,13 @@ def dry_run(database: Database[Document], settings: Settings) -> Report:
 def plan(database: Database[Document], settings: Settings, run: Run) -> Report:
     """What is to be corrected, frozen in the journal. Spark is gone before anything is applied."""
     with starting_spark("fix", database, settings) as starting:
-        flight = preflight(database, settings, "fix")
+        flight = before_plan(database, settings, "fix")
         click.echo(flight.choice, err=True)
         spark = starting.session(flight.documents)
         require_report_folder(spark, settings)
         found = plan_run(spark, database, settings, flight, run)
         keep_findings(found, settings)
+        found.release()
         show(fix_heading(found.report))
         return found.report
 

@@ -22,9 +22,8 @@ from session_repair.cli.options import (
 from session_repair.cli.spark import starting_spark
 from session_repair.mongo.runs import RESUMABLE, Run
 from session_repair.repair.execute import finish
-from session_repair.repair.plan import plan_run
+from session_repair.repair.plan import before_plan, plan_run
 from session_repair.repair.report import Report
-from session_repair.repair.survey import preflight
 from session_repair.reporting.text import fix_report
 from session_repair.settings import Settings
 
@@ -38,9 +37,10 @@ def resume(settings: Settings, run_id: str) -> Report:
 
 def plan_again(database: Database[Document], settings: Settings, run: Run) -> None:
     with starting_spark("resume", database, settings) as starting:
-        flight = preflight(database, settings, run.read()["verb"])
+        flight = before_plan(database, settings, run.read()["verb"])
         click.echo(flight.choice, err=True)
-        plan_run(starting.session(flight.documents), database, settings, flight, run)
+        spark = starting.session(flight.documents)
+        plan_run(spark, database, settings, flight, run).release()
 
 
 @click.command("resume")

@@ -37,6 +37,7 @@ def verify(settings: Settings) -> Report:
         require_report_folder(spark, settings)
         found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))
         keep_findings(found, settings)
+        found.release()
         show(verification_report(found.report))
         write_datasets(spark, found.report, settings)
         return found.report

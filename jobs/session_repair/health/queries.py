@@ -18,12 +18,12 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from session_repair.errors import Exit, RepairError, Unreachable
 from session_repair.health.model import UNKNOWN_COUNT, Count, Health, HeldLease, LastRun
+from session_repair.mongo.collections import empty_sessions
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE
 from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
 from session_repair.repair.past import RESTORED
-from session_repair.repair.readback import empty_sessions
 from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.settings import Settings, format_duration
 

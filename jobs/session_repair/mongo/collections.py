@@ -243,3 +243,10 @@ def estimated_documents(database: Database[Document], settings: Settings) -> int
     """About how many sessions and events there are, by MongoDB's own books."""
     names = (settings.sessions, settings.events)
     return sum(database[name].estimated_document_count() for name in names)
+
+
+def empty_sessions(settings: Settings, in_both: bool = False) -> Document:
+    """The filter that finds the sessions that name no page or count nothing; or that do both."""
+    count, pages = settings.session_fields["event_count"], settings.session_fields["pages"]
+    empty = [{pages: {"$in": [[], None]}}, {count: {"$in": [0, None]}}]
+    return {"$and" if in_both else "$or": empty}

@@ -13,7 +13,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
-from session_repair.mongo.collections import Census
+from session_repair.mongo.collections import Census, empty_sessions
 from session_repair.mongo.read import (
     EVENT_COLUMNS,
     SESSION_COLUMNS,
@@ -34,15 +34,14 @@ Document = dict[str, Any]
 SUSPECT = "session_repair_suspect"  # where a pipeline keeps the suspect beside what it brings
 
 
-def suspects_of(settings: Settings, names_no_page_and_counts_nothing: bool) -> Document:
-    """The filter of the sessions that name no page or count nothing; or that do both.
+def suspects_of(settings: Settings, in_both: bool) -> Document:
+    """The filter of the empty sessions that can be looked up.
 
     Only strings: null would find all that has no session id, an array would match on both sides.
     """
-    paths = settings.session_fields
-    empty = [{paths["pages"]: {"$in": [[], None]}}, {paths["event_count"]: {"$in": [0, None]}}]
-    is_string = {"$expr": {"$eq": [{"$type": f"${paths['session_id']}"}, "string"]}}
-    return {"$and": [{"$and" if names_no_page_and_counts_nothing else "$or": empty}, is_string]}
+    path = settings.session_fields["session_id"]
+    is_string = {"$expr": {"$eq": [{"$type": f"${path}"}, "string"]}}
+    return {"$and": [empty_sessions(settings, in_both), is_string]}
 
 
 def look_up_sessions(

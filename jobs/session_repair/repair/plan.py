@@ -28,6 +28,15 @@ from session_repair.settings import Settings
 Document = dict[str, Any]
 
 
+def before_plan(database: Database[Document], settings: Settings, verb: str) -> Preflight:
+    """What the server says before there is a plan.
+
+    Raises BreakerTripped, before Spark is waited for, where the events look wrong as a whole.
+    """
+    require_events(database, settings)
+    return preflight(database, settings, verb)
+
+
 def survey_corrections(
     spark: SparkSession,
     database: Database[Document],
@@ -36,7 +45,6 @@ def survey_corrections(
     run_id: str,
 ) -> Survey:
     """What is to be corrected; with ``--confirm-delay``, what two surveys both say."""
-    require_events(database, settings)
     found = survey(spark, database, settings, flight, "fix", run_id)
     if settings.confirm_delay:
         time.sleep(settings.confirm_delay.total_seconds())
@@ -56,14 +64,13 @@ def survey_deletions(
     run_id: str,
 ) -> Survey:
     """The orphan sessions, or with ``--duplicates`` the empty copies, that are to be deleted."""
-    require_events(database, settings)
     found = survey(spark, database, settings, flight, DELETE_ORPHANS, run_id)
     choose = deletable_copies if settings.duplicates else deletable_orphans
     deletable = choose(found.corrected, flight.now, settings.min_age)
     totals = replace(found.report.totals, planned=deletable.count())
     report = replace(found.report, totals=totals, corrections=())
     require_bounded(totals.planned, settings.max_delete, totals, "--max-delete")
-    return Survey(deletable, report)
+    return replace(found, corrected=deletable, report=report)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 
 from session_repair.errors import RepairError, shortened
+from session_repair.mongo.collections import empty_sessions
 from session_repair.mongo.expressions import is_as_observed, is_missing
 from session_repair.mongo.runs import Reach
 from session_repair.mongo.target import Target
@@ -16,7 +17,6 @@ from session_repair.repair.journal import Plan, Seal, raw_rows
 from session_repair.repair.outcomes import APPLIED, OUTCOMES, WHY, Outcomes
 from session_repair.repair.report import Left, Verification
 from session_repair.repair.rows import PLANNED, Change, found_session
-from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
@@ -103,9 +103,3 @@ def read_back(target: Target, document: Document, change: Change) -> Counter[str
         ]
     )
     return Counter({group["_id"]: group["rows"] for group in groups})
-
-
-def empty_sessions(settings: Settings) -> Document:
-    """The filter that finds the sessions that name no page or count nothing."""
-    count, pages = settings.session_fields["event_count"], settings.session_fields["pages"]
-    return {"$or": [{count: {"$in": [0, None]}}, {pages: {"$in": [[], None]}}]}

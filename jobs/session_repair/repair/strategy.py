@@ -48,7 +48,7 @@ def choose(database: Database[Document], settings: Settings, verb: str) -> Choic
             return scan_because(settings, f"no index of {name} begins with {path}", line)
     if settings.session_ids:
         return Choice(LOOKUP, f"{len(settings.session_ids)} sessions are named")
-    suspects = suspects_of(settings, names_no_page_and_counts_nothing=verb == DELETE_ORPHANS)
+    suspects = suspects_of(settings, in_both=verb == DELETE_ORPHANS)
     if settings.strategy == LOOKUP:
         return Choice(LOOKUP, "as asked for", suspects)
     sessions = database[settings.sessions]

@@ -76,10 +76,11 @@ class Survey:
 
     corrected: DataFrame
     report: Report
+    kept: DataFrame  # what the corrected rows are read from
 
     def release(self) -> None:
         """Give back the memory of the rows."""
-        self.corrected.unpersist()
+        self.kept.unpersist()
 
 
 def preflight(database: Database[Document], settings: Settings, verb: str) -> Preflight:
@@ -167,7 +168,8 @@ def survey(
         days=found.days,
         strategy=flight.choice.strategy,
     )
-    return Survey(kept, only_known(report, flight.sessions.documents) if is_lookup else report)
+    report = only_known(report, flight.sessions.documents) if is_lookup else report
+    return Survey(kept, report, kept)
 
 
 def diagnosed(
