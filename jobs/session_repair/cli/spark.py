@@ -38,6 +38,10 @@ REQUIRED = {
     "spark.redaction.string.regex": r"mongodb(\+srv)?://([^\s@]*@)?[^\s,\]]+",
     # Rows that are sorted by session_id already are grouped by it in one step.
     "spark.sql.execution.replaceHashWithSortAgg": "true",
+    # Of a frame without findings this rule takes the plan away, and what was observed with it.
+    "spark.sql.adaptive.optimizer.excludedRules": (
+        "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
+    ),
     "spark.sql.debug.maxToStringFields": "100",  # fewer are a warning on stderr
     "spark.sql.ui.explainMode": "formatted",  # "extended" prints a write's options all the same
 }

@@ -33,8 +33,9 @@ def before_plan(database: Database[Document], settings: Settings, verb: str) -> 
 
     Raises BreakerTripped, before Spark is waited for, where the events look wrong as a whole.
     """
+    flight = preflight(database, settings, verb)
     require_events(database, settings)
-    return preflight(database, settings, verb)
+    return flight
 
 
 def survey_corrections(
