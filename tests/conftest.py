@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.database import Database
 from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
 from session_repair.cli.spark import SHUFFLE_PARTITIONS, new_session
+from tests.harness.commands import Command, command_at
+from tests.harness.documents import Db, Document, new_database
 
 
 @pytest.fixture(scope="session")
@@ -29,18 +28,30 @@ def mongo_uri(mongod: EmbeddedMongod) -> str:
 
 
 @pytest.fixture(scope="session")
-def mongo_client(mongod: EmbeddedMongod) -> Iterator[MongoClient[dict[str, Any]]]:
+def mongo_client(mongod: EmbeddedMongod) -> Iterator[MongoClient[Document]]:
     """One connection for the run; dates come back aware, in UTC."""
     with mongod.client() as client:
         yield client
 
 
 @pytest.fixture
-def db(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Database[dict[str, Any]]]:
+def db(mongo_client: MongoClient[Document]) -> Iterator[Db]:
     """A database of its own for this test, dropped afterwards."""
-    database = mongo_client[f"test_{uuid.uuid4().hex[:12]}"]
-    yield database
-    mongo_client.drop_database(database.name)
+    with new_database(mongo_client) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def module_db(mongo_client: MongoClient[Document]) -> Iterator[Db]:
+    """A database for the tests of one file that look at the same runs."""
+    with new_database(mongo_client) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def command(mongo_uri: str) -> Command:
+    """``command(VERB, *OPTIONS, on=DATABASE)``: a run of the verb in this process."""
+    return command_at(mongo_uri)
 
 
 @pytest.fixture(scope="session")

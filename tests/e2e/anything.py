@@ -10,7 +10,8 @@ from typing import Any
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from hypothesis import strategies as st
 
-from tests.e2e.world import ANN, BOB, MORNING, Document, made_at
+from tests.harness.documents import Document
+from tests.harness.shop import ANN, BOB, MORNING, made_at
 
 HOSTILE = [
     "{}, w: {}",

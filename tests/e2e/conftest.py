@@ -1,47 +1,16 @@
-"""What the end-to-end tests share: commands run in this process, and a server with passwords."""
+"""What the end-to-end tests share: the job's commands watched, a server with passwords, mongosh."""
 
 from __future__ import annotations
 
-import io
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
-from pymongo import MongoClient, monitoring
-from pymongo.database import Database
+from pymongo import MongoClient
 
-from delete_orphan_sessions import main as delete_main
 from demo.server import EmbeddedMongod
-from fix_empty_sessions import main as fix_main
-from session_repair.cli.commands import main
 from tests.e2e.shell import Mongosh, install_mongosh
-from tests.e2e.world import Command, Document, Ended, Hook
-from verify_sessions import main as verify_main
-
-# The others are verbs of the package.
-MAINS = {"verify": verify_main, "fix": fix_main, "delete-orphans": delete_main}
-
-
-class Onlooker(monitoring.CommandListener):
-    """Lets a test act at the moment the job sends a command to MongoDB; changes no command."""
-
-    def __init__(self) -> None:
-        self.hook: Hook | None = None
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        if self.hook is not None:
-            self.hook(event.database_name, event.command)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        pass
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        pass
-
-
-ONLOOKER = Onlooker()
-monitoring.register(ONLOOKER)  # for every client made from now on; pymongo cannot take it back
+from tests.harness.documents import Document
+from tests.harness.holds import ONLOOKER, Hook
 
 
 @pytest.fixture
@@ -53,36 +22,6 @@ def before_command() -> Iterator[Callable[[Hook], None]]:
 
     yield look
     ONLOOKER.hook = None
-
-
-@pytest.fixture(scope="module")
-def module_db(mongo_client: MongoClient[Document]) -> Iterator[Database[Document]]:
-    """A database for the tests of one file that look at the same runs."""
-    database = mongo_client[f"test_{uuid.uuid4().hex[:12]}"]
-    yield database
-    mongo_client.drop_database(database.name)
-
-
-@pytest.fixture(scope="session")
-def command(mongo_uri: str) -> Command:
-    """Runs a verb in this process, with MONGODB_URI set to ``uri``, or unset where that is None."""
-
-    def run(verb: str, *options: str, uri: str | None = mongo_uri) -> Ended:
-        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("MONGODB_URI", raising=False)
-            if uri is not None:
-                patch.setenv("MONGODB_URI", uri)
-            with redirect_stdout(out), redirect_stderr(err):
-                code = MAINS[verb](list(options)) if verb in MAINS else main([verb, *options])
-        return Ended(code, text_of(out), text_of(err))
-
-    return run
-
-
-def text_of(stream: io.TextIOWrapper) -> str:
-    stream.seek(0)
-    return stream.read()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,25 +15,11 @@ from pymongo.database import Database
 
 from demo.generate import Figures
 from demo.server import EmbeddedMongod
-from tests.e2e.world import JOURNAL, ROOT, RUNS, Document, Ended, Shop, minute, stored_bytes
+from tests.harness.commands import Ended, spark_submit
+from tests.harness.documents import JOURNAL, RUNS, Document, stored_bytes
+from tests.harness.shop import Shop, minute
 
-# What run-tests.sh and a Spark inside pytest leave in the environment is not the user's.
-OF_THE_TESTS = ("SPARK_", "PYSPARK_", "MONGODB_URI", "JAVA_TOOL_OPTIONS")
 USER, PASSWORD = "keeper", "Tr0ub4dor/&3@:%é?"
-
-
-def spark_submit(*arguments: str, uri: str | None = None, timeout: float = 240) -> Ended:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(OF_THE_TESTS)}
-    ended = subprocess.run(
-        [str(ROOT / "spark-submit.sh"), *arguments],
-        env={**kept, **({} if uri is None else {"MONGODB_URI": uri})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 def test_the_demo_tells_the_story_of_the_guide(tmp_path: Path) -> None:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import bson
 import pyarrow.dataset
 import pytest
 from bson import json_util
-from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.raw_bson import RawBSONDocument
 from hypothesis import HealthCheck, Phase, event, given, settings
 from pymongo.database import Database
 
-from session_repair.cli.commands import main
 from tests.e2e.anything import Shop, shops
-from tests.e2e.oracle import EXACT, foresee, key_of
-from tests.e2e.world import JOURNAL, RUNS, Command, Document
+from tests.harness.commands import Command
+from tests.harness.documents import JOURNAL, RUNS, Document, raw_documents
+from tests.oracle import EXACT, foresee, key_of
 
 OF_REPORT = json_util.CANONICAL_JSON_OPTIONS
-RAW: Any = CodecOptions(RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 # To shrink a database takes longer than to look at it.
 of_databases = settings(
@@ -38,8 +34,7 @@ def fill(db: Database[Document], shop: Shop) -> None:
 
 def bytes_of(db: Database[Document]) -> dict[bytes, bytes]:
     """Every session as the server holds it, by its _id of whatever type."""
-    raw: Any = db.get_collection("sessions", RAW)
-    return {key_of(document["_id"]): document.raw for document in raw.find()}
+    return {key_of(document["_id"]): document.raw for document in raw_documents(db)}
 
 
 def assert_same(actual: dict[bytes, bytes], expected: dict[bytes, bytes]) -> None:
@@ -74,7 +69,6 @@ class Bench:
     """Where an example is tried."""
 
     command: Command
-    uri: str
     db: Database[Document]
     folders: pytest.TempPathFactory
 
@@ -82,11 +76,10 @@ class Bench:
 @pytest.fixture
 def bench(
     command: Command,
-    mongo_uri: str,
     db: Database[Document],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bench:
-    return Bench(command, mongo_uri, db, tmp_path_factory)
+    return Bench(command, db, tmp_path_factory)
 
 
 @settings(of_databases, max_examples=6, derandomize=True)
@@ -129,9 +122,7 @@ def find_repair_and_undo(bench: Bench, shop: Shop) -> None:
     assert_same(bytes_of(db), foreseen.documents)
 
     (run,) = db[RUNS].find({"planned": {"$gt": 0}})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MONGODB_URI", bench.uri)
-        assert main(["undo", run["_id"], *where, "--apply"]) == 0
+    assert command("undo", run["_id"], *where, "--apply").code == 0
     assert_same(bytes_of(db), before)
     for codes in foreseen.codes.values():
         event(" ".join(sorted(codes)))

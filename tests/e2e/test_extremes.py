@@ -14,21 +14,10 @@ from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
 from tests.e2e.anything import INSTANTS, odd_id
-from tests.e2e.oracle import EXACT, foresee, key_of
-from tests.e2e.test_command import spark_submit
-from tests.e2e.world import (
-    ANN,
-    MORNING,
-    RUNS,
-    Command,
-    Document,
-    Shop,
-    decoded,
-    fingerprint,
-    made_at,
-    minute,
-    stored_bytes,
-)
+from tests.harness.commands import Command, spark_submit
+from tests.harness.documents import RUNS, Document, decoded, fingerprint, stored_bytes
+from tests.harness.shop import ANN, MORNING, Shop, made_at, minute
+from tests.oracle import EXACT, foresee, key_of
 
 MB = 1024 * 1024
 

@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
-from pymongo import MongoClient
 from pymongo.database import Database
 
 from benchmarks.health_load import a_good_run, load, serving
@@ -29,7 +28,10 @@ from demo.member import free_port
 from demo.server import EmbeddedMongod
 from session_repair.health.model import json_schema
 from tests.e2e.test_refusals import one_line
-from tests.e2e.world import ROOT, RUNS, Command, Document, Ended, Hook, Shop
+from tests.harness.commands import ROOT, Command, Ended
+from tests.harness.documents import RUNS, Document
+from tests.harness.holds import Hook, Point, held
+from tests.harness.shop import Shop
 
 VALID = Draft202012Validator(json_schema())
 TOKEN = "T0K3N-é"
@@ -253,27 +255,11 @@ def test_only_with_deep_is_a_collection_scanned(
     assert "COLLSCAN" in plans_on_data(db, operations)
 
 
-@contextmanager
-def slow(client: MongoClient[Document], command: str, milliseconds: int) -> Iterator[None]:
-    """The server holds such commands of the job's back for a while."""
-    fault = {
-        "failCommands": [command],
-        "appName": "session-repair",
-        "blockConnection": True,
-        "blockTimeMS": milliseconds,
-    }
-    client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fault)
-    try:
-        yield
-    finally:
-        client.admin.command("configureFailPoint", "failCommand", mode="off")
-
-
 def test_a_deep_count_beyond_its_time_is_null_and_says_so(
     db: Database[Document], health: Callable[..., Document]
 ) -> None:
     fill(db)
-    with slow(db.client, "aggregate", 3_000):  # turning it off waits for what is held back
+    with held(db, Point("aggregate"), seconds=3):  # turning it off waits for what is held back
         began = time.monotonic()
         empty = health("--deep", "--time-limit", "200ms")["empty"]
         assert time.monotonic() - began < 2
@@ -295,7 +281,7 @@ def test_a_server_that_hangs_is_unknown_and_75(
     db: Database[Document], health: Callable[..., Document], tmp_path: Path
 ) -> None:
     (tmp_path / "c.toml").write_text('server_selection_timeout = "500ms"\n')
-    with slow(db.client, "find", 5_000):
+    with held(db, Point("find"), seconds=5):
         began = time.monotonic()
         assert health("--config", f"{tmp_path}/c.toml")["verdict"] == 75
         assert time.monotonic() - began < 3
@@ -574,7 +560,7 @@ def test_a_signal_right_after_the_line_ends_it(mongo_uri: str, number: signal.Si
 def test_many_who_ask_at_once_cost_one_look(fixed_db: Database[Document], mongo_uri: str) -> None:
     with (
         serving(mongo_uri, "--database", fixed_db.name) as port,
-        slow(fixed_db.client, "find", 200),
+        held(fixed_db, Point("find"), seconds=0.2),
         profile_of(fixed_db) as operations,
     ):
         replies = asyncio.run(load(port, seconds=1, rate=100, began=time.monotonic()))
@@ -642,7 +628,7 @@ def test_it_starts_without_mongodb_and_finds_it_later(
 def test_a_mongodb_that_hangs_is_503_in_time(fixed_db: Database[Document], mongo_uri: str) -> None:
     with (
         serving(mongo_uri, "--database", fixed_db.name, "--cache", "0s") as port,
-        slow(fixed_db.client, "find", 5_000),
+        held(fixed_db, Point("find"), seconds=5),
     ):
         replies = asyncio.run(load(port, seconds=2, rate=50, began=time.monotonic()))
     assert {reply.status for reply in replies} == {503}

@@ -16,7 +16,9 @@ from session_repair.repair.readback import LISTED, account_for
 from session_repair.repair.report import Left
 from session_repair.reporting.outputs import PAGE_LIBRARIES
 from session_repair.settings import Settings
-from tests.e2e.world import Command, Document, Shop
+from tests.harness.commands import Command
+from tests.harness.documents import Document
+from tests.harness.shop import Shop
 
 VERBS = [("verify",), ("fix",), ("fix", "--apply")]
 

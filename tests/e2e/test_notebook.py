@@ -16,7 +16,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from session_repair.rules.schemas import CORRECTION_ROWS, FINDING_ROWS, SUMMARY_ROWS
 from tests.e2e.notebook import NOTEBOOK, run_notebook
-from tests.e2e.world import MORNING, Document, Shop
+from tests.harness.documents import Document
+from tests.harness.shop import MORNING, Shop
 
 SCHEMAS = {"findings": FINDING_ROWS, "corrections": CORRECTION_ROWS, "summary": SUMMARY_ROWS}
 RUN, EARLIER = "r20251101-120000-aaaaaa", "r20251031-120000-bbbbbb"

@@ -12,9 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
 from demo.member import free_port
-from tests.e2e.test_command import every_command_line, spark_submit, texts_left
+from tests.e2e.test_command import every_command_line, texts_left
 from tests.e2e.test_refusals import one_line
-from tests.e2e.world import RUNS, Command, Document, Shop, fingerprint
+from tests.harness.commands import Command, spark_submit
+from tests.harness.documents import RUNS, Document, fingerprint
+from tests.harness.shop import Shop
 from tests.unit.test_notify import SECRET, Hook, hook  # noqa: F401
 
 URL = "SESSION_REPAIR_NOTIFY_URL"

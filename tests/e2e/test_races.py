@@ -13,18 +13,10 @@ from pymongo.database import Database
 from session_repair.errors import IncompleteRead
 from session_repair.mongo.collections import require_all_rows, take_census
 from session_repair.repair import survey
-from tests.e2e.world import (
-    JOURNAL,
-    RUNS,
-    Command,
-    Document,
-    Hook,
-    Shop,
-    data_of,
-    decoded,
-    minute,
-    stored_bytes,
-)
+from tests.harness.commands import Command
+from tests.harness.documents import JOURNAL, RUNS, Document, data_of, decoded, stored_bytes
+from tests.harness.holds import Hook
+from tests.harness.shop import Shop, minute
 
 VISITS = {0: "/home", 1: "/cart"}
 FIXED = {"event_count": 2, "pages": ["/home", "/cart"], "last_event_at": minute(1)}

@@ -24,9 +24,10 @@ from session_repair.cli.commands import commands
 from session_repair.errors import Exit
 from session_repair.rules.symptoms import CODES
 from tests.e2e.notebook import run_notebook
-from tests.e2e.world import Document, rebuilt
+from tests.harness.commands import ROOT
+from tests.harness.documents import Document
+from tests.oracle import rebuilt
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MOST_LINES = 200  # what a stranger reads
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}

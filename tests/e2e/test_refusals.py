@@ -13,7 +13,9 @@ from pymongo.database import Database
 
 from demo.member import free_port
 from demo.server import EmbeddedMongod
-from tests.e2e.world import ANN, Command, Document, Ended, Shop, data_of, fingerprint, minute
+from tests.harness.commands import Command, Ended
+from tests.harness.documents import Document, data_of, fingerprint
+from tests.harness.shop import ANN, Shop, minute
 
 VERBS = [("verify",), ("fix",), ("fix", "--apply")]
 READER, PASSWORD = "reader", "p@ss/w%rd: ü?"

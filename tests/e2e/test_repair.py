@@ -15,17 +15,9 @@ from pymongo.database import Database
 
 from demo.generate import Figures, generate
 from tests.e2e.shell import Mongosh
-from tests.e2e.world import (
-    JOURNAL,
-    RUNS,
-    Command,
-    Document,
-    Ended,
-    decoded,
-    fingerprint,
-    rebuilt,
-    stored_bytes,
-)
+from tests.harness.commands import Command, Ended
+from tests.harness.documents import JOURNAL, RUNS, Document, decoded, fingerprint, stored_bytes
+from tests.oracle import rebuilt
 
 SESSIONS = 300
 FIGURES = Figures.of(SESSIONS)  # 2,122 events; 85 sessions are empty, 83 of them have events

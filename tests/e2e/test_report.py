@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,8 +21,9 @@ from pymongo.database import Database
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from tests.e2e.test_command import OF_THE_TESTS
-from tests.e2e.world import ROOT, Command, Document, Shop, minute
+from tests.harness.commands import PATIENCE, ROOT, Command, started
+from tests.harness.documents import Document
+from tests.harness.shop import Shop, minute
 
 DATASETS = ("findings", "corrections", "summary")
 YEAR_1 = datetime(1, 1, 1, tzinfo=timezone.utc)
@@ -156,21 +155,13 @@ def test_a_run_killed_while_it_writes_its_report_leaves_nothing_that_counts(
 ) -> None:
     report = reported.folder / "report"
     before = {path: path.stat().st_mtime_ns for name in DATASETS for path in rows_in(report, name)}
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(OF_THE_TESTS)}
-    killed = subprocess.Popen(
-        [ROOT / "spark-submit.sh", "verify", "--database", module_db.name, "--report", report],
-        env={**kept, "MONGODB_URI": mongo_uri},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 300
-    while not list(report.glob("_staging/*/findings/*.parquet")):
-        assert killed.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    with started(mongo_uri, module_db.name, "verify", "--report", str(report)) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not list(report.glob("_staging/*/findings/*.parquet")):
+            assert process.popen.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.kill()
     assert len(list((report / "_staging").iterdir())) == 1
     after = {path: path.stat().st_mtime_ns for name in DATASETS for path in rows_in(report, name)}
     assert after == before

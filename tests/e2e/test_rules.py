@@ -10,18 +10,9 @@ import pytest
 from bson import Int64, ObjectId
 from pymongo.database import Database
 
-from tests.e2e.world import (
-    ANN,
-    BOB,
-    Command,
-    Document,
-    Ended,
-    Shop,
-    decoded,
-    made_at,
-    minute,
-    stored_bytes,
-)
+from tests.harness.commands import Command, Ended
+from tests.harness.documents import Document, decoded, stored_bytes
+from tests.harness.shop import ANN, BOB, Shop, made_at, minute
 
 LIKE_JSON = ['{"$oid": "68d000000000000000000001"}', "[1]", "{}, w: {}", 'a"b\\', "/áo-dài\n", ""]
 

@@ -13,9 +13,11 @@ from pymongo.database import Database
 
 from tests.e2e.anything import Shop as AnyShop
 from tests.e2e.anything import shops
-from tests.e2e.oracle import key_of
-from tests.e2e.test_every_value import RAW, fill, of_databases
-from tests.e2e.world import JOURNAL, MORNING, Command, Document, Shop, made_at
+from tests.e2e.test_every_value import fill, of_databases
+from tests.harness.commands import Command
+from tests.harness.documents import JOURNAL, Document, raw_documents
+from tests.harness.shop import MORNING, Shop, made_at
+from tests.oracle import key_of
 
 KNOWN = ("empty_pages", "zero_events", "orphan_session")
 
@@ -27,8 +29,7 @@ def index(db: Database[Document]) -> None:
 
 def plans(db: Database[Document]) -> dict[bytes, bytes]:
     """What the journal wants of each session, to the byte, by the session's _id."""
-    raw: Any = db.get_collection(JOURNAL, RAW)
-    rows = [row["plan"] for row in raw.find()]
+    rows = [row["plan"] for row in raw_documents(db, JOURNAL)]
     return {key_of(plan["session"]["v"]): plan.raw for plan in rows}
 
 

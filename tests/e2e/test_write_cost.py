@@ -7,7 +7,10 @@ from typing import Any
 
 from pymongo.database import Database
 
-from tests.e2e.world import JOURNAL, RUNS, Command, Document, Hook, Shop
+from tests.harness.commands import Command
+from tests.harness.documents import JOURNAL, RUNS, Document
+from tests.harness.holds import Hook
+from tests.harness.shop import Shop
 
 LOOK = (JOURNAL, "aggregate", "local", None)
 MERGE = (JOURNAL, "aggregate", "local", 1)

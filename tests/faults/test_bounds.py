@@ -9,34 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
 from pymongo.write_concern import WriteConcern
-from pyspark.sql import SparkSession
 
 from demo.generate import generate
 from demo.server import Member, ReplicaSet
-from tests.faults.ground import (
-    JOURNAL,
-    Db,
-    Document,
-    Verbs,
-    batches,
-    held,
-    is_begun,
-    last_run,
-    outcomes,
-)
-from tests.faults.runs import differing, recomputed_documents, started
+from tests.harness.commands import Command, command_at, reported, started
+from tests.harness.documents import JOURNAL, Db, Document, differing
+from tests.harness.holds import Point, held
+from tests.harness.runs import batches, is_begun, last_run, outcomes
+from tests.oracle import recomputed_documents
 
 SESSIONS, BROKEN = 360, 100  # what generate makes of so many
+ON_JOURNAL = Point("aggregate", JOURNAL)  # looks, merges and outcomes of batches
 
-
-@pytest.fixture
-def verbs(spark: SparkSession, mongo_uri: str, db: Db, tmp_path: Path) -> Verbs:
-    return Verbs.on(mongo_uri, db.name, tmp_path)
+pytestmark = pytest.mark.usefixtures("spark")
 
 
 @pytest.fixture
@@ -47,30 +36,26 @@ def expected(db: Db) -> dict[Any, bytes]:
 
 
 @pytest.fixture
-def plan(verbs: Verbs, db: Db, expected: dict[Any, bytes]) -> str:
+def plan(command: Command, db: Db, expected: dict[Any, bytes]) -> str:
     """A plan that waits for its application."""
-    assert verbs("fix", "--plan") == 3
+    assert command("fix", "--plan", on=db).code == 3
     return str(last_run(db)["_id"])
 
 
-def on_journal(db: Db) -> str:
-    return f"{db.name}.{JOURNAL}"
-
-
 def test_no_batch_is_larger_than_asked_for(
-    verbs: Verbs, db: Db, plan: str, expected: dict[Any, bytes]
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
-    assert verbs("apply", plan, "--batch-size", "30") == 0
+    assert command("apply", plan, "--batch-size", "30", on=db).code == 0
     assert max(batches(db)) == 30
     assert sum(batches(db)) == BROKEN
     assert differing(db, expected) == []
 
 
 def test_a_merge_longer_than_half_a_second_makes_smaller_ones_down_to_ten(
-    verbs: Verbs, db: Db, plan: str, expected: dict[Any, bytes]
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
-    with held(db.client, "aggregate", seconds=0.9, on=on_journal(db)):
-        assert verbs("apply", plan, "--batch-size", "40") == 0
+    with held(db, ON_JOURNAL, seconds=0.9):
+        assert command("apply", plan, "--batch-size", "40", on=db).code == 0
     first, second, *rest = batches(db)
     assert first == 40  # begun before anything was known of the server
     assert 18 <= second <= 22  # as many as the first merge did in half a second
@@ -80,44 +65,44 @@ def test_a_merge_longer_than_half_a_second_makes_smaller_ones_down_to_ten(
 
 
 def test_the_pause_file_stops_the_run_between_two_batches(
-    verbs: Verbs, db: Db, plan: str, expected: dict[Any, bytes], tmp_path: Path
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes], tmp_path: Path
 ) -> None:
     pause = tmp_path / "pause"
     words = (plan, "--batch-size", "40", "--pause-file", str(pause))
     with (
         ThreadPoolExecutor() as threads,
-        held(*(db.client, "aggregate"), seconds=2, on=on_journal(db)) as hold,
+        held(db, ON_JOURNAL, seconds=2) as hold,
     ):
-        run = threads.submit(verbs, "apply", *words)
+        run = threads.submit(command, "apply", *words, on=db)
         hold.until(lambda: is_begun(db))
         pause.touch()
-        hold.release()
-        assert run.result() == 5
+        hold.let_go()
+        assert run.result().code == 5
     assert outcomes(db) == {"applied": 40, "none": BROKEN - 40}
     assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 5)
-    assert verbs("resume", *words) == 5
+    assert command("resume", *words, on=db).code == 5
     assert outcomes(db)["applied"] == 40  # it still stands, so nothing more was written
     pause.unlink()
-    assert verbs("resume", *words) == 0
+    assert command("resume", *words, on=db).code == 0
     assert outcomes(db) == {"applied": BROKEN}
     assert differing(db, expected) == []
 
 
 def test_the_time_limit_stops_the_run_between_two_batches(
-    verbs: Verbs, db: Db, plan: str, expected: dict[Any, bytes]
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
     # Three of these commands make up a batch.
-    with held(db.client, "aggregate", seconds=1.1, on=on_journal(db)):
-        assert verbs("apply", plan, "--batch-size", "20", "--max-time", "3s") == 5
+    with held(db, ON_JOURNAL, seconds=1.1):
+        assert command("apply", plan, "--batch-size", "20", "--max-time", "3s", on=db).code == 5
     assert outcomes(db) == {"applied": 20, "none": BROKEN - 20}
     assert last_run(db)["progress"]["counts"] == {"applied": 20}
-    assert verbs("resume", plan) == 0
+    assert command("resume", plan, on=db).code == 0
     assert last_run(db)["progress"]["counts"] == {"applied": BROKEN}
     assert differing(db, expected) == []
 
 
 def test_a_poisonous_row_fails_alone(
-    verbs: Verbs, db: Db, plan: str, expected: dict[Any, bytes]
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
     poisonous = db[JOURNAL].find_one(sort=[("_id", 1)], skip=41)
     assert poisonous is not None
@@ -126,7 +111,7 @@ def test_a_poisonous_row_fails_alone(
     # The server itself rejects any document of this _id that counts something.
     rule = {"$or": [{"_id": {"$ne": key}}, {"event_count": 0}]}
     db.command("collMod", "sessions", validator=rule, validationLevel="strict")
-    code, report = verbs.reported("apply", plan, "--batch-size", "64")
+    code, report = reported(command, "apply", plan, "--batch-size", "64", on=db)
     assert code == 5
     assert outcomes(db) == {"applied": BROKEN - 1, "failed": 1}
     assert (report["outcomes"]["applied"], report["outcomes"]["failed"]) == (BROKEN - 1, 1)
@@ -140,7 +125,7 @@ def test_a_poisonous_row_fails_alone(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_batch_end_and_then_stops_the_run(
-    verbs: Verbs,
+    command: Command,
     db: Db,
     mongo_uri: str,
     plan: str,
@@ -148,33 +133,33 @@ def test_a_signal_lets_the_batch_end_and_then_stops_the_run(
     number: signal.Signals,
 ) -> None:
     with (
-        held(db.client, "aggregate", seconds=2, on=on_journal(db)) as hold,
+        held(db, ON_JOURNAL, seconds=2) as hold,
         started(mongo_uri, db.name, "apply", plan, "--batch-size", "40") as process,
     ):
         hold.until(lambda: is_begun(db))
         process.signal(number)
-        hold.release()
+        hold.let_go()
         assert process.wait() == 130, process.text()
         told = process.text()
     assert f"./spark-submit.sh resume {plan}" in told
     assert outcomes(db) == {"applied": 40, "none": BROKEN - 40}
     assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 130)
-    assert verbs("resume", plan) == 0  # the lease was given back
+    assert command("resume", plan, on=db).code == 0  # the lease was given back
     assert outcomes(db) == {"applied": BROKEN}
     assert differing(db, expected) == []
 
 
 @pytest.mark.faults
 def test_ctrl_c_of_the_whole_command_lets_the_batch_end(
-    verbs: Verbs, db: Db, mongo_uri: str, expected: dict[Any, bytes]
+    command: Command, db: Db, mongo_uri: str, expected: dict[Any, bytes]
 ) -> None:
     with (
-        held(db.client, "aggregate", seconds=2, on=on_journal(db)) as hold,
+        held(db, ON_JOURNAL, seconds=2) as hold,
         started(mongo_uri, db.name, "fix", "--apply", "--batch-size", "40") as process,
     ):
         hold.until(lambda: is_begun(db))
         process.signal(signal.SIGINT)  # to the JVM and to Python, as a terminal does
-        hold.release()
+        hold.let_go()
         assert process.wait() == 130, process.text()
         deadline = time.monotonic() + 30
         while last_run(db).get("verdict") is None and time.monotonic() < deadline:
@@ -182,7 +167,7 @@ def test_ctrl_c_of_the_whole_command_lets_the_batch_end(
         run = last_run(db)
     assert outcomes(db) == {"applied": 40, "none": BROKEN - 40}
     assert (run["state"], run["verdict"]) == ("applying", 130)
-    assert verbs("resume", run["_id"]) == 0
+    assert command("resume", run["_id"], on=db).code == 0
     assert differing(db, expected) == []
 
 
@@ -224,23 +209,20 @@ def stays_at(db: Db, counts: Document, seconds: float) -> None:
 
 
 def test_a_lagging_replica_pauses_the_run_until_it_has_caught_up_half(
-    spark: SparkSession,
     three: ReplicaSet,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     with MongoClient[Document](three.uri, tz_aware=True) as client, ExitStack() as rest:
-        db = client[f"test_{uuid4().hex[:12]}"]
-        verbs = Verbs.on(three.uri, db.name, tmp_path)
+        db = client["shop"]
+        command = command_at(three.uri)
         broken = generate(db, 100).broken
         expected = recomputed_documents(db)
-        assert verbs("fix", "--plan") == 3
+        assert command("fix", "--plan", on=db).code == 3
         slow, slower = three.secondaries()
         threads = rest.enter_context(ThreadPoolExecutor())
         second = rest.enter_context(ExitStack())
         with not_applying(slower):
             write_for(db, 6)
-            run = threads.submit(verbs, "apply", last_run(db)["_id"], "--max-lag", "5s")
+            run = threads.submit(command, "apply", last_run(db)["_id"], "--max-lag", "5s", on=db)
             stays_at(db, {"none": broken}, 3)
             second.enter_context(not_applying(slow))
             write_for(db, 3.5)
@@ -248,20 +230,18 @@ def test_a_lagging_replica_pauses_the_run_until_it_has_caught_up_half(
         stays_at(db, {"none": broken}, 3)
         assert not run.done()
         second.close()
-        assert run.result() == 0
+        assert run.result().code == 0
         assert outcomes(db) == {"applied": broken}
         assert differing(db, expected) == []
-    assert capfd.readouterr().err.count("Replication lags by more than 5 s: waiting") == 1
+    assert run.result().err.count("Replication lags by more than 5 s: waiting") == 1
 
 
-def test_a_member_that_is_delayed_on_purpose_does_not_pause_the_run(
-    spark: SparkSession, three: ReplicaSet, tmp_path: Path
-) -> None:
+def test_a_member_that_is_delayed_on_purpose_does_not_pause_the_run(three: ReplicaSet) -> None:
     with MongoClient[Document](three.uri, tz_aware=True) as client:
-        db = client[f"test_{uuid4().hex[:12]}"]
-        verbs = Verbs.on(three.uri, db.name, tmp_path)
+        db = client["shop"]
+        command = command_at(three.uri)
         broken = generate(db, 100).broken
-        assert verbs("fix", "--plan") == 3
+        assert command("fix", "--plan", on=db).code == 3
         config = client.admin.command("replSetGetConfig")["config"]
         delayed = three.secondaries()[0].address
         for member in config["members"]:
@@ -271,5 +251,5 @@ def test_a_member_that_is_delayed_on_purpose_does_not_pause_the_run(
         client.admin.command("replSetReconfig", config)
         write_for(db, 4)
         limits = ("--max-lag", "1s", "--max-time", "20s")
-        assert verbs("apply", last_run(db)["_id"], *limits) == 0
+        assert command("apply", last_run(db)["_id"], *limits, on=db).code == 0
         assert outcomes(db) == {"applied": broken}

@@ -18,32 +18,21 @@ from random import Random
 import pytest
 from bson import ObjectId
 from pymongo import MongoClient
-from pyspark.sql import SparkSession
 
 from demo.generate import generate
 from demo.ingest import Ingest, new_event, new_session
-from tests.faults.ground import (
-    JOURNAL,
-    Db,
-    Document,
-    Verbs,
-    differing,
-    held,
-    is_balanced,
-    is_begun,
-    last_run,
-    outcomes,
-)
+from tests.harness.commands import ROOT, Command, Ended, reported
+from tests.harness.documents import JOURNAL, Db, Document
+from tests.harness.holds import Point, held
+from tests.harness.runs import is_balanced, is_begun, last_run, outcomes
+from tests.oracle import mismatched
 
-ROOT = Path(__file__).resolve().parents[2]
+ON_JOURNAL = Point("aggregate", JOURNAL)  # looks, merges and outcomes of batches
 WRITERS = 16
 SETTLE = ("--settle", "2s")
 LONG_AGO = datetime(2025, 10, 1, 12, tzinfo=timezone.utc)
 
-
-@pytest.fixture
-def verbs(spark: SparkSession, mongo_uri: str, db: Db, tmp_path: Path) -> Verbs:
-    return Verbs.on(mongo_uri, db.name, tmp_path)
+pytestmark = pytest.mark.usefixtures("spark")
 
 
 class Writers:
@@ -92,17 +81,17 @@ class Writers:
         return written
 
 
-def raced_fix(verbs: Verbs, db: Db, uri: str, seed: int) -> Document:
+def raced_fix(command: Command, db: Db, uri: str, seed: int) -> Document:
     """Sixteen writers throughout one ``fix --apply``; asserts that nothing is lost."""
     figures = generate(db, 1_500, seed=seed)
     writers = Writers(uri, db.name, seed)
     # A short hold of each step gives the writers time between the plan, the look and the change.
     with (
         writers.at_work(),
-        held(db.client, "aggregate", seconds=0.2, on=f"{db.name}.{JOURNAL}"),
+        held(db, ON_JOURNAL, seconds=0.2),
     ):
-        code, report = verbs.reported(
-            "fix", "--apply", "--scope", "all", *SETTLE, "--batch-size", "25"
+        code, report = reported(
+            command, "fix", "--apply", "--scope", "all", *SETTLE, "--batch-size", "25", on=db
         )
     raced = report["outcomes"]
     assert code in (0, 5)
@@ -114,29 +103,31 @@ def raced_fix(verbs: Verbs, db: Db, uri: str, seed: int) -> Document:
     assert db["sessions"].count_documents({}) == figures.sessions + writers.written["new"]
 
     time.sleep(2.5)  # beyond the settle window
-    code, rest = verbs.reported("fix", "--apply", "--scope", "all", *SETTLE)
+    code, rest = reported(command, "fix", "--apply", "--scope", "all", *SETTLE, on=db)
     assert code == 0
     assert is_balanced(rest["outcomes"])
     assert rest["outcomes"]["applied"] == rest["outcomes"]["planned"]
     assert rest["totals"]["deferred"] == 0
-    assert differing(db, in_order=False) == []
+    assert mismatched(db, in_order=False) == []
     assert db["events"].count_documents({}) == figures.events + writers.written["events"]
     return raced
 
 
 def test_sixteen_writers_during_a_fix_lose_no_event_and_no_page(
-    verbs: Verbs, db: Db, mongo_uri: str
+    command: Command, db: Db, mongo_uri: str
 ) -> None:
-    raced = raced_fix(verbs, db, mongo_uri, seed=1)
+    raced = raced_fix(command, db, mongo_uri, seed=1)
     assert raced["applied"] > 0
     assert raced["skipped_changed"] > 0  # else nothing was raced
 
 
 @pytest.mark.faults
-def test_sixteen_writers_lose_nothing_in_twenty_runs(verbs: Verbs, db: Db, mongo_uri: str) -> None:
+def test_sixteen_writers_lose_nothing_in_twenty_runs(
+    command: Command, db: Db, mongo_uri: str
+) -> None:
     skipped = 0
     for seed in range(20):
-        skipped += raced_fix(verbs, db, mongo_uri, seed)["skipped_changed"]
+        skipped += raced_fix(command, db, mongo_uri, seed)["skipped_changed"]
         for collection in db.list_collection_names():
             db.drop_collection(collection)
     assert skipped > 0
@@ -156,38 +147,37 @@ def made_at(moment: datetime) -> ObjectId:
     return ObjectId(ObjectId.from_datetime(moment).binary[:4] + ObjectId().binary[4:])
 
 
-def test_a_late_event_with_an_old_timestamp_defers_its_session(verbs: Verbs, db: Db) -> None:
+def test_a_late_event_with_an_old_timestamp_defers_its_session(command: Command, db: Db) -> None:
     now = datetime.now(timezone.utc)
     late = broken_session(db, now - timedelta(minutes=14))
     settled = broken_session(db, now - timedelta(minutes=16))
-    code, report = verbs.reported("fix", "--apply")
+    code, report = reported(command, "fix", "--apply", on=db)
     assert (report["totals"]["planned"], report["totals"]["deferred"]) == (1, 1)
     assert code == 0
-    assert differing(db) == [late]
+    assert mismatched(db) == [late]
     assert [row["plan"]["session_id"] for row in db[JOURNAL].find()] == [settled]
 
 
 def test_an_event_between_the_look_and_the_change_leaves_the_session_to_ingest(
-    verbs: Verbs, db: Db
+    command: Command, db: Db
 ) -> None:
     raced = broken_session(db, LONG_AGO)
     other = broken_session(db, LONG_AGO)
-    assert verbs("fix", "--plan") == 3
+    assert command("fix", "--plan", on=db).code == 3
     run_id = last_run(db)["_id"]
     user = db["sessions"].find_one({"session_id": raced})["user_id"]  # type: ignore[index]
-    journal = f"{db.name}.{JOURNAL}"
     with (
         ThreadPoolExecutor() as threads,
-        held(*(db.client, "aggregate"), seconds=2, on=journal) as hold,
+        held(db, ON_JOURNAL, seconds=2) as hold,
     ):
-        applied: Future[int] = threads.submit(verbs, "apply", run_id)
+        applied: Future[Ended] = threads.submit(command, "apply", run_id, on=db)
         hold.until(lambda: is_begun(db))
         now = datetime.now(timezone.utc).replace(microsecond=0)
         Ingest(db).emit_event(user, raced, now, "/new", "page_view", {}, "c")
-        hold.release()
-        assert applied.result() == 5
+        hold.let_go()
+        assert applied.result().code == 5
     assert outcomes(db) == {"applied": 1, "changed_meanwhile": 1}
-    assert differing(db) == [raced]
+    assert mismatched(db) == [raced]
     session = db["sessions"].find_one({"session_id": raced})
     assert session is not None
     assert (session["event_count"], session["pages"]) == (1, ["/new"])
@@ -260,6 +250,6 @@ def test_a_driver_clock_one_hour_off_changes_nothing(
     )
     assert done.returncode == 0, done.stderr
     assert outcomes(db) == {"applied": 5}
-    assert sorted(differing(db)) == sorted(late)
+    assert sorted(mismatched(db)) == sorted(late)
     run = last_run(db)
     assert abs(run["started_at"] - now) < timedelta(minutes=5)

@@ -6,37 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bson import Decimal128, Int64, ObjectId
-from pyspark.sql import SparkSession
 
 from demo.ingest import new_event, new_session
-from tests.faults.ground import (
-    JOURNAL,
-    RUNS,
-    Db,
-    Document,
-    Verbs,
-    held,
-    is_copied,
-    is_planned,
-    last_run,
-    outcomes,
-)
-from tests.faults.runs import raw_documents
+from tests.harness.commands import Command, reported
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document, stored_bytes
+from tests.harness.holds import Point, held
+from tests.harness.runs import is_copied, is_planned, last_run, outcomes
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 LONG_AGO = datetime(2025, 10, 1, 12, tzinfo=timezone.utc)
 USER = ObjectId("68f248fd0b0aa1706983ef11")
 APPLY = ("delete-orphans", "--apply", "--max-delete", "100%")
 
-
-@pytest.fixture
-def verbs(spark: SparkSession, mongo_uri: str, db: Db, tmp_path: Path) -> Verbs:
-    return Verbs.on(mongo_uri, db.name, tmp_path)
+pytestmark = pytest.mark.usefixtures("spark")
 
 
 def id_made(made: datetime) -> str:
@@ -72,39 +58,38 @@ def orphans(db: Db, number: int) -> list[Any]:
 
 @contextmanager
 def deletion(
-    verbs: Verbs,
+    command: Command,
     db: Db,
     options: Sequence[str],
-    held_at: tuple[str, str],
+    point: Point,
     ready: Callable[[Db], bool] | None = None,
 ) -> Iterator[None]:
-    """Inside, a deletion is held at a command on a collection; at the end it goes on, to exit 5."""
-    command, collection = held_at
+    """Inside, a deletion is held at the point; at the end it goes on, to exit 5."""
     seconds = 2 if ready else 4
     with (
         ThreadPoolExecutor() as threads,
-        held(db.client, command, seconds=seconds, on=f"{db.name}.{collection}") as hold,
+        held(db, point, seconds) as hold,
     ):
-        deleted = threads.submit(verbs, *options)
+        deleted = threads.submit(command, *options, on=db)
         if ready is None:
             hold.wait()
         else:
             hold.until(lambda: ready(db))
         yield
-        hold.release()
-        assert deleted.result() == 5
+        hold.let_go()
+        assert deleted.result().code == 5
 
 
-def test_a_dry_run_of_deletion_writes_nothing(verbs: Verbs, db: Db) -> None:
+def test_a_dry_run_of_deletion_writes_nothing(command: Command, db: Db) -> None:
     orphans(db, 4)
-    before = raw_documents(db)
-    assert verbs("delete-orphans", "--max-delete", "100%") == 0
-    assert raw_documents(db) == before
+    before = stored_bytes(db)
+    assert command("delete-orphans", "--max-delete", "100%", on=db).code == 0
+    assert stored_bytes(db) == before
     assert sorted(db.list_collection_names()) == ["events", "sessions"]
 
 
 def test_only_empty_old_sessions_without_events_are_deleted_and_undo_restores_every_byte(
-    verbs: Verbs, db: Db
+    command: Command, db: Db
 ) -> None:
     gone = orphans(db, 4)
     kept = [
@@ -118,61 +103,63 @@ def test_only_empty_old_sessions_without_events_are_deleted_and_undo_restores_ev
     db["events"].insert_one(event_of(with_event, timestamp=NOW))
     old_enough = session_of(NOW - timedelta(hours=25))
     db["sessions"].insert_one(old_enough)
-    before = raw_documents(db)
+    before = stored_bytes(db)
 
-    code, report = verbs.reported(*APPLY)
+    code, report = reported(command, *APPLY, on=db)
     gone.append(old_enough["_id"])
     assert (code, report["outcomes"]["applied"], report["outcomes"]["planned"]) == (0, 5, 5)
-    after = raw_documents(db)
+    after = stored_bytes(db)
     assert after == {key: before[key] for key in before if key not in gone}
     kept_whole = {row["before"]["_id"]: row["before"] for row in db[JOURNAL].find()}
     assert sorted(kept_whole) == sorted(gone)
 
     run_id = report["run_id"]
-    assert verbs("undo", run_id) == 0
-    assert raw_documents(db) == after  # undoing is a dry run too
-    assert verbs("undo", run_id, "--apply") == 0
-    assert raw_documents(db) == before
+    assert command("undo", run_id, on=db).code == 0
+    assert stored_bytes(db) == after  # undoing is a dry run too
+    assert command("undo", run_id, "--apply", on=db).code == 0
+    assert stored_bytes(db) == before
 
 
-def test_more_orphans_than_max_delete_stop_the_run_before_it_writes(verbs: Verbs, db: Db) -> None:
+def test_more_orphans_than_max_delete_stop_the_run_before_it_writes(
+    command: Command, db: Db
+) -> None:
     orphans(db, 4)
-    before = raw_documents(db)
+    before = stored_bytes(db)
     for limit in (("--max-delete", "3"), ("--max-delete", "79%"), ()):
-        assert verbs("delete-orphans", "--apply", *limit) == 4
-        assert raw_documents(db) == before
+        assert command("delete-orphans", "--apply", *limit, on=db).code == 4
+        assert stored_bytes(db) == before
         assert db[JOURNAL].count_documents({}) == 0
         assert last_run(db)["verdict"] == 4
-    assert verbs("delete-orphans", "--apply", "--max-delete", "80%") == 0
+    assert command("delete-orphans", "--apply", "--max-delete", "80%", on=db).code == 0
     assert outcomes(db) == {"applied": 4}
 
 
-def test_an_event_between_plan_and_deletion_saves_its_session(verbs: Verbs, db: Db) -> None:
+def test_an_event_between_plan_and_deletion_saves_its_session(command: Command, db: Db) -> None:
     saved, *others = orphans(db, 4)
-    before = raw_documents(db)
-    with deletion(verbs, db, APPLY, ("aggregate", JOURNAL), is_planned):
+    before = stored_bytes(db)
+    with deletion(command, db, APPLY, Point("aggregate", JOURNAL), is_planned):
         db["events"].insert_one(event_of({"session_id": str(saved)}))
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1}
-    assert raw_documents(db) == {k: before[k] for k in before if k not in others}
+    assert stored_bytes(db) == {k: before[k] for k in before if k not in others}
 
 
 def test_an_event_of_a_plain_insert_beside_the_deletion_brings_its_session_back(
-    verbs: Verbs, db: Db
+    command: Command, db: Db
 ) -> None:
     saved, *others = orphans(db, 4)
-    before = raw_documents(db)
-    with deletion(verbs, db, APPLY, ("delete", "sessions")):
+    before = stored_bytes(db)
+    with deletion(command, db, APPLY, Point("delete", SESSIONS)):
         # the transaction has looked for events, and has not deleted yet
         db["events"].insert_one(event_of({"session_id": str(saved)}))
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1}
-    assert raw_documents(db) == {k: before[k] for k in before if k not in others}
+    assert stored_bytes(db) == {k: before[k] for k in before if k not in others}
 
 
 def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
-    verbs: Verbs, db: Db
+    command: Command, db: Db
 ) -> None:
     touched, filled, vanished, *others = orphans(db, 5)
-    with deletion(verbs, db, APPLY, ("aggregate", JOURNAL), is_planned):
+    with deletion(command, db, APPLY, Point("aggregate", JOURNAL), is_planned):
         # Held before the copy: what the plan observed decides, and only that.
         db["sessions"].update_one({"_id": filled}, {"$inc": {"event_count": 1}})
         db["sessions"].delete_one({"_id": vanished})
@@ -183,9 +170,9 @@ def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
     assert db["sessions"].find_one({"_id": filled})["event_count"] == 1  # type: ignore[index]
 
 
-def test_an_event_in_any_spelling_and_another_name_save_a_session(verbs: Verbs, db: Db) -> None:
+def test_an_event_in_any_spelling_and_another_name_save_a_session(command: Command, db: Db) -> None:
     spelled, listed, renamed, other = orphans(db, 4)
-    with deletion(verbs, db, APPLY, ("aggregate", JOURNAL), is_planned):
+    with deletion(command, db, APPLY, Point("aggregate", JOURNAL), is_planned):
         db["events"].insert_one(event_of({"session_id": spelled}))
         db["events"].insert_one(event_of({"session_id": [str(listed), 5]}))
         db["sessions"].update_one({"_id": renamed}, {"$set": {"session_id": "another"}})
@@ -195,9 +182,9 @@ def test_an_event_in_any_spelling_and_another_name_save_a_session(verbs: Verbs, 
     assert last_run(db)["state"] == "done"
 
 
-def test_any_other_field_changed_after_the_copy_keeps_the_session(verbs: Verbs, db: Db) -> None:
+def test_any_other_field_changed_after_the_copy_keeps_the_session(command: Command, db: Db) -> None:
     touched, *others = orphans(db, 3)
-    with deletion(verbs, db, APPLY, ("find", JOURNAL), is_copied):
+    with deletion(command, db, APPLY, Point("find", JOURNAL), is_copied):
         assert db[JOURNAL].count_documents({"before": {"$exists": True}}) == 3
         db["sessions"].update_one({"_id": touched}, {"$set": {"note": "by support"}})
     assert outcomes(db) == {"applied": 2, "skipped_changed": 1}
@@ -205,12 +192,12 @@ def test_any_other_field_changed_after_the_copy_keeps_the_session(verbs: Verbs, 
     assert db["sessions"].find_one({"_id": touched})["note"] == "by support"  # type: ignore[index]
 
 
-def test_empty_sessions_without_a_session_id_end_as_an_outcome(verbs: Verbs, db: Db) -> None:
+def test_empty_sessions_without_a_session_id_end_as_an_outcome(command: Command, db: Db) -> None:
     orphans(db, 2)
     nameless = session_of(LONG_AGO)
     del nameless["session_id"]
     db["sessions"].insert_one(nameless)
-    assert verbs(*APPLY) in (0, 5)
+    assert command(*APPLY, on=db).code in (0, 5)
     assert db[RUNS].find_one({"_id": last_run(db)["_id"]})["state"] == "done"  # type: ignore[index]
 
 
@@ -231,7 +218,7 @@ def copies(db: Db, session_id: str, *snippets: Document) -> list[Any]:
 
 
 def test_only_empty_old_copies_are_deleted_and_the_unique_index_can_be_made(
-    verbs: Verbs, db: Db
+    command: Command, db: Db
 ) -> None:
     orphan = session_of(LONG_AGO)
     db["sessions"].insert_one(orphan)
@@ -244,31 +231,31 @@ def test_only_empty_old_copies_are_deleted_and_the_unique_index_can_be_made(
     copies(db, "malformed copy", FULL, {"pages": "/home"})
     copies(db, "an event just now", FULL, {})
     db["events"].insert_one(event_of({"session_id": "an event just now"}, timestamp=NOW))
-    before = raw_documents(db)
+    before = stored_bytes(db)
 
-    assert verbs("delete-orphans", "--duplicates", "--max-delete", "100%") == 0
-    assert raw_documents(db) == before  # a dry run
-    code, report = verbs.reported(*COPIES)
+    assert command("delete-orphans", "--duplicates", "--max-delete", "100%", on=db).code == 0
+    assert stored_bytes(db) == before  # a dry run
+    code, report = reported(command, *COPIES, on=db)
     assert (code, report["outcomes"]["applied"], report["outcomes"]["planned"]) == (0, 7, 7)
-    after = raw_documents(db)
+    after = stored_bytes(db)
     assert after == {key: before[key] for key in before if key not in gone}
     run_id = report["run_id"]
-    assert verbs("undo", run_id, "--apply") == 0
-    assert raw_documents(db) == before
+    assert command("undo", run_id, "--apply", on=db).code == 0
+    assert stored_bytes(db) == before
 
-    assert verbs(*COPIES, "--session-id", "all empty") == 0
+    assert command(*COPIES, "--session-id", "all empty", on=db).code == 0
     unique = {"session_id": "all empty"}
     db["sessions"].create_index("session_id", unique=True, partialFilterExpression=unique)
     # Now the index keeps the copies out: undo says so and loses nothing.
-    assert verbs("undo", last_run(db)["_id"], "--apply") == 5
+    assert command("undo", last_run(db)["_id"], "--apply", on=db).code == 5
     assert db["sessions"].count_documents(unique) == 1
 
 
-def test_a_copy_whose_canonical_document_has_gone_stays(verbs: Verbs, db: Db) -> None:
+def test_a_copy_whose_canonical_document_has_gone_stays(command: Command, db: Db) -> None:
     kept, copy = copies(db, "s", FULL, {})
     _, other_copy = copies(db, "renamed", FULL, {})
     _, third_copy = copies(db, "sound", FULL, {})
-    with deletion(verbs, db, COPIES, ("aggregate", JOURNAL), is_planned):
+    with deletion(command, db, COPIES, Point("aggregate", JOURNAL), is_planned):
         db["sessions"].delete_one({"_id": kept})
         db["sessions"].update_one(
             {"session_id": "renamed", "event_count": 1}, {"$set": {"session_id": "other"}}
@@ -280,11 +267,11 @@ def test_a_copy_whose_canonical_document_has_gone_stays(verbs: Verbs, db: Db) ->
 
 
 def test_a_canonical_document_deleted_beside_the_deletion_brings_its_copy_back(
-    verbs: Verbs, db: Db
+    command: Command, db: Db
 ) -> None:
     kept, copy = copies(db, "s", FULL, {})
-    before = raw_documents(db)
-    with deletion(verbs, db, COPIES, ("delete", "sessions")):
+    before = stored_bytes(db)
+    with deletion(command, db, COPIES, Point("delete", SESSIONS)):
         # the transaction has seen the canonical document, and has not deleted yet
         db["sessions"].delete_one({"_id": kept})
-    assert raw_documents(db) == {copy: before[copy]}
+    assert stored_bytes(db) == {copy: before[copy]}

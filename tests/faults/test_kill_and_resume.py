@@ -7,28 +7,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from pymongo.database import Database
 from pyspark.sql import SparkSession
 
-from tests.faults.runs import (
-    JOURNAL,
-    RUNS,
-    SESSIONS,
-    Hold,
-    Job,
-    Point,
-    Process,
-    differing,
-    hash_of,
-    let_the_lease_expire,
-    outcomes,
-    raw_documents,
-    recomputed_documents,
-    started,
-    the_run,
-)
-
-Document = dict[str, Any]
+from tests.harness.commands import Command, Process, started
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, differing, hash_of, stored_bytes
+from tests.harness.holds import Hold, Point
+from tests.harness.runs import let_the_lease_expire, outcomes, the_run
+from tests.oracle import recomputed_documents
 
 BROKEN = 83
 SMALL, BATCHES = ("--batch-size", "10"), 9
@@ -59,7 +44,7 @@ PLANNING_POINTS = {
 }
 
 
-def assert_as_one_clean_run(db: Database[Document], expected: dict[Any, bytes]) -> None:
+def assert_as_one_clean_run(db: Db, expected: dict[Any, bytes]) -> None:
     """The sessions are those of a clean run, and the only run counts each of them once."""
     assert differing(db, expected) == []
     run = the_run(db)
@@ -73,10 +58,10 @@ def assert_as_one_clean_run(db: Database[Document], expected: dict[Any, bytes]) 
 def kill_when_held(hold: Hold, process: Process) -> None:
     hold.wait()
     process.kill()
-    hold.release()
+    hold.kill()
 
 
-def kill_at(point: Point, hold: Hold, uri: str, db: Database[Document]) -> None:
+def kill_at(point: Point, hold: Hold, uri: str, db: Db) -> None:
     """``apply`` of the planned run, in a process that is killed at the point."""
     hold.at(db, point)
     with started(uri, db.name, "apply", the_run(db)["_id"], *SMALL) as process:
@@ -85,24 +70,25 @@ def kill_at(point: Point, hold: Hold, uri: str, db: Database[Document]) -> None:
 
 @pytest.mark.parametrize("point", APPLIED_POINTS.values(), ids=APPLIED_POINTS)
 def test_a_run_killed_while_it_applies_ends_as_one_clean_run(
-    planned: Database[Document], mongo_uri: str, hold: Hold, job: Job, point: Point
+    planned: Db, mongo_uri: str, hold: Hold, command: Command, point: Point
 ) -> None:
-    before, expected = raw_documents(planned), recomputed_documents(planned)
+    before, expected = stored_bytes(planned), recomputed_documents(planned)
     kill_at(point, hold, mongo_uri, planned)
     run = the_run(planned)
     assert run["state"] in ("planned", "applying")
     let_the_lease_expire(planned)
-    code, told = job(planned, "resume", run["_id"], "--batch-size", "7")
-    assert code == 0, told
+    ended = command("resume", run["_id"], "--batch-size", "7", on=planned)
+    assert ended.code == 0, ended.told
     assert_as_one_clean_run(planned, expected)
-    code, told = job(planned, "undo", run["_id"], "--apply")  # what was kept is from before it all
-    assert code == 0, told
+    # What was kept is from before it all.
+    ended = command("undo", run["_id"], "--apply", on=planned)
+    assert ended.code == 0, ended.told
     assert differing(planned, before) == []
 
 
 @pytest.mark.parametrize("point", [BEFORE_REPORT, BEFORE_END], ids=["report", "end"])
 def test_a_run_killed_before_its_end_is_written_ends_as_one_clean_run(
-    planned: Database[Document], mongo_uri: str, hold: Hold, job: Job, point: Point
+    planned: Db, mongo_uri: str, hold: Hold, command: Command, point: Point
 ) -> None:
     expected = recomputed_documents(planned)
     kill_at(point, hold, mongo_uri, planned)
@@ -110,38 +96,38 @@ def test_a_run_killed_before_its_end_is_written_ends_as_one_clean_run(
     run = the_run(planned)
     assert run["progress"]["counts"] == {"applied": BROKEN}
     assert (run["state"], "ended_at" in run) == ("applying", False)
-    code, told = job(planned, "resume", run["_id"], "--break-lease")
-    assert code == 0, told
+    ended = command("resume", run["_id"], "--break-lease", on=planned)
+    assert ended.code == 0, ended.told
     assert_as_one_clean_run(planned, expected)
 
 
 def test_a_dead_run_keeps_its_lease_and_is_named(
-    planned: Database[Document], mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     kill_at(APPLIED_POINTS["before the merge"], hold, mongo_uri, planned)
     run, before = the_run(planned), hash_of(planned)
-    code, told = job(planned, "resume", run["_id"])
-    assert code == 6
-    assert f"run {run['_id']} holds the lease until " in told
-    assert "--break-lease takes it over" in told
+    ended = command("resume", run["_id"], on=planned)
+    assert ended.code == 6
+    assert f"run {run['_id']} holds the lease until " in ended.told
+    assert "--break-lease takes it over" in ended.told
     assert hash_of(planned) == before
     assert the_run(planned) == run
 
 
 def test_a_new_fix_takes_over_what_a_killed_run_left(
-    planned: Database[Document], spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     kill_at(APPLIED_POINTS["after the merge of a later batch"], hold, mongo_uri, planned)
     left = len(differing(planned, expected))
     assert left == BROKEN - 30  # three batches were merged, two of them recorded
     let_the_lease_expire(planned)
-    code, told = job(planned, "fix", "--apply")
-    assert code == 0, told
-    assert f"Fixed {left} sessions" in told
+    ended = command("fix", "--apply", on=planned)
+    assert ended.code == 0, ended.told
+    assert f"Fixed {left} sessions" in ended.told
     assert differing(planned, expected) == []
-    code, told = job(planned, "resume", run)  # the old run finds the rest of its plan done
-    assert code == 5, told
+    ended = command("resume", run, on=planned)  # the old run finds the rest of its plan done
+    assert ended.code == 5, ended.told
     old = planned[RUNS].find_one({"_id": run})
     assert old is not None
     assert old["progress"]["counts"] == {"applied": 30, "skipped_changed": left}
@@ -150,21 +136,21 @@ def test_a_new_fix_takes_over_what_a_killed_run_left(
 
 
 def test_a_run_killed_half_way_through_its_journal_is_never_applied_but_resumed(
-    shop: Database[Document], spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+    shop: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, before = recomputed_documents(shop), hash_of(shop)
     kill_a_fix_at(INSIDE_JOURNAL, hold, mongo_uri, shop)
     run = the_run(shop)["_id"]
     assert 0 < shop[JOURNAL].count_documents({}) < BROKEN
-    code, told = job(shop, "apply", run, "--break-lease")
-    assert (code, f"run {run} is planning, not planned" in told) == (2, True)
+    ended = command("apply", run, "--break-lease", on=shop)
+    assert (ended.code, f"run {run} is planning, not planned" in ended.told) == (2, True)
     assert hash_of(shop) == before
-    code, told = job(shop, "resume", run, *SMALL, "--break-lease")
-    assert code == 0, told
+    ended = command("resume", run, *SMALL, "--break-lease", on=shop)
+    assert ended.code == 0, ended.told
     assert_as_one_clean_run(shop, expected)
 
 
-def kill_a_fix_at(point: Point, hold: Hold, uri: str, db: Database[Document]) -> None:
+def kill_a_fix_at(point: Point, hold: Hold, uri: str, db: Db) -> None:
     """``fix --apply``, whose JVM and Python are killed at the point."""
     hold.at(db, point)
     with started(uri, db.name, "fix", "--apply", *SMALL, spark_options=SMALL_WRITES) as process:
@@ -179,19 +165,19 @@ def kill_a_fix_at(point: Point, hold: Hold, uri: str, db: Database[Document]) ->
     ids=[*PLANNING_POINTS, *APPLIED_POINTS],
 )
 def test_a_fix_killed_at_any_point_ends_as_one_clean_run(
-    shop: Database[Document],
+    shop: Db,
     spark: SparkSession,
     mongo_uri: str,
     hold: Hold,
-    job: Job,
+    command: Command,
     point: Point,
     then: str,
 ) -> None:
     expected = recomputed_documents(shop)
     kill_a_fix_at(point, hold, mongo_uri, shop)
     words = [the_run(shop)["_id"]] if then == "resume" else ["--apply"]
-    code, told = job(shop, then, *words, *SMALL, "--break-lease")
-    assert code == 0, told
+    ended = command(then, *words, *SMALL, "--break-lease", on=shop)
+    assert ended.code == 0, ended.told
     assert differing(shop, expected) == []
     if then == "resume":
         assert_as_one_clean_run(shop, expected)
@@ -200,7 +186,7 @@ def test_a_fix_killed_at_any_point_ends_as_one_clean_run(
 @pytest.mark.faults
 @pytest.mark.parametrize("repetition", range(20))
 def test_a_run_killed_at_random_times_ends_as_one_clean_run(
-    planned: Database[Document], mongo_uri: str, job: Job, repetition: int
+    planned: Db, mongo_uri: str, command: Command, repetition: int
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     pause = Random(repetition)
@@ -214,6 +200,6 @@ def test_a_run_killed_at_random_times_ends_as_one_clean_run(
             time.sleep(0.01)
         time.sleep(pause.uniform(0, 1))
         process.kill()  # and again while it resumes
-    code, told = job(planned, "resume", run, *SMALL, "--break-lease")
-    assert code == 0 or f"run {run} is done" in told, told
+    ended = command("resume", run, *SMALL, "--break-lease", on=planned)
+    assert ended.code == 0 or f"run {run} is done" in ended.told, ended.told
     assert_as_one_clean_run(planned, expected)

@@ -9,27 +9,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from pymongo.database import Database
 from pyspark.sql import SparkSession
 
-from tests.faults.runs import (
-    JOURNAL,
-    RUNS,
-    Hold,
-    Job,
-    Point,
-    Process,
-    differing,
-    hash_of,
-    let_the_lease_expire,
-    outcomes,
-    recomputed_documents,
-    run_documents,
-    started,
-    the_run,
-)
-
-Db = Database[dict[str, Any]]
+from tests.harness.commands import Command, Process, started
+from tests.harness.documents import JOURNAL, RUNS, Db, differing, hash_of
+from tests.harness.holds import Hold, Point
+from tests.harness.runs import let_the_lease_expire, outcomes, run_documents, the_run
+from tests.oracle import recomputed_documents
 
 BROKEN = 83
 SMALL = ("--batch-size", "10")
@@ -57,18 +43,18 @@ def occupy(db: Db, holder: str = "r-other") -> None:
 
 @pytest.mark.parametrize("verb", ["apply", "resume", "undo"])
 def test_while_another_run_holds_the_lease_a_verb_ends_at_once_and_changes_nothing(
-    planned: Db, job: Job, verb: str
+    planned: Db, command: Command, verb: str
 ) -> None:
     run = the_run(planned)["_id"]
     if verb == "undo":
-        job(planned, "apply", run)
+        command("apply", run, on=planned)
     occupy(planned)
     before, runs, journal = hash_of(planned), hash_of(planned, RUNS), hash_of(planned, JOURNAL)
     began = time.monotonic()
-    code, told = job(planned, verb, run, *(["--apply"] if verb == "undo" else []))
-    assert code == 6
+    ended = command(verb, run, *(["--apply"] if verb == "undo" else []), on=planned)
+    assert ended.code == 6
     assert time.monotonic() - began < 5
-    assert told.startswith(f"{verb}: run r-other holds the lease until ")
+    assert ended.told.startswith(f"{verb}: run r-other holds the lease until ")
     assert hash_of(planned) == before
     assert hash_of(planned, JOURNAL) == journal
     assert hash_of(planned, RUNS) == runs
@@ -76,14 +62,14 @@ def test_while_another_run_holds_the_lease_a_verb_ends_at_once_and_changes_nothi
 
 @pytest.mark.parametrize("verb", ["fix", "delete-orphans"])
 def test_a_second_new_run_ends_at_once_and_says_so_in_its_document(
-    planned: Db, job: Job, verb: str
+    planned: Db, command: Command, verb: str
 ) -> None:
     occupy(planned)
     before, journal, lease = hash_of(planned), hash_of(planned, JOURNAL), lease_of(planned)
     first = the_run(planned)
-    code, told = job(planned, verb, "--apply")
-    assert code == 6
-    assert told.startswith(f"{verb}: run r-other holds the lease until ")
+    ended = command(verb, "--apply", on=planned)
+    assert ended.code == 6
+    assert ended.told.startswith(f"{verb}: run r-other holds the lease until ")
     assert hash_of(planned) == before
     assert hash_of(planned, JOURNAL) == journal
     assert lease_of(planned) == lease
@@ -94,15 +80,15 @@ def test_a_second_new_run_ends_at_once_and_says_so_in_its_document(
 
 
 def test_a_live_run_is_named_and_ends_as_if_nothing_had_been(
-    planned: Db, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    hold.at(planned, BEFORE_SECOND_MERGE, milliseconds=3_000)
+    hold.at(planned, BEFORE_SECOND_MERGE, seconds=3)
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
         hold.wait()
         document = the_run(planned)
-        code, told = job(planned, "resume", run)
-        assert (code, f"run {run} holds the lease until" in told) == (6, True)
+        ended = command("resume", run, on=planned)
+        assert (ended.code, f"run {run} holds the lease until" in ended.told) == (6, True)
         assert the_run(planned) == document
         hold.let_go()
         assert process.wait() == 0, process.text()
@@ -112,23 +98,25 @@ def test_a_live_run_is_named_and_ends_as_if_nothing_had_been(
     assert done["progress"]["counts"] == {"applied": BROKEN}
 
 
-def test_the_lease_is_given_back_at_the_end_and_after_a_refusal(planned: Db, job: Job) -> None:
+def test_the_lease_is_given_back_at_the_end_and_after_a_refusal(
+    planned: Db, command: Command
+) -> None:
     run = the_run(planned)["_id"]
     row = planned[JOURNAL].find_one({}, {"_id": 1})
     assert row is not None
     planned[JOURNAL].update_one(row, {"$set": {"plan.new.event_count": 99}})
-    assert job(planned, "apply", run)[0] == 2
+    assert command("apply", run, on=planned).code == 2
     assert lease_of(planned)["expires_at"] <= datetime.now(timezone.utc)
     token = lease_of(planned)["token"]
-    assert job(planned, "apply", run)[0] == 2
+    assert command("apply", run, on=planned).code == 2
     assert lease_of(planned)["token"] == token + 1
 
 
-def test_break_lease_takes_it_from_its_holder(planned: Db, job: Job) -> None:
+def test_break_lease_takes_it_from_its_holder(planned: Db, command: Command) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     occupy(planned)
-    code, told = job(planned, "apply", run, "--break-lease")
-    assert code == 0, told
+    ended = command("apply", run, "--break-lease", on=planned)
+    assert ended.code == 0, ended.told
     assert (lease_of(planned)["holder"], lease_of(planned)["token"]) == (run, 101)
     assert differing(planned, expected) == []
 
@@ -138,7 +126,7 @@ def test_break_lease_takes_it_from_its_holder(planned: Db, job: Job) -> None:
 
 def pause_at(point: Point, hold: Hold, db: Db, process: Process) -> None:
     """SIGSTOP at the point; the command that was under way is carried out by the server."""
-    hold.at(db, point, milliseconds=3_000)
+    hold.at(db, point, seconds=3)
     hold.wait()
     process.signal(signal.SIGSTOP)
     hold.let_go()
@@ -150,7 +138,7 @@ def wake(process: Process) -> tuple[int, str]:
 
 
 def test_a_holder_paused_beyond_its_lease_writes_no_further_batch(
-    planned: Db, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
@@ -164,24 +152,24 @@ def test_a_holder_paused_beyond_its_lease_writes_no_further_batch(
     assert hash_of(planned) == before
     assert outcomes(planned, run) == {"applied": 10, "none": BROKEN - 10}
     assert the_run(planned)["verdict"] == 6
-    code, told = job(planned, "resume", run)
-    assert code == 0, told
+    ended = command("resume", run, on=planned)
+    assert ended.code == 0, ended.told
     assert differing(planned, expected) == []
     assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN}
 
 
 def test_a_paused_holder_finds_the_lease_taken_and_leaves_the_ended_run_alone(
-    planned: Db, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
         pause_at(BEFORE_SECOND_LOOK, hold, planned, process)
         let_the_lease_expire(planned)
-        code, told = job(planned, "resume", run)
-        assert code == 0, told
-        assert job(planned, "undo", run, "--apply")[0] == 0
+        ended = command("resume", run, on=planned)
+        assert ended.code == 0, ended.told
+        assert command("undo", run, "--apply", on=planned).code == 0
         before, document, journal = hash_of(planned), the_run(planned), hash_of(planned, JOURNAL)
-        code, told = wake(process)
+        code, _ = wake(process)
     assert code == 6
     assert hash_of(planned) == before
     assert hash_of(planned, JOURNAL) == journal
@@ -191,10 +179,10 @@ def test_a_paused_holder_finds_the_lease_taken_and_leaves_the_ended_run_alone(
 
 
 def test_a_merge_that_arrives_after_the_lease_expired_changes_nothing(
-    planned: Db, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    hold.at(planned, BEFORE_SECOND_MERGE, milliseconds=3_000)
+    hold.at(planned, BEFORE_SECOND_MERGE, seconds=3)
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
         hold.wait()  # the merge has been sent, the server has not begun with it
         let_the_lease_expire(planned)
@@ -207,10 +195,10 @@ def test_a_merge_that_arrives_after_the_lease_expired_changes_nothing(
 
 
 def test_a_merge_that_arrives_after_the_lease_was_broken_changes_nothing(
-    planned: Db, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     run = the_run(planned)["_id"]
-    hold.at(planned, BEFORE_SECOND_MERGE, milliseconds=3_000)
+    hold.at(planned, BEFORE_SECOND_MERGE, seconds=3)
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
         hold.wait()
         occupy(planned)
@@ -224,35 +212,35 @@ def test_a_merge_that_arrives_after_the_lease_was_broken_changes_nothing(
 
 @pytest.mark.faults
 def test_a_holder_paused_in_real_time_cannot_write_after_a_minute(
-    planned: Db, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
         pause_at(BEFORE_SECOND_LOOK, hold, planned, process)
         before = hash_of(planned)
-        assert job(planned, "resume", run)[0] == 6  # still its lease
+        assert command("resume", run, on=planned).code == 6  # still its lease
         time.sleep(LEASE_TIME + 5)
         code, told = wake(process)
         assert code == 6
         assert re.search("lost the lease", told), told
     assert hash_of(planned) == before
-    assert job(planned, "resume", run)[0] == 0
+    assert command("resume", run, on=planned).code == 0
     assert differing(planned, expected) == []
 
 
 @pytest.mark.faults
 def test_a_planner_that_was_paused_cannot_set_the_ended_run_back(
-    shop: Db, spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+    shop: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected = recomputed_documents(shop)
-    hold.at(shop, Point("find", JOURNAL), milliseconds=3_000)  # the journal is written
+    hold.at(shop, Point("find", JOURNAL), seconds=3)  # the journal is written
     with started(mongo_uri, shop.name, "fix", "--apply", *SMALL) as process:
         hold.wait()
         process.signal(signal.SIGSTOP)
         hold.let_go()
         run = the_run(shop)["_id"]
         let_the_lease_expire(shop)
-        assert job(shop, "resume", run)[0] == 0
+        assert command("resume", run, on=shop).code == 0
         document, before = the_run(shop), hash_of(shop)
         assert wake(process)[0] == 6
     assert hash_of(shop) == before

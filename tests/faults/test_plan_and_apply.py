@@ -6,84 +6,74 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pymongo.database import Database
 from pyspark.sql import SparkSession
 
-from tests.faults.runs import (
-    JOURNAL,
-    RUNS,
-    SESSIONS,
-    Job,
-    differing,
-    hash_of,
-    outcomes,
-    recomputed_documents,
-    run_documents,
-    the_run,
-)
-
-Db = Database[dict[str, Any]]
+from tests.harness.commands import Command
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, differing, hash_of
+from tests.harness.runs import outcomes, run_documents, the_run
+from tests.oracle import recomputed_documents
 
 BROKEN = 83
 
 
 def test_a_plan_writes_nothing_to_sessions_and_apply_carries_it_out(
-    shop: Db, spark: SparkSession, job: Job
+    shop: Db, spark: SparkSession, command: Command
 ) -> None:
     expected, before = recomputed_documents(shop), hash_of(shop)
-    code, told = job(shop, "fix", "--plan")
-    assert code == 3, told
+    ended = command("fix", "--plan", on=shop)
+    assert ended.code == 3, ended.told
     run = the_run(shop)
     assert (run["state"], run["planned"]) == ("planned", BROKEN)
     assert outcomes(shop, run["_id"]) == {"none": BROKEN}
     assert hash_of(shop) == before
-    code, told = job(shop, "apply", run["_id"])
-    assert code == 0, told
+    ended = command("apply", run["_id"], on=shop)
+    assert ended.code == 0, ended.told
     assert outcomes(shop, run["_id"]) == {"applied": BROKEN}
     assert differing(shop, expected) == []
 
 
-def test_an_applied_plan_is_not_applied_again(planned: Db, job: Job) -> None:
+def test_an_applied_plan_is_not_applied_again(planned: Db, command: Command) -> None:
     run = the_run(planned)["_id"]
-    assert job(planned, "apply", run)[0] == 0
+    assert command("apply", run, on=planned).code == 0
     after = hash_of(planned)
-    code, told = job(planned, "apply", run)
-    assert (code, f"run {run} is done, not planned" in told) == (2, True)
+    ended = command("apply", run, on=planned)
+    assert (ended.code, f"run {run} is done, not planned" in ended.told) == (2, True)
     assert hash_of(planned) == after
 
 
 # What is refused
 
 
-def assert_refused(db: Db, job: Job, why: str, *arguments: str, verb: str = "apply") -> None:
+def assert_refused(
+    db: Db, command: Command, why: str, *arguments: str, verb: str = "apply"
+) -> None:
     """Exit 2 for that reason, no session changed, no row decided, the run still planned."""
     before, journal = hash_of(db), hash_of(db, JOURNAL)
-    code, told = job(db, verb, *(arguments or (the_run(db)["_id"],)))
-    assert why in told
-    assert code == 2
+    ended = command(verb, *(arguments or (the_run(db)["_id"],)), on=db)
+    assert why in ended.told
+    assert ended.code == 2
     assert hash_of(db) == before
     assert hash_of(db, JOURNAL) == journal
     assert the_run(db)["state"] == "planned"
 
 
-def test_an_unknown_run_is_refused(planned: Db, job: Job) -> None:
-    assert_refused(planned, job, "there is no run 'r1'", "r1")
+def test_an_unknown_run_is_refused(planned: Db, command: Command) -> None:
+    assert_refused(planned, command, "there is no run 'r1'", "r1")
 
 
 @pytest.mark.parametrize("verb", ["apply", "resume"])
-def test_an_old_plan_is_refused(planned: Db, job: Job, verb: str) -> None:
+def test_an_old_plan_is_refused(planned: Db, command: Command, verb: str) -> None:
     made = the_run(planned)["planned_at"]
     planned[RUNS].update_many({}, {"$set": {"planned_at": made - timedelta(hours=24)}})
-    assert_refused(planned, job, "--plan-ttl allows 1d. Plan again.", verb=verb)
+    assert_refused(planned, command, "--plan-ttl allows 1d. Plan again.", verb=verb)
 
 
-def test_a_plan_is_old_after_the_time_that_plan_ttl_says(planned: Db, job: Job) -> None:
+def test_a_plan_is_old_after_the_time_that_plan_ttl_says(planned: Db, command: Command) -> None:
     run = the_run(planned)["_id"]
-    assert_refused(planned, job, "--plan-ttl allows 1ms", run, "--plan-ttl", "1ms")
-    assert job(planned, "apply", run, "--plan-ttl", "1h")[0] == 0
+    assert_refused(planned, command, "--plan-ttl allows 1ms", run, "--plan-ttl", "1ms")
+    assert command("apply", run, "--plan-ttl", "1h", on=planned).code == 0
 
 
 @pytest.mark.parametrize(
@@ -100,13 +90,13 @@ def test_a_plan_is_old_after_the_time_that_plan_ttl_says(planned: Db, job: Job) 
 )
 @pytest.mark.parametrize("verb", ["apply", "resume", "undo"])
 def test_a_plan_made_with_other_settings_is_refused(
-    planned: Db, job: Job, tmp_path: Path, config: str, name: str, verb: str
+    planned: Db, command: Command, tmp_path: Path, config: str, name: str, verb: str
 ) -> None:
     file = tmp_path / "other.toml"
     file.write_text(config + "\n")
     run = the_run(planned)["_id"]
     why = f"run {run} was planned with {name} = "
-    assert_refused(planned, job, why, run, "--config", str(file), verb=verb)
+    assert_refused(planned, command, why, run, "--config", str(file), verb=verb)
 
 
 def edit_a_value(db: Db) -> None:
@@ -168,17 +158,17 @@ def exchange_two_rows(db: Db) -> None:
     ],
 )
 def test_an_edited_plan_is_refused(
-    planned: Db, job: Job, edit: Callable[[Db], None], verb: str
+    planned: Db, command: Command, edit: Callable[[Db], None], verb: str
 ) -> None:
     edit(planned)
-    assert_refused(planned, job, "Plan again.", verb=verb)
+    assert_refused(planned, command, "Plan again.", verb=verb)
 
 
 # What happened in between
 
 
 def test_what_changed_or_went_since_the_plan_is_skipped_and_the_rest_applied(
-    planned: Db, job: Job
+    planned: Db, command: Command
 ) -> None:
     expected = recomputed_documents(planned)
     run = the_run(planned)["_id"]
@@ -191,9 +181,9 @@ def test_what_changed_or_went_since_the_plan_is_skipped_and_the_rest_applied(
     sessions.update_one({"_id": retyped}, {"$set": {"event_count": "0"}})
     sessions.delete_one({"_id": gone})
     left = {key: sessions.find_one({"_id": key}, {"pages": 1, "event_count": 1}) for key in rows}
-    code, told = job(planned, "apply", run)
-    assert code == 5
-    assert "✅ Fixed 78 sessions" in told
+    ended = command("apply", run, on=planned)
+    assert ended.code == 5
+    assert "✅ Fixed 78 sessions" in ended.told
     assert outcomes(planned, run) == {"applied": 78, "skipped_changed": 4, "skipped_gone": 1}
     assert the_run(planned)["progress"]["counts"] == outcomes(planned, run)
     assert the_run(planned)["verdict"] == 5
@@ -203,7 +193,7 @@ def test_what_changed_or_went_since_the_plan_is_skipped_and_the_rest_applied(
 
 
 def test_a_plan_made_with_options_is_applied_without_repeating_them(
-    shop: Db, spark: SparkSession, job: Job
+    shop: Db, spark: SparkSession, command: Command
 ) -> None:
     sessions = shop[SESSIONS]
     wrong = sessions.find_one({"event_count": {"$gt": 3}}, {"session_id": 1, "event_count": 1})
@@ -211,13 +201,13 @@ def test_a_plan_made_with_options_is_applied_without_repeating_them(
     sessions.update_one({"_id": wrong["_id"]}, {"$set": {"event_count": 1}})
     before = hash_of(shop)
     options = ("--scope", "all", "--settle", "1h", "--since", "2025-01-01")
-    code, told = job(shop, "fix", "--plan", *options, "--session-id", wrong["session_id"])
-    assert code == 3, told
+    ended = command("fix", "--plan", *options, "--session-id", wrong["session_id"], on=shop)
+    assert ended.code == 3, ended.told
     assert hash_of(shop) == before
     run = the_run(shop)
     assert run["planned"] == 1
-    code, told = job(shop, "apply", run["_id"])
-    assert code == 0, told
+    ended = command("apply", run["_id"], on=shop)
+    assert ended.code == 0, ended.told
     healed = sessions.find_one({"_id": wrong["_id"]}, {"event_count": 1})
     assert healed == {"_id": wrong["_id"], "event_count": wrong["event_count"]}
     assert sessions.count_documents({"event_count": 0}) == BROKEN + 2

@@ -6,20 +6,22 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from random import Random
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
-from pyspark.sql import SparkSession
 
 from demo.generate import generate
 from demo.server import ReplicaSet
-from tests.faults.ground import JOURNAL, RUNS, Db, Document, Verbs, held, last_run, outcomes
-from tests.faults.runs import SESSIONS, Point, differing, recomputed_documents
+from tests.harness.commands import Command, command_at
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document, differing, new_database
+from tests.harness.holds import Point, held
+from tests.harness.runs import last_run, outcomes
+from tests.oracle import recomputed_documents
+
+pytestmark = pytest.mark.usefixtures("spark")
 
 ENDED_EARLY = (1, 6, 75)  # unexpected, the lease lost, MongoDB away: each can be resumed
 
@@ -31,28 +33,30 @@ def three() -> Iterator[ReplicaSet]:
 
 
 @pytest.fixture
-def on_three(three: ReplicaSet) -> Iterator[Db]:
-    with MongoClient[Document](three.uri, tz_aware=True) as client:
-        database = client[f"test_{uuid4().hex[:12]}"]
-        yield database
-        client.drop_database(database.name)
+def command(three: ReplicaSet) -> Command:
+    """As everywhere, but on the three members."""
+    return command_at(three.uri)
 
 
 @pytest.fixture
-def verbs(spark: SparkSession, three: ReplicaSet, on_three: Db, tmp_path: Path) -> Verbs:
-    return Verbs.on(three.uri, on_three.name, tmp_path)
+def on_three(three: ReplicaSet) -> Iterator[Db]:
+    with (
+        MongoClient[Document](three.uri, tz_aware=True) as client,
+        new_database(client) as database,
+    ):
+        yield database
 
 
-def ended(verbs: Verbs, *words: str) -> int:
+def ended(command: Command, db: Db, *words: str) -> int:
     """The exit code of the verb; a failure inside Spark is raised as itself, which is 1."""
     try:
-        return verbs(*words)
+        return command(*words, on=db).code
     except Exception as error:
         print(f"{words[0]} ended by {type(error).__name__}: {error}"[:2_000])
         return 1
 
 
-def finish(verbs: Verbs, db: Db, code: int) -> int:
+def finish(command: Command, db: Db, code: int) -> int:
     """Resume the run until it is done; how often that took."""
     for resumed in range(4):
         run = last_run(db)
@@ -60,12 +64,18 @@ def finish(verbs: Verbs, db: Db, code: int) -> int:
             assert code == 0
             return resumed
         assert code in ENDED_EARLY
-        code = ended(verbs, "resume", run["_id"], "--break-lease")
+        code = ended(command, db, "resume", run["_id"], "--break-lease")
     raise AssertionError(f"the run is still {last_run(db)['state']} after 4 times")
 
 
 def with_primary_lost(
-    verbs: Verbs, three: ReplicaSet, how: str, words: tuple[str, ...], at: Point, seconds: float
+    command: Command,
+    db: Db,
+    three: ReplicaSet,
+    how: str,
+    words: tuple[str, ...],
+    at: Point,
+    seconds: float,
 ) -> int:
     """The exit code of a verb whose primary is lost at that point, and comes back later.
 
@@ -76,14 +86,9 @@ def with_primary_lost(
         ThreadPoolExecutor() as threads,
         member.client() as client,
         suppress(AutoReconnect),  # a killed member or frozen one may not take a fail point back
-        held(
-            *(client, at.command),
-            seconds=2,
-            on=f"{verbs.database}.{at.collection}",
-            mode={"skip": at.skip} if at.skip else "alwaysOn",
-        ) as hold,
+        held(client[db.name], at, seconds=2) as hold,
     ):
-        run = threads.submit(ended, verbs, *words)
+        run = threads.submit(ended, command, db, *words)
         hold.wait()
         if how == "killed":
             member.kill()
@@ -106,15 +111,17 @@ def assert_as_after_a_clean_run(db: Db, expected: dict[Any, bytes]) -> None:
 
 
 def test_the_primary_killed_during_apply_costs_nothing(
-    verbs: Verbs, three: ReplicaSet, on_three: Db
+    command: Command, three: ReplicaSet, on_three: Db
 ) -> None:
     generate(on_three, 300)
     expected = recomputed_documents(on_three)
-    assert verbs("fix", "--plan") == 3
+    assert command("fix", "--plan", on=on_three).code == 3
     words = ("apply", last_run(on_three)["_id"], "--batch-size", "20")
     # On the journal come a look, a change and the outcomes.
-    code = with_primary_lost(verbs, three, "killed", words, Point("aggregate", JOURNAL, 4), 5)
-    finish(verbs, on_three, code)
+    code = with_primary_lost(
+        command, on_three, three, "killed", words, Point("aggregate", JOURNAL, 4), 5
+    )
+    finish(command, on_three, code)
     assert_as_after_a_clean_run(on_three, expected)
 
 
@@ -122,20 +129,20 @@ def test_the_primary_killed_during_apply_costs_nothing(
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 @pytest.mark.parametrize("at", [Point("update", JOURNAL), Point("aggregate", SESSIONS)])
 def test_the_primary_lost_while_the_plan_is_made_costs_nothing(
-    verbs: Verbs, three: ReplicaSet, on_three: Db, how: str, at: Point
+    command: Command, three: ReplicaSet, on_three: Db, how: str, at: Point
 ) -> None:
     generate(on_three, 300)
     expected = recomputed_documents(on_three)
     words = ("fix", "--apply", "--batch-size", "20")
-    code = with_primary_lost(verbs, three, how, words, at, 20 if how == "frozen" else 5)
-    print(f"exit {code}, resumed {finish(verbs, on_three, code)} times")
+    code = with_primary_lost(command, on_three, three, how, words, at, 20 if how == "frozen" else 5)
+    print(f"exit {code}, resumed {finish(command, on_three, code)} times")
     assert_as_after_a_clean_run(on_three, expected)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_the_primary_lost_at_ten_points_of_apply_costs_nothing(
-    verbs: Verbs, three: ReplicaSet, on_three: Db, how: str
+    command: Command, three: ReplicaSet, on_three: Db, how: str
 ) -> None:
     generate(on_three, 300)
     empty = list(on_three["sessions"].find())
@@ -145,9 +152,11 @@ def test_the_primary_lost_at_ten_points_of_apply_costs_nothing(
         on_three["sessions"].delete_many({})
         on_three["sessions"].insert_many(empty)
         on_three.drop_collection(JOURNAL)
-        assert verbs("fix", "--plan") == 3
+        assert command("fix", "--plan", on=on_three).code == 3
         words = ("apply", last_run(on_three)["_id"], "--batch-size", "20")
         at = rng.choice([Point("aggregate", JOURNAL, rng.randrange(14)), Point("update", RUNS, 3)])
-        code = with_primary_lost(verbs, three, how, words, at, 20 if how == "frozen" else 5)
-        print(f"{at}: exit {code}, resumed {finish(verbs, on_three, code)} times")
+        code = with_primary_lost(
+            command, on_three, three, how, words, at, 20 if how == "frozen" else 5
+        )
+        print(f"{at}: exit {code}, resumed {finish(command, on_three, code)} times")
         assert_as_after_a_clean_run(on_three, expected)

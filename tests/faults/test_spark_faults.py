@@ -16,14 +16,11 @@ import pytest
 
 from demo.generate import generate
 from demo.member import dies_with_parent, free_port
-from tests.faults.ground import JOURNAL, Db, held, last_run, outcomes
-from tests.faults.runs import (
-    ROOT,
-    differing,
-    raw_documents,
-    recomputed_documents,
-    started,
-)
+from tests.harness.commands import ROOT, started
+from tests.harness.documents import JOURNAL, Db, differing, stored_bytes
+from tests.harness.holds import Point, held
+from tests.harness.runs import last_run, outcomes
+from tests.oracle import recomputed_documents
 
 SESSIONS = 300
 CLUSTER = "org.apache.spark.deploy"
@@ -116,7 +113,7 @@ def executors(cluster: Cluster) -> list[int]:
 
 def assert_right(db: Db, expected: dict[object, bytes]) -> None:
     run = last_run(db)
-    rows = raw_documents(db, JOURNAL)
+    rows = stored_bytes(db, JOURNAL)
     sessions = {row["plan"]["session"]["v"] for row in db[JOURNAL].find()}
     assert len(rows) == len(sessions) == run["planned"] > 0
     assert {key.partition(":")[0] for key in rows} == {run["_id"]}
@@ -134,14 +131,14 @@ def test_an_executor_killed_during_the_journal_write_costs_nothing(
     expected = recomputed_documents(db)
     spark = ("--master", cluster.address, *ON_CLUSTER, "--conf", "spark.sql.adaptive.enabled=false")
     with (
-        held(db.client, "update", seconds=8, on=f"{db.name}.{JOURNAL}", mode={"skip": 1}) as hold,
+        held(db, Point("update", JOURNAL, skip=1), seconds=8) as hold,
         started(mongo_uri, db.name, "fix", "--apply", spark_options=spark) as process,
     ):
         hold.wait()
         assert db[JOURNAL].count_documents({}) > 0  # a part of the plan is written already
         first, _second = executors(cluster)
         os.kill(first, signal.SIGKILL)
-        hold.release()
+        hold.let_go()
         assert process.wait(240) == 0, process.text()
         told = process.text()
     assert "Lost executor" in told or "Lost task" in told
@@ -164,7 +161,7 @@ def test_tasks_that_run_twice_plan_every_session_once(
     options = [word for name, value in eager.items() for word in ("--conf", f"{name}={value}")]
     spark = ("--master", cluster.address, *ON_CLUSTER, *options)
     with (
-        held(db.client, "update", seconds=2, on=f"{db.name}.{JOURNAL}"),
+        held(db, Point("update", JOURNAL), seconds=2),
         started(mongo_uri, db.name, "fix", "--apply", spark_options=spark) as process,
     ):
         assert process.wait(240) == 0, process.text()

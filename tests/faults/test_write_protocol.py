@@ -15,32 +15,24 @@ from typing import Any
 
 import pytest
 from bson import Int64, ObjectId
-from pymongo.database import Database
 from pyspark.sql import SparkSession
 
 from demo.ingest import new_event
-from tests.faults.runs import (
+from tests.harness.commands import Command, Ended, Process, started
+from tests.harness.documents import (
     JOURNAL,
     RAW,
     RUNS,
     SESSIONS,
-    Hold,
-    Job,
-    Point,
-    Process,
+    Db,
+    Document,
     differing,
     hash_of,
-    let_the_lease_expire,
-    outcomes,
-    raw_documents,
-    recomputed_documents,
-    run_documents,
-    started,
-    the_run,
+    stored_bytes,
 )
-
-Document = dict[str, Any]
-Db = Database[Document]
+from tests.harness.holds import APP, Hold, Point
+from tests.harness.runs import let_the_lease_expire, outcomes, run_documents, the_run
+from tests.oracle import recomputed_documents
 
 BROKEN = 83
 SMALL = ("--batch-size", "10")
@@ -78,7 +70,7 @@ def killed_at(point: Point, hold: Hold, uri: str, db: Db, *words: str) -> None:
     with started(uri, db.name, *words) as process:
         hold.wait()
         process.kill()
-        hold.release()
+        hold.kill()
 
 
 def writes_to(db: Db, collection: str = SESSIONS) -> int:
@@ -95,30 +87,32 @@ def writes_to(db: Db, collection: str = SESSIONS) -> int:
 
 
 def test_a_session_that_somebody_healed_alike_is_not_taken_for_ours_and_survives_undo(
-    planned: Db, job: Job
+    planned: Db, command: Command
 ) -> None:
-    before, run = raw_documents(planned), the_run(planned)["_id"]
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
     key = planned_keys(planned, run)[4]
     heal(planned, key)
-    healed = raw_documents(planned)[key]
-    assert job(planned, "apply", run)[0] == 5
+    healed = stored_bytes(planned)[key]
+    assert command("apply", run, on=planned).code == 5
     assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_changed": 1}
-    assert job(planned, "undo", run, "--apply")[0] == 0
+    assert command("undo", run, "--apply", on=planned).code == 0
     assert differing(planned, before) == [key]
-    assert raw_documents(planned)[key] == healed
+    assert stored_bytes(planned)[key] == healed
 
 
-def test_each_session_is_written_once_and_its_row_never_again(planned: Db, job: Job) -> None:
+def test_each_session_is_written_once_and_its_row_never_again(
+    planned: Db, command: Command
+) -> None:
     run, sessions = the_run(planned)["_id"], writes_to(planned)
     rows, journal = hash_of(planned, JOURNAL), writes_to(planned, JOURNAL)
-    assert job(planned, "apply", run, *SMALL)[0] == 0
+    assert command("apply", run, *SMALL, on=planned).code == 0
     assert writes_to(planned) - sessions == BROKEN
     assert writes_to(planned, JOURNAL) == journal
     assert hash_of(planned, JOURNAL) == rows
 
 
 def test_what_a_killed_batch_wrote_is_its_own_and_the_rest_is_looked_at_again(
-    planned: Db, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     run = the_run(planned)["_id"]
     killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, planned, "apply", run, *SMALL)
@@ -127,8 +121,8 @@ def test_what_a_killed_batch_wrote_is_its_own_and_the_rest_is_looked_at_again(
     planned[SESSIONS].update_one({"_id": raced}, {"$inc": {"event_count": 1}})
     heal(planned, later)
     let_the_lease_expire(planned)
-    code, told = job(planned, "resume", run, "--batch-size", "7")
-    assert code == 5, told
+    ended = command("resume", run, "--batch-size", "7", on=planned)
+    assert ended.code == 5, ended.told
     expected = {"applied": BROKEN - 2, "changed_meanwhile": 1, "skipped_changed": 1}
     assert outcomes(planned, run) == the_run(planned)["progress"]["counts"] == expected
     left = {it["session_id"]: it["outcome"] for it in the_run(planned)["report"]["left"]}
@@ -139,80 +133,81 @@ def test_what_a_killed_batch_wrote_is_its_own_and_the_rest_is_looked_at_again(
 
 
 def test_a_session_changed_between_look_and_merge_is_told_apart_and_never_undone(
-    planned: Db, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
-    before, run = raw_documents(planned), the_run(planned)["_id"]
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
     key = planned_keys(planned, run)[0]
-    hold.at(planned, BEFORE_MERGE, milliseconds=2_000)
+    hold.at(planned, BEFORE_MERGE, seconds=2)
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
         hold.wait()
         planned[SESSIONS].update_one({"_id": key}, {"$set": {"pages": ["/live"]}})
-        live = raw_documents(planned)[key]
+        live = stored_bytes(planned)[key]
         hold.let_go()
         assert process.wait() == 5, process.text()
         assert "⚠️  1 changed_meanwhile" in process.text()
     assert outcomes(planned, run) == {"applied": BROKEN - 1, "changed_meanwhile": 1}
-    assert job(planned, "undo", run, "--apply")[0] == 0
+    assert command("undo", run, "--apply", on=planned).code == 0
     assert differing(planned, before) == [key]
-    assert raw_documents(planned)[key] == live
+    assert stored_bytes(planned)[key] == live
 
 
 # Another run
 
 
 def test_undo_leaves_alone_what_a_later_run_wrote_even_if_it_looks_the_same(
-    planned: Db, spark: SparkSession, job: Job
+    planned: Db, spark: SparkSession, command: Command
 ) -> None:
-    before, first = raw_documents(planned), the_run(planned)["_id"]
-    job(planned, "apply", first)
+    before, first = stored_bytes(planned), the_run(planned)["_id"]
+    command("apply", first, on=planned)
     key = planned_keys(planned, first)[7]
     empty(planned, key)
-    assert job(planned, "fix", "--apply")[0] == 0
-    healed = raw_documents(planned)[key]
-    code, told = job(planned, "undo", first)
-    assert (code, "1 sessions written by a later run" in told) == (0, True), told
-    code, told = job(planned, "undo", first, "--apply")
-    assert code == 5
-    assert f"{plan_of(planned, key)['session_id']}  written by a later run, left alone" in told
+    assert command("fix", "--apply", on=planned).code == 0
+    healed = stored_bytes(planned)[key]
+    ended = command("undo", first, on=planned)
+    assert (ended.code, "1 sessions written by a later run" in ended.told) == (0, True), ended.told
+    ended = command("undo", first, "--apply", on=planned)
+    assert ended.code == 5
+    session_id = plan_of(planned, key)["session_id"]
+    assert f"{session_id}  written by a later run, left alone" in ended.told
     assert differing(planned, before) == [key]
-    assert raw_documents(planned)[key] == healed
+    assert stored_bytes(planned)[key] == healed
     counts = run_documents(planned)[0]["undo"]["counts"]
     assert counts == {"restored": BROKEN - 1, "written by a later run": 1}
 
 
 def test_what_a_later_run_wrote_and_took_back_itself_can_be_undone(
-    planned: Db, spark: SparkSession, job: Job
+    planned: Db, spark: SparkSession, command: Command
 ) -> None:
-    before, first = raw_documents(planned), the_run(planned)["_id"]
-    job(planned, "apply", first)
+    before, first = stored_bytes(planned), the_run(planned)["_id"]
+    command("apply", first, on=planned)
     key = planned_keys(planned, first)[7]
     empty(planned, key)
-    assert job(planned, "fix", "--apply")[0] == 0
+    assert command("fix", "--apply", on=planned).code == 0
     second = run_documents(planned)[1]["_id"]
-    assert job(planned, "undo", second, "--apply")[0] == 0
+    assert command("undo", second, "--apply", on=planned).code == 0
     heal(planned, key)  # as the first run had left it
-    assert job(planned, "undo", first, "--apply")[0] == 0
+    assert command("undo", first, "--apply", on=planned).code == 0
     assert differing(planned, before) == []
 
 
 def test_an_undo_that_broke_off_goes_on_without_touching_what_was_healed_since(
-    planned: Db, spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+    planned: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
-    before, run = raw_documents(planned), the_run(planned)["_id"]
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
     expected = recomputed_documents(planned)
-    job(planned, "apply", run)
+    command("apply", run, on=planned)
     # An undo has the same three aggregates for each batch.
     killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, planned, "undo", run, "--apply", *SMALL)
     restored = [key for key in differing(planned, expected) if key in before]
     assert len(restored) == 20
     let_the_lease_expire(planned)
-    assert job(planned, "fix", "--apply")[0] == 0
+    assert command("fix", "--apply", on=planned).code == 0
     assert differing(planned, expected) == []
-    code, told = job(planned, "undo", run, "--apply")
-    assert code == 0, told
+    ended = command("undo", run, "--apply", on=planned)
+    assert ended.code == 0, ended.told
     # Ten were restored and told, ten restored and told by the fix; all twenty were healed anew.
     assert set(differing(planned, before)) == set(restored)
-    assert [raw_documents(planned)[key] for key in restored] == [expected[k] for k in restored]
+    assert [stored_bytes(planned)[key] for key in restored] == [expected[k] for k in restored]
 
 
 # Merges that go on after their client
@@ -236,9 +231,9 @@ def hanging_merge(db: Db) -> Iterator[Callable[[], None]]:
 
 @pytest.mark.parametrize("verb", ["undo", "resume"])
 def test_whoever_breaks_a_lease_waits_for_the_merge_of_its_dead_holder(
-    planned: Db, mongo_uri: str, job: Job, verb: str
+    planned: Db, mongo_uri: str, command: Command, verb: str
 ) -> None:
-    before, run = raw_documents(planned), the_run(planned)["_id"]
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
     expected = recomputed_documents(planned) if verb == "resume" else before
     words = ("--break-lease", *(["--apply"] if verb == "undo" else []))
     with ThreadPoolExecutor() as threads, hanging_merge(planned) as wait:
@@ -246,15 +241,15 @@ def test_whoever_breaks_a_lease_waits_for_the_merge_of_its_dead_holder(
             wait()
             stop_without_a_word(process)
         # Python is gone, its merge of ten sessions is not.
-        taken = threads.submit(job, planned, verb, run, *words)
+        taken = threads.submit(command, verb, run, *words, on=planned)
         with pytest.raises(NotYet):
             taken.result(timeout=2)
         assert differing(planned, before) == []
         planned.client.admin.command(
             "configureFailPoint", "hangWhileBuildingDocumentSourceMergeBatch", mode="off"
         )
-        code, told = taken.result()
-    assert code == 0, told
+        ended = taken.result()
+    assert ended.code == 0, ended.told
     assert differing(planned, expected) == []
     assert the_run(planned)["state"] == ("undone" if verb == "undo" else "done")
 
@@ -265,36 +260,36 @@ def stop_without_a_word(process: Process) -> None:
 
 
 def test_a_batch_that_broke_off_is_settled_by_the_settings_of_its_own_run(
-    db: Db, nested: Nested, spark: SparkSession, mongo_uri: str, hold: Hold, job: Job
+    db: Db, nested: Nested, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
-    run, before = the_run(db)["_id"], raw_documents(db)
+    run, before = the_run(db)["_id"], stored_bytes(db)
     words = ("--config", nested.config, "--batch-size", "3")
     killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, db, "apply", run, *words)
     let_the_lease_expire(db)
     # A run under other names of fields takes the lease over.
-    assert job(db, "delete-orphans", "--apply", "--max-delete", "0")[0] in (0, 4)
+    assert command("delete-orphans", "--apply", "--max-delete", "0", on=db).code in (0, 4)
     assert outcomes(db, run) == {"applied": len(PARENTS)}
     assert run_documents(db)[0]["progress"]["counts"] == {"applied": 3}
-    assert nested("undo", "--apply")[0] == 0
-    assert raw_documents(db) == before
+    assert nested("undo", "--apply").code == 0
+    assert stored_bytes(db) == before
 
 
 # All or nothing, types, bytes
 
 
 def test_undo_of_a_session_whose_unwritten_field_changed_restores_nothing_of_it(
-    planned: Db, job: Job
+    planned: Db, command: Command
 ) -> None:
-    before, run = raw_documents(planned), the_run(planned)["_id"]
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
     key = next(
         key for key in planned_keys(planned, run) if "user_id" not in plan_of(planned, key)["new"]
     )
-    job(planned, "apply", run)
+    command("apply", run, on=planned)
     planned[SESSIONS].update_one({"_id": key}, {"$set": {"user_id": ObjectId()}})
-    left = raw_documents(planned)[key]
-    assert job(planned, "undo", run, "--apply")[0] == 5
+    left = stored_bytes(planned)[key]
+    assert command("undo", run, "--apply", on=planned).code == 5
     assert differing(planned, before) == [key]
-    assert raw_documents(planned)[key] == left
+    assert stored_bytes(planned)[key] == left
 
 
 @pytest.mark.parametrize(
@@ -310,21 +305,23 @@ def test_undo_of_a_session_whose_unwritten_field_changed_restores_nothing_of_it(
     ],
     ids=str,
 )
-def test_a_field_of_another_type_is_another_value(planned: Db, job: Job, change: Document) -> None:
+def test_a_field_of_another_type_is_another_value(
+    planned: Db, command: Command, change: Document
+) -> None:
     run, sessions = the_run(planned)["_id"], planned[SESSIONS]
     key = planned_keys(planned, run)[0]
     sessions.update_one({"_id": key}, change)
-    changed = raw_documents(planned)[key]
-    assert job(planned, "apply", run)[0] == 5
+    changed = stored_bytes(planned)[key]
+    assert command("apply", run, on=planned).code == 5
     assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_changed": 1}
-    assert raw_documents(planned)[key] == changed
+    assert stored_bytes(planned)[key] == changed
     # And the same for the result, when it is undone.
     other = planned_keys(planned, run)[1]
     as_double = [{"$set": {"event_count": {"$toDouble": "$event_count"}}}]
     sessions.update_one({"_id": other}, as_double)
-    retyped = raw_documents(planned)[other]
-    assert job(planned, "undo", run, "--apply")[0] == 5
-    assert raw_documents(planned)[other] == retyped
+    retyped = stored_bytes(planned)[other]
+    assert command("undo", run, "--apply", on=planned).code == 5
+    assert stored_bytes(planned)[other] == retyped
 
 
 NESTED = """
@@ -350,16 +347,16 @@ class Nested:
     """A planned run over sessions with nested fields; a call runs a verb on it."""
 
     db: Db
-    job: Job
+    command: Command
     run: str
     config: str
 
-    def __call__(self, verb: str, *words: str) -> tuple[int, str]:
-        return self.job(self.db, verb, self.run, *words, "--config", self.config)
+    def __call__(self, verb: str, *words: str) -> Ended:
+        return self.command(verb, self.run, *words, "--config", self.config, on=self.db)
 
 
 @pytest.fixture
-def nested(db: Db, spark: SparkSession, job: Job, tmp_path: Path) -> Nested:
+def nested(db: Db, spark: SparkSession, command: Command, tmp_path: Path) -> Nested:
     config = tmp_path / "nested.toml"
     config.write_text(NESTED)
     user = ObjectId()
@@ -369,34 +366,34 @@ def nested(db: Db, spark: SparkSession, job: Job, tmp_path: Path) -> Nested:
             made = ObjectId("68dced900000000000000000")
             event = new_event(made, user, name, made.generation_time, page, "page_view", {}, "c")
             db["events"].insert_one({**event, "_id": ObjectId()})
-    code, told = job(db, "fix", "--plan", "--settle", "0s", "--config", str(config))
-    assert (code, the_run(db)["planned"]) == (3, len(PARENTS)), told
-    return Nested(db, job, the_run(db)["_id"], str(config))
+    ended = command("fix", "--plan", "--settle", "0s", "--config", str(config), on=db)
+    assert (ended.code, the_run(db)["planned"]) == (3, len(PARENTS)), ended.told
+    return Nested(db, command, the_run(db)["_id"], str(config))
 
 
 def test_nested_fields_are_written_and_taken_back_to_the_byte(db: Db, nested: Nested) -> None:
-    before = raw_documents(db)
-    code, told = nested("apply")
-    assert code == 0, told
+    before = stored_bytes(db)
+    ended = nested("apply")
+    assert ended.code == 0, ended.told
     for session in db[SESSIONS].find():
         stats = session["stats"]
         assert (stats["count"], stats["seen"]["pages"]) == (2, ["/a", "/b"])
         assert {"last", "pages"} <= stats["seen"].keys()
         was = PARENTS[session["session_id"]]
         assert (session["note"], session.get("z")) == ("n", was.get("z"))
-    code, told = nested("undo", "--apply")
-    assert code == 0, told
-    assert raw_documents(db) == before
+    ended = nested("undo", "--apply")
+    assert ended.code == 0, ended.told
+    assert stored_bytes(db) == before
 
 
 def test_a_parent_that_the_run_made_stays_when_it_holds_something_else(
     db: Db, nested: Nested
 ) -> None:
-    assert nested("apply")[0] == 0
+    assert nested("apply").code == 0
     names = {"session_id": {"$in": ["all absent", "all null"]}}
     db[SESSIONS].update_many(names, {"$set": {"owner.x": 1, "stats.seen.x": 2}})
-    code, told = nested("undo", "--apply")
-    assert code == 0, told
+    ended = nested("undo", "--apply")
+    assert ended.code == 0, ended.told
     assert list(db[SESSIONS].find(names, {"_id": 0})) == [
         {"session_id": "all absent", "note": "n", **rest, "owner": {"x": 1}}
         for rest in [{"stats": {"seen": {"x": 2}}}]
@@ -422,12 +419,12 @@ def test_a_session_whose_parents_changed_is_not_written_at_all(
         "half": {"$set": {"first": None}},
         "full": {"$set": {"stats.seen": [{"pages": []}]}},
     }
-    hold.at(db, BEFORE_MERGE, milliseconds=2_000)
+    hold.at(db, BEFORE_MERGE, seconds=2)
     with started(mongo_uri, db.name, "apply", run, "--config", nested.config) as process:
         hold.wait()
         for name, change in other.items():
             db[SESSIONS].update_one({"session_id": name}, change)
-        changed, writes = raw_documents(db), writes_to(db)
+        changed, writes = stored_bytes(db), writes_to(db)
         hold.let_go()
         assert process.wait() == 5, process.text()
     assert outcomes(db, run) == {"applied": 1, "changed_meanwhile": 5}
@@ -446,16 +443,17 @@ def refuse(db: Db, key: Any, field: Document) -> None:
 
 
 def test_a_session_that_mongodb_refuses_to_restore_is_left_alone_and_named(
-    planned: Db, job: Job
+    planned: Db, command: Command
 ) -> None:
-    before, run = raw_documents(planned), the_run(planned)["_id"]
-    job(planned, "apply", run)
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
+    command("apply", run, on=planned)
     key = planned_keys(planned, run)[30]
     refuse(planned, key, {"event_count": {"$gt": 0}})
     try:
-        code, told = job(planned, "undo", run, "--apply", "--batch-size", "64")
-        assert code == 5
-        assert f"{plan_of(planned, key)['session_id']}  refused by MongoDB, left alone" in told
+        ended = command("undo", run, "--apply", "--batch-size", "64", on=planned)
+        assert ended.code == 5
+        session_id = plan_of(planned, key)["session_id"]
+        assert f"{session_id}  refused by MongoDB, left alone" in ended.told
         assert differing(planned, before) == [key]
         row = planned[JOURNAL].find_one({"undo": "refused by MongoDB"})
         assert row is not None
@@ -468,15 +466,17 @@ def test_a_session_that_mongodb_refuses_to_restore_is_left_alone_and_named(
         planned.command("collMod", SESSIONS, validator={}, validationLevel="strict")
 
 
-def test_a_document_that_a_transaction_holds_too_long_fails_alone(planned: Db, job: Job) -> None:
+def test_a_document_that_a_transaction_holds_too_long_fails_alone(
+    planned: Db, command: Command
+) -> None:
     run, client = the_run(planned)["_id"], planned.client
     key = planned_keys(planned, run)[41]
     with client.start_session() as session, session.start_transaction():
         locked = {"$set": {"note": "mine"}}
         planned[SESSIONS].update_one({"_id": key}, locked, session=session)
-        code, told = job(planned, "apply", run, "--batch-size", "20")
+        ended = command("apply", run, "--batch-size", "20", on=planned)
         session.abort_transaction()
-    assert code == 5, told
+    assert ended.code == 5, ended.told
     assert outcomes(planned, run) == {"applied": BROKEN - 1, "failed": 1}
     (left,) = the_run(planned)["report"]["left"]
     assert left["session_id"] == plan_of(planned, key)["session_id"]
@@ -486,7 +486,7 @@ def test_a_document_that_a_transaction_holds_too_long_fails_alone(planned: Db, j
 @contextmanager
 def failing(db: Db, mode: Document, **how: Any) -> Iterator[None]:
     """The job's looks, merges and outcomes fail at the server."""
-    data = {"failCommands": ["aggregate"], "appName": "session-repair", **how}
+    data = {"failCommands": ["aggregate"], "appName": APP, **how}
     data["namespace"], admin = f"{db.name}.{JOURNAL}", db.client.admin
     admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
     try:
@@ -495,22 +495,24 @@ def failing(db: Db, mode: Document, **how: Any) -> Iterator[None]:
         admin.command("configureFailPoint", "failCommand", mode="off")
 
 
-def test_an_error_that_all_rows_meet_alike_is_that_of_the_run(planned: Db, job: Job) -> None:
+def test_an_error_that_all_rows_meet_alike_is_that_of_the_run(
+    planned: Db, command: Command
+) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with failing(planned, {"skip": 1}, errorCode=8):
-        code, told = job(planned, "apply", run, *SMALL)
-    assert (code, "MongoDB answered with an error" in told) == (1, True), told
+        ended = command("apply", run, *SMALL, on=planned)
+    assert (ended.code, "MongoDB answered with an error" in ended.told) == (1, True), ended.told
     assert len(differing(planned, expected)) == BROKEN
     assert outcomes(planned, run) == {"none": BROKEN}
-    assert job(planned, "resume", run)[0] == 0
+    assert command("resume", run, on=planned).code == 0
     assert differing(planned, expected) == []
 
 
-def test_a_command_whose_connection_breaks_is_repeated(planned: Db, job: Job) -> None:
+def test_a_command_whose_connection_breaks_is_repeated(planned: Db, command: Command) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with failing(planned, {"times": 6}, closeConnection=True):
-        code, told = job(planned, "apply", run, *SMALL)
-    assert code == 0, told
+        ended = command("apply", run, *SMALL, on=planned)
+    assert ended.code == 0, ended.told
     assert differing(planned, expected) == []
     assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN}
 
@@ -529,7 +531,7 @@ def test_a_run_whose_journal_is_not_as_it_counted_does_not_end_well(
     planned: Db, mongo_uri: str, hold: Hold, edit: Document, why: str
 ) -> None:
     run = the_run(planned)["_id"]
-    hold.at(planned, Point("find", JOURNAL, skip=1), milliseconds=2_000)
+    hold.at(planned, Point("find", JOURNAL, skip=1), seconds=2)
     with started(mongo_uri, planned.name, "apply", run) as process:
         hold.wait()  # it reads its journal again
         planned[JOURNAL].update_one({}, edit)
@@ -539,7 +541,9 @@ def test_a_run_whose_journal_is_not_as_it_counted_does_not_end_well(
     assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("applying", 1)
 
 
-def test_rows_of_another_attempt_are_never_counted_nor_applied(planned: Db, job: Job) -> None:
+def test_rows_of_another_attempt_are_never_counted_nor_applied(
+    planned: Db, command: Command
+) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     row = planned[JOURNAL].find_one({"run_id": run})
     sound = planned[SESSIONS].find_one({"event_count": {"$gt": 0}}, {"_id": 1, "session_id": 1})
@@ -548,23 +552,24 @@ def test_rows_of_another_attempt_are_never_counted_nor_applied(planned: Db, job:
     late = {**row["plan"], "session": {"v": sound["_id"]}, "session_id": sound["session_id"]}
     for attempt in (0, 2, 10, 11):  # what a planner wrote that was dead already
         planned[JOURNAL].insert_one({**row, "_id": f"{run}:{attempt}:x", "plan": late})
-    assert job(planned, "apply", run)[0] == 0
+    assert command("apply", run, on=planned).code == 0
     assert differing(planned, expected) == []
     assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN}
 
 
 @pytest.mark.parametrize("part", ["some", "all"])
 def test_an_undo_whose_rows_were_lost_says_so_and_is_not_whole(
-    planned: Db, job: Job, part: str
+    planned: Db, command: Command, part: str
 ) -> None:
-    before, run = raw_documents(planned), the_run(planned)["_id"]
-    job(planned, "apply", run)
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
+    command("apply", run, on=planned)
     keys = planned_keys(planned, run)
     lost = keys[:3] if part == "some" else keys
     planned[JOURNAL].delete_many({"plan.session.v": {"$in": lost}})
     for words in ((), ("--apply",)):
-        code, told = job(planned, "undo", run, *words)
-        assert (code, f"{len(lost)} rows of its journal are lost" in told) == (5, True), told
+        ended = command("undo", run, *words, on=planned)
+        assert ended.code == 5, ended.told
+        assert f"{len(lost)} rows of its journal are lost" in ended.told
     assert set(differing(planned, before)) == set(lost)
     assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("undoing", 5)
 
@@ -574,19 +579,20 @@ def test_an_undo_whose_rows_were_lost_says_so_and_is_not_whole(
 
 @pytest.mark.parametrize("verb", ["apply", "resume", "undo"])
 def test_a_run_of_another_format_is_refused_and_its_version_named(
-    planned: Db, job: Job, verb: str
+    planned: Db, command: Command, verb: str
 ) -> None:
     old = {"$unset": {"journal_format": 1}, "$set": {"versions.session_repair": "0.1.0"}}
     planned[RUNS].update_many({"verb": "fix"}, old)
     before, run = hash_of(planned), the_run(planned)
-    code, told = job(planned, verb, run["_id"])
-    assert (code, "was made by session-repair 0.1.0, whose journal version" in told) == (2, True)
+    ended = command(verb, run["_id"], on=planned)
+    assert ended.code == 2, ended.told
+    assert "was made by session-repair 0.1.0, whose journal version" in ended.told
     assert (hash_of(planned), the_run(planned)) == (before, run)
 
 
 @pytest.mark.parametrize("collection", [SESSIONS, JOURNAL, RUNS])
 def test_where_text_is_not_compared_by_its_bytes_nothing_is_written(
-    planned: Db, job: Job, collection: str
+    planned: Db, command: Command, collection: str
 ) -> None:
     raw: Any = planned.get_collection(collection, codec_options=RAW)
     run, documents = the_run(planned)["_id"], list(raw.find())
@@ -597,15 +603,17 @@ def test_where_text_is_not_compared_by_its_bytes_nothing_is_written(
     why = f"{planned.name}.{collection} has a default collation (en)"
     words = [("apply", run), ("resume", run), ("undo", run, "--apply")]
     for verb in [*words, ("fix", "--apply"), ("fix", "--plan"), ("delete-orphans", "--apply")]:
-        code, told = job(planned, *verb)
-        assert (code, why in told, told.count("\n")) == (2, True, 1), told
+        ended = command(*verb, on=planned)
+        assert (ended.code, why in ended.told, ended.told.count("\n")) == (2, True, 1), ended.told
     assert {name: hash_of(planned, name) for name in before} == before
     planned.drop_collection(collection)
 
 
-def test_the_report_of_a_run_names_every_outcome(planned: Db, job: Job, tmp_path: Path) -> None:
+def test_the_report_of_a_run_names_every_outcome(
+    planned: Db, command: Command, tmp_path: Path
+) -> None:
     run, file = the_run(planned)["_id"], tmp_path / "report.json"
-    assert job(planned, "apply", run, "--json", str(file))[0] == 0
+    assert command("apply", run, "--json", str(file), on=planned).code == 0
     told = json.loads(file.read_text())["outcomes"]
     assert told == {
         "planned": BROKEN,

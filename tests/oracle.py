@@ -1,7 +1,8 @@
-"""What a repair should find and write, in plain Python, whatever the two collections hold.
+"""What sessions should be, from the events alone, in plain Python; shares no code with the job.
 
-It shares no code with the job. Dates are milliseconds, types are those of the bytes that the server
-keeps; documents are compared as those bytes.
+First for sound data: what events say of a session. Then, whatever the two collections hold, what a
+repair should find and write: there dates are milliseconds, types are those of the bytes that the
+server keeps, and documents are compared as those bytes.
 """
 
 from __future__ import annotations
@@ -13,14 +14,74 @@ from typing import Any
 import bson
 from bson import DatetimeMS, Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
-from pymongo.database import Database
 
-Document = dict[str, Any]
+from tests.harness.documents import SESSIONS, Db, Document
 
 EXACT: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 MISSING = object()
 YEAR_1, YEAR_9999 = -62_135_596_800_000, 253_402_300_799_999
 COUNT, DATES = ("event_count",), ("first_event_at", "last_event_at", "timestamp")
+
+
+# Sound data
+
+
+def events_of(db: Db) -> dict[str, list[Document]]:
+    """All events by their session_id."""
+    events: dict[str, list[Document]] = defaultdict(list)
+    for event in db["events"].find():
+        events[event["session_id"]].append(event)
+    return events
+
+
+def said_by(events: list[Document]) -> Document:
+    """What the events of one session say of it; nothing of a user they disagree on."""
+    in_order = sorted(events, key=lambda event: (event["timestamp"], event["_id"]))
+    users = {event["user_id"] for event in events}
+    visits = [event["page"] for event in in_order if event.get("page") is not None]
+    return {
+        "event_count": len(events),
+        "pages": list(dict.fromkeys(visits)),
+        "first_event_at": in_order[0]["timestamp"],
+        "last_event_at": in_order[-1]["timestamp"],
+        **({"user_id": users.pop()} if len(users) == 1 else {}),
+    }
+
+
+def rebuilt(db: Db) -> dict[str, Document]:
+    """By session_id, what its events say of a session."""
+    return {session_id: said_by(events) for session_id, events in events_of(db).items()}
+
+
+def recomputed_documents(db: Db) -> dict[Any, bytes]:
+    """Every session as ``fix --apply`` leaves it, as bytes, by _id. To be asked before the run.
+
+    Empty ones are as their events say, the others as they are.
+    """
+    right, documents = rebuilt(db), {}
+    for session in db.get_collection(SESSIONS, EXACT).find():
+        is_empty = not session.get("pages") or not session.get("event_count")
+        mended = right.get(session["session_id"], {}) if is_empty else {}
+        documents[session["_id"]] = bson.encode({**session, **mended})
+    return documents
+
+
+def mismatched(db: Db, *, in_order: bool = True) -> list[str]:
+    """The sessions that are not what their events say; those without events must be empty."""
+    right = rebuilt(db)
+    nothing = {"event_count": 0, "pages": []}
+    found = []
+    for session in db[SESSIONS].find():
+        wanted = right.pop(session["session_id"], nothing)
+        stored = {name: session[name] for name in wanted}
+        if not in_order and sorted(stored["pages"]) == sorted(wanted["pages"]):
+            stored["pages"] = wanted["pages"]
+        if stored != wanted:
+            found.append(session["session_id"])
+    return [*found, *right]  # what is left has events and no session
+
+
+# Whatever there is
 
 
 @dataclass(frozen=True)
@@ -103,7 +164,7 @@ def sums_of(events: list[Document]) -> Document:
     }
 
 
-def foresee(db: Database[Document]) -> Foreseen:
+def foresee(db: Db) -> Foreseen:
     """What ``fix --apply --scope all`` should find and leave, from the two collections alone."""
     sessions = list(db.get_collection("sessions", EXACT).find().sort("_id"))
     events = defaultdict(list)

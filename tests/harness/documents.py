@@ -1,0 +1,88 @@
+"""What a database holds, seen by plain pymongo: bytes, hashes, a copy to go back to."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.database import Database
+
+Document = dict[str, Any]
+Db = Database[Document]
+
+SESSIONS, JOURNAL, RUNS = "sessions", "session_repair_journal", "session_repair_runs"
+# Some dates are beyond the years that Python knows.
+RAW: Any = CodecOptions(RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
+
+
+@contextmanager
+def new_database(client: MongoClient[Document]) -> Iterator[Db]:
+    """An empty database of its own name, dropped afterwards."""
+    db = client[f"test_{uuid.uuid4().hex[:12]}"]
+    yield db
+    client.drop_database(db.name)
+
+
+def raw_documents(db: Db, collection: str = SESSIONS) -> list[Any]:
+    """Every document as the server holds it: a RawBSONDocument."""
+    return list(db.get_collection(collection, codec_options=RAW).find())
+
+
+def stored_bytes(db: Db, collection: str = SESSIONS) -> dict[Any, bytes]:
+    """Every document as its bytes, by its _id."""
+    return {document["_id"]: document.raw for document in raw_documents(db, collection)}
+
+
+def differing(db: Db, expected: dict[Any, bytes]) -> list[Any]:
+    """The _ids of the sessions that are not, byte for byte, what is expected."""
+    found = stored_bytes(db)
+    return [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
+
+
+def decoded(raw: bytes) -> Document:
+    options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+    return bson.decode(raw, options)
+
+
+def hash_of(db: Db, collection: str = SESSIONS) -> str:
+    """The server's own hash over a collection."""
+    answer: str = db.command("dbHash", collections=[collection])["collections"][collection]
+    return answer
+
+
+def fingerprint(db: Db) -> tuple[Any, Any]:
+    """The hash of every collection, and the list of collections with their options."""
+    hashes = db.command("dbHash")["collections"]
+    listed = sorted(db.list_collections(), key=lambda collection: collection["name"])
+    return hashes, listed
+
+
+def data_of(db: Db) -> tuple[Any, Any]:
+    """The fingerprint but for the history of runs, where a refused run may stand too."""
+    hashes, listed = fingerprint(db)
+    hashes.pop(RUNS, None)
+    return hashes, [collection for collection in listed if collection["name"] != RUNS]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Every document of a database, as bytes, to begin with again."""
+
+    documents: dict[str, list[Any]]
+
+    @staticmethod
+    def of(db: Db) -> Snapshot:
+        return Snapshot({name: raw_documents(db, name) for name in db.list_collection_names()})
+
+    def restore(self, db: Db) -> None:
+        for name in {*self.documents, *db.list_collection_names()}:
+            db[name].delete_many({})
+            if documents := self.documents.get(name):
+                db.get_collection(name, codec_options=RAW).insert_many(documents)

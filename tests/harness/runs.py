@@ -1,0 +1,85 @@
+"""What the runs on a database say of themselves: their documents, outcomes, batches, lease."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+
+from tests.harness.documents import JOURNAL, RUNS, Db, Document
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
+
+
+def run_documents(db: Db) -> list[Document]:
+    """The documents of all runs, the oldest first."""
+    return list(db[RUNS].find({"verb": {"$exists": True}}).sort("started_at", 1))
+
+
+def the_run(db: Db) -> Document:
+    """The document of the only run."""
+    (run,) = run_documents(db)
+    return run
+
+
+def last_run(db: Db) -> Document:
+    return run_documents(db)[-1]
+
+
+def outcomes(db: Db, run_id: str | None = None) -> Counter[str]:
+    """The journal rows by outcome, of one run or of all; 'none' has none yet.
+
+    That of a row is its mark, else whether a batch that has ended held it.
+    """
+    wanted = [run for run in run_documents(db) if run_id in (None, run["_id"])]
+    counts: Counter[str] = Counter()
+    for run in wanted:
+        ended = run.get("progress", {}).get("after", "")
+        for row in db[JOURNAL].find({"run_id": run["_id"]}, {"outcome": 1}):
+            counts[row.get("outcome", "applied" if row["_id"] <= ended else "none")] += 1
+    return counts
+
+
+def is_balanced(counts: Document) -> bool:
+    """Every planned correction has one outcome."""
+    done = ("applied", "skipped_changed", "skipped_gone", "changed_meanwhile", "failed")
+    return bool(sum(counts[name] for name in done) == counts["planned"])
+
+
+def is_planned(db: Db) -> bool:
+    """The plan is frozen: next comes the copy of the first batch."""
+    return any(run["state"] == "planned" for run in run_documents(db)[-1:])
+
+
+def is_copied(db: Db) -> bool:
+    """Documents that are to be deleted were copied into the journal: next comes their change."""
+    return db[JOURNAL].find_one({"before": {"$exists": True}}) is not None
+
+
+def is_begun(db: Db) -> bool:
+    """A batch is begun: next comes its change."""
+    progress = [run["progress"] for run in run_documents(db)[-1:] if "progress" in run]
+    return any(it["begun"] > it["after"] for it in progress)
+
+
+def batch_ends(db: Db, run_id: str) -> list[str]:
+    """The last rows of the batches of a run in their order, as the oplog tells them."""
+    entries = db.client["local"]["oplog.rs"].find({"ns": f"{db.name}.{RUNS}", "o2._id": run_id})
+    ends: list[str] = []
+    for entry in entries.sort("$natural", 1):
+        diff = entry["o"].get("diff", {}).get("sprogress", {})
+        for begun in (diff.get(kind, {}).get("begun", "") for kind in ("u", "i")):
+            if begun and begun not in ends:
+                ends.append(begun)
+    return ends
+
+
+def batches(db: Db) -> list[int]:
+    """The sizes of the batches of the last run in their order."""
+    rows = [row["_id"] for row in db[JOURNAL].find({}, {"_id": 1}).sort("_id", 1)]
+    ends = [rows.index(end) + 1 for end in batch_ends(db, last_run(db)["_id"])]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def let_the_lease_expire(db: Db) -> None:
+    """What 60 s without a renewal do."""
+    db[RUNS].update_one({"_id": "lease"}, {"$set": {"expires_at": LONG_AGO}})
