@@ -26,14 +26,6 @@ COUNT, DATES = ("event_count",), ("first_event_at", "last_event_at", "timestamp"
 # Sound data
 
 
-def events_of(db: Db) -> dict[str, list[Document]]:
-    """All events by their session_id."""
-    events: dict[str, list[Document]] = defaultdict(list)
-    for event in db["events"].find():
-        events[event["session_id"]].append(event)
-    return events
-
-
 def said_by(events: list[Document]) -> Document:
     """What the events of one session say of it; nothing of a user they disagree on."""
     in_order = sorted(events, key=lambda event: (event["timestamp"], event["_id"]))
@@ -50,7 +42,10 @@ def said_by(events: list[Document]) -> Document:
 
 def rebuilt(db: Db) -> dict[str, Document]:
     """By session_id, what its events say of a session."""
-    return {session_id: said_by(events) for session_id, events in events_of(db).items()}
+    events = defaultdict(list)
+    for event in db["events"].find():
+        events[event["session_id"]].append(event)
+    return {session_id: said_by(own) for session_id, own in events.items()}
 
 
 def recomputed_documents(db: Db) -> dict[Any, bytes]:
