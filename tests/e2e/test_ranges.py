@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from session_repair.mongo.collections import FEW_DOCUMENTS, MOST_SCANS, take_census
-from tests.e2e.world import Document
+from tests.harness.documents import Document
 
 MARK = datetime(2030, 1, 1, tzinfo=timezone.utc)
 

@@ -273,7 +273,7 @@ def read_parquet(story: Story, dataset: str, name: str) -> pandas.DataFrame:
 def test_the_findings_in_parquet_count_what_the_report_counts(story: Story, name: str) -> None:
     counted = read_parquet(story, "findings", name)["code"].value_counts().to_dict()
     reported = {s["code"]: s["found"] for s in story.json(name)["symptoms"]}
-    # Of some codes a look-up finds those of the sessions that it read, and cannot know how many are.
+    # Of some codes a look-up finds those of the sessions that it read, and cannot know them all.
     known = {code: count for code, count in reported.items() if count is not None}
     assert {code: counted.get(code, 0) for code in known} == known
     assert ("last_event_mismatch" in known) == (name == "verify")

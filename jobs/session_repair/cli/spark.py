@@ -111,12 +111,17 @@ class StartingSpark:
         return self.found
 
     def stop(self) -> None:
-        """Stop the session; nobody waits for one that is still starting."""
+        """Stop the session; nobody waits for one that is still starting, but the next start."""
         with self.lock:
             self.is_given_up = True
             spark = self.found
         if spark is not None:
             spark.stop()
+        else:
+            GIVEN_UP.append(self.thread)
+
+
+GIVEN_UP: list[threading.Thread] = []  # they stop what they start, and nobody else may take it
 
 
 @contextmanager
@@ -128,6 +133,8 @@ def starting_spark(
     It is stopped at the end, unless it was there before: a notebook's is the notebook's. What fails
     inside Spark becomes a RepairError.
     """
+    while GIVEN_UP:
+        GIVEN_UP.pop().join()
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only
     if is_ours and SparkContext._gateway is None:
         size_jvm(estimated_documents(database, settings))
