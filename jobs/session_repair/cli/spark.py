@@ -56,6 +56,8 @@ FEW_DOCUMENTS = 1_000_000
 JVM_OPTIONS = "SPARK_SUBMIT_OPTS"  # of the driver's JVM, where this process starts it
 WHOLE_HEAP = "-XX:InitialRAMPercentage=100"  # of --driver-memory, at once: it is not grown by GCs
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
+# The findings of a session are one generated method of 11 kB; beyond 8 it would be interpreted.
+LONG_METHODS = "-XX:-DontCompileHugeMethods"
 
 URI = re.compile(r"mongodb(\+srv)?://\S+")
 
@@ -152,7 +154,9 @@ def size_jvm(documents: int) -> None:
     """Tell the JVM that is about to be started how much work there is; the user's options win."""
     quick = [QUICK_COMPILER] if documents <= FEW_DOCUMENTS else []
     given = os.environ.get(JVM_OPTIONS, "")
-    os.environ[JVM_OPTIONS] = " ".join([WHOLE_HEAP, *quick, *([given] if given else [])])
+    os.environ[JVM_OPTIONS] = " ".join(
+        [WHOLE_HEAP, LONG_METHODS, *quick, *([given] if given else [])]
+    )
 
 
 # Exceptions of the connector's driver that mean MongoDB was away; Spark wraps them in its own.
