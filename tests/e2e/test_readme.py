@@ -42,6 +42,9 @@ OPTIONS_OF_OTHERS = {
     "--archives",
     "--conf",
     "--packages",
+    "--times",
+    "--rounds",
+    "--against",
 }
 
 
