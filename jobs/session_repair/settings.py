@@ -73,7 +73,7 @@ class Settings:
     since: datetime | None = None
     until: datetime | None = None
     settle: timedelta = timedelta(minutes=15)  # a live ingest may still be counting an event
-    batch_size: int = 1_000
+    batch_size: int = 5_000  # at most; each batch waits twice for a majority, however large
     journal_ttl: timedelta = timedelta(days=30)
     plan_ttl: timedelta = timedelta(hours=24)
     confirm_delay: timedelta = timedelta(0)

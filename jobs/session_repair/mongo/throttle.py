@@ -23,6 +23,7 @@ Document = dict[str, Any]
 
 LONG_MERGE = 0.5  # seconds; a longer one keeps its documents from the live ingest for too long
 LEAST_BATCH = 10
+FIRST_BATCH = 1_000  # rows, as long as nothing is known of the server's speed
 LAG_POLL = 1.0  # seconds between two looks at the replication lag while it is too great
 LAG_EVERY = 3.0  # seconds between two looks else
 
@@ -52,7 +53,7 @@ class Pace:
     looked_at: float = float("-inf")  # at the replicas, by time.monotonic
 
     def __post_init__(self) -> None:
-        self.batch_size = self.settings.batch_size
+        self.batch_size = min(FIRST_BATCH, self.settings.batch_size)
 
     def is_due(self) -> bool:
         """Whether the run has to stop now, or to look at the replicas."""
