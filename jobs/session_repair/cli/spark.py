@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from session_repair.errors import Refused, RepairError, Unreachable
 from session_repair.mongo.collections import estimated_documents
+from session_repair.repair.strategy import needs_all_sessions
 from session_repair.settings import Settings
 
 # What a right result depends on, whatever the user's configuration says; master, memory and the
@@ -51,8 +52,8 @@ SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
 ROWS_PER_PARTITION = 100_000
 
 # Up to so many documents most of a run is the JVM compiling itself: the quick compiler alone halves
-# its CPU time. Beyond, the thorough one pays.
-FEW_DOCUMENTS = 1_000_000
+# its CPU time. Beyond, the thorough one pays. A look-up reads a part of them.
+QUICKLY_READ, QUICKLY_LOOKED_UP = 1_000_000, 4_000_000
 JVM_OPTIONS = "SPARK_SUBMIT_OPTS"  # of the driver's JVM, where this process starts it
 WHOLE_HEAP = "-XX:InitialRAMPercentage=100"  # of --driver-memory, at once: it is not grown by GCs
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
@@ -139,7 +140,8 @@ def starting_spark(
         GIVEN_UP.pop().join()
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only
     if is_ours and SparkContext._gateway is None:
-        size_jvm(estimated_documents(database, settings))
+        may_look_up = needs_all_sessions(settings, verb) is None
+        size_jvm(estimated_documents(database, settings), may_look_up)
     spark = StartingSpark(f"session-repair {verb}")
     try:
         yield spark
@@ -150,9 +152,10 @@ def starting_spark(
             spark.stop()
 
 
-def size_jvm(documents: int) -> None:
+def size_jvm(documents: int, may_look_up: bool) -> None:
     """Tell the JVM that is about to be started how much work there is; the user's options win."""
-    quick = [QUICK_COMPILER] if documents <= FEW_DOCUMENTS else []
+    few = QUICKLY_LOOKED_UP if may_look_up else QUICKLY_READ
+    quick = [QUICK_COMPILER] if documents <= few else []
     given = os.environ.get(JVM_OPTIONS, "")
     os.environ[JVM_OPTIONS] = " ".join(
         [WHOLE_HEAP, LONG_METHODS, *quick, *([given] if given else [])]

@@ -32,6 +32,7 @@ FEW_DOCUMENTS = 20_000  # are not worth a second cursor
 # To fetch all documents by the index costs the server twice what a scan costs, and to skip one in a
 # scan a third of what it costs to hand it on: up to so many scans are cheaper than ranges.
 MOST_SCANS = 3
+LEAST_ID = ObjectId(bytes(12))
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Census:
     scope: Document  # the filter of what is read, empty for the whole collection
     mark: datetime  # documents created before it no longer appear, so they can be counted
     documents: int  # of the collection, an estimate; or of the few in scope
-    checked: int  # documents in scope older than the mark or of unknown age
+    checked: int  # documents in scope older than the mark or of unknown age; 0 where uncounted
     id_types: frozenset[str]  # types at both ends of the _id index
     sampled_ids: tuple[ObjectId, ...]  # in their order; none where one cursor will do
 
@@ -61,7 +62,7 @@ class Census:
             return [{}]
         ids, parts = self.sampled_ids, min(number, len(self.sampled_ids))
         bounds = sorted({ids[len(ids) * part // parts] for part in range(1, parts)})
-        pairs = zip((ObjectId(bytes(12)), *bounds), (*bounds, None), strict=True)
+        pairs = zip((LEAST_ID, *bounds), (*bounds, None), strict=True)
         is_few = len(bounds) < MOST_SCANS
         return [scanned_range(*pair) if is_few else indexed_range(*pair) for pair in pairs]
 
@@ -107,6 +108,19 @@ def take_census(
     )
 
 
+def uncounted_census(database: Database[Document], collection: str, mark: datetime) -> Census:
+    """The census of a collection of which a look-up reads only what belongs to its suspects."""
+    return Census(
+        collection=collection,
+        scope={},
+        mark=mark,
+        documents=database[collection].estimated_document_count(),
+        checked=0,
+        id_types=id_types_at_both_ends(database, collection),
+        sampled_ids=(),
+    )
+
+
 def refuse_unreadable(database: Database[Document], collection: str) -> None:
     found = list(database.list_collections(filter={"name": collection}))
     if not found:
@@ -149,7 +163,9 @@ def count_checked(
     id_types: frozenset[str],
 ) -> int:
     """How many documents were created before the mark, by their ObjectId, or at an unknown time."""
-    older = {"_id": {"$lt": ObjectId.from_datetime(mark)}}
+    end = ObjectId.from_datetime(mark)
+    # Of the documents in a scope few have to be looked at, or all: by _id none is found faster.
+    older = scanned_range(LEAST_ID, end) if scope else {"_id": {"$lt": end}}
     count = database[collection].count_documents({"$and": [scope, older]})
     if id_types <= {"objectId"}:
         return count

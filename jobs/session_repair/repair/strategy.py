@@ -21,11 +21,16 @@ MOST_SUSPECTS = 0.4
 
 @dataclass(frozen=True)
 class Choice:
-    """How a survey reads. ``suspects`` is the filter of the sessions that a look-up begins with."""
+    """How a survey reads.
+
+    ``suspects`` is the filter of the sessions that a look-up begins with, ``share`` the part of all
+    sessions that they are.
+    """
 
     strategy: str
     reason: str
     suspects: Document | None = None
+    share: float = 1.0
 
     def __str__(self) -> str:
         return f"Strategy {self.strategy}: {self.reason}"
@@ -49,14 +54,14 @@ def choose(database: Database[Document], settings: Settings, verb: str) -> Choic
     if settings.session_ids:
         return Choice(LOOKUP, f"{len(settings.session_ids)} sessions are named")
     suspects = suspects_of(settings, in_both=verb == DELETE_ORPHANS)
-    if settings.strategy == LOOKUP:
-        return Choice(LOOKUP, "as asked for", suspects)
     sessions = database[settings.sessions]
     number, all_ = sessions.count_documents(suspects), sessions.estimated_document_count()
-    share = f"{number} of {all_} sessions are empty"
-    if number > MOST_SUSPECTS * all_:
-        return Choice(SCAN, f"{share}, too many to look up")
-    return Choice(LOOKUP, share, suspects)
+    found, share = f"{number} of {all_} sessions are empty", number / max(all_, 1)
+    if settings.strategy == LOOKUP:
+        return Choice(LOOKUP, "as asked for", suspects, share)
+    if share > MOST_SUSPECTS:
+        return Choice(SCAN, f"{found}, too many to look up")
+    return Choice(LOOKUP, found, suspects, share)
 
 
 def needs_all_sessions(settings: Settings, verb: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from pymongo import ReadPreference
@@ -20,6 +21,7 @@ from session_repair.mongo.collections import (
     refuse_unreadable,
     require_all_rows,
     take_census,
+    uncounted_census,
 )
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.lookup import look_up_events, look_up_sessions
@@ -62,7 +64,8 @@ class Preflight:
 
     @property
     def documents(self) -> int:
-        return self.sessions.documents + self.events.documents
+        """About how many documents are read."""
+        return ceil(self.choice.share * (self.sessions.documents + self.events.documents))
 
     @property
     def horizon(self) -> datetime:
@@ -95,7 +98,12 @@ def preflight(database: Database[Document], settings: Settings, verb: str) -> Pr
     # Documents younger than this may still be arriving, and the sessions of such are deferred.
     mark = (now - settings.settle).replace(microsecond=0)
     choice, is_of_few = choose(database, settings, verb), bool(settings.session_ids)
-    of_sessions = choice.suspects or scope_of(settings, settings.session_fields)
+    if choice.suspects is not None:
+        sessions = take_census(database, settings.sessions, choice.suspects, mark)
+        return Preflight(
+            now, mark, choice, sessions, uncounted_census(database, settings.events, mark)
+        )
+    of_sessions = scope_of(settings, settings.session_fields)
     of_events = scope_of(settings, settings.event_fields)
     return Preflight(
         now=now,
