@@ -21,6 +21,7 @@ from session_repair.cli.options import (
 )
 from session_repair.cli.spark import starting_spark
 from session_repair.mongo.runs import RESUMABLE, Run
+from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.execute import finish
 from session_repair.repair.plan import before_plan, plan_run
 from session_repair.repair.report import Report
@@ -37,7 +38,9 @@ def resume(settings: Settings, run_id: str) -> Report:
 
 def plan_again(database: Database[Document], settings: Settings, run: Run) -> None:
     with starting_spark("resume", database, settings) as starting:
-        flight = before_plan(database, settings, run.read()["verb"])
+        document = run.read()
+        window = ActiveWindow(**document["window"]) if "window" in document else None
+        flight = before_plan(database, settings, document["verb"], window)
         click.echo(flight.choice, err=True)
         spark = starting.session(flight.documents)
         plan_run(spark, database, settings, flight, run).release()

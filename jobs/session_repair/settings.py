@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from session_repair.errors import Refused
 DEFAULT_CONFIG = Path(__file__).parents[2] / "conf" / "session_repair.toml"
 
 SCOPES = ("empty", "all")
+LAST_SUCCESS = "last-success"
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
 LIMIT = re.compile(r"(\d+(?:\.\d+)?)(%?)")
@@ -70,8 +71,9 @@ class Settings:
     strategy: str = AUTO  # how the collections are read
     allow_shrink: bool = False
     session_ids: tuple[str, ...] = ()
-    since: datetime | None = None
+    since: str | None = None  # a date, a duration before now, or LAST_SUCCESS
     until: datetime | None = None
+    lookback: timedelta = timedelta(days=1)  # so late may an event of a seen window arrive
     settle: timedelta = timedelta(minutes=15)  # a live ingest may still be counting an event
     batch_size: int = 5_000  # at most; each batch waits twice for a majority, however large
     journal_ttl: timedelta = timedelta(days=30)
@@ -100,6 +102,8 @@ class Settings:
         if self.strategy not in STRATEGIES:
             known = " or ".join(STRATEGIES)
             raise Refused(f"strategy {self.strategy!r} is unknown; write {known}.")
+        if self.since is not None and self.session_ids:
+            raise Refused("--session-id names the sessions, --since finds them. Leave out one.")
         if self.batch_size < 1:
             raise Refused(f"batch_size {self.batch_size} is too small; write 1 or more.")
         for limit in (self.max_changes, self.max_delete):
@@ -170,6 +174,15 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(**{UNITS[match[2]]: int(match[1])})
     except OverflowError:
         raise ValueError(f"{text!r} is too long a duration") from None
+
+
+def instant_of(text: str) -> datetime:
+    """An instant such as ``2025-10-20`` or ``2025-10-20T15:00``, in UTC. Raises ValueError."""
+    try:
+        instant = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a date; write 2025-10-20 or 2025-10-20T15:00") from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
 
 
 def format_duration(duration: timedelta) -> str:

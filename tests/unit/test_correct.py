@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -52,8 +50,6 @@ def corrected(
     cases: dict[str, Case],
     scope: str = "all",
     allow_shrink: bool = False,
-    since: datetime | None = None,
-    until: datetime | None = None,
 ) -> DataFrame:
     """The corrected frame of one session for each case, its actions as 'code: action'."""
     documents = [
@@ -63,7 +59,7 @@ def corrected(
     events = {case: rebuilt(**says) for case, (_, says) in cases.items() if says is not None}
     found = diagnose(sessions_frame(spark, *documents), rebuilt_frame(spark, **events), NOW, SETTLE)
     action = F.transform("findings", lambda it: F.concat_ws(": ", it["code"], it["action"]))
-    planned = correct(found, scope, allow_shrink, since, until)
+    planned = correct(found, scope, allow_shrink)
     return planned.withColumn("actions", action)
 
 
@@ -297,41 +293,6 @@ def test_malformed_sessions_and_those_of_malformed_events_are_left_alone(
         writes("document", "malformed: report"),
         writes("event", "malformed: report"),
     )
-
-
-HANOI = timezone(timedelta(hours=7))
-
-STARTS: dict[str, Case] = {
-    "before": ({"event_count": 0}, {"first_event_at": at("09:59:59.999")}),
-    "at": ({"event_count": 0}, {}),
-    "after": ({"event_count": 0}, {"first_event_at": at("10:00:00.001")}),
-    # No event has a date, then not even the session has one.
-    "stored": ({"event_count": 0}, {"first_event_at": None, "last_event_at": None}),
-    "never": (
-        {"event_count": 0, "first_event_at": None, "created_at": None},
-        {"first_event_at": None, "last_event_at": None},
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "planned"),
-    [
-        (at("10:00"), None, {"at", "after", "stored"}),
-        (at("10:00").astimezone(HANOI), None, {"at", "after", "stored"}),
-        (None, at("10:00"), {"before"}),
-        (at("10:00"), at("10:00:00.001"), {"at", "stored"}),
-        (at("10:00"), at("10:00"), set()),
-        (None, None, set(STARTS)),
-    ],
-)
-def test_since_is_included_and_until_is_not(
-    spark: SparkSession, since: datetime | None, until: datetime | None, planned: set[str]
-) -> None:
-    rows = corrected(spark, STARTS, scope="empty", since=since, until=until).collect()
-    assert {row["session_id"] for row in rows if row["changes"] is not None} == planned
-    left = [row["actions"] for row in rows if row["changes"] is None]
-    assert all(not action.endswith("correct") for actions in left for action in actions)
 
 
 def test_a_session_is_left_alone_only_where_a_journal_row_cannot_hold_it(

@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.rules.diagnose import diagnose
+from session_repair.rules.diagnose import OF_SUSPECTS, diagnose
 from session_repair.rules.schemas import DIAGNOSED
 from session_repair.rules.usual import USUAL_TYPES
 from tests.unit.frames import (
@@ -130,7 +130,7 @@ def test_of_what_was_looked_up_only_pairs_are_told(spark: SparkSession) -> None:
         frame(spark, rows, REBUILT_SESSIONS),
         NOW,
         SETTLE,
-        is_all=False,
+        OF_SUSPECTS,
     )
     assert_rows(
         found.select("session_id", F.expr("findings.code AS codes")),

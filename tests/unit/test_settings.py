@@ -228,14 +228,14 @@ def test_the_connection_string_is_in_no_repr_and_no_description() -> None:
 def test_described_settings_are_plain_and_come_back_as_they_were(tmp_path: Path) -> None:
     file = config(tmp_path, 'settle = "90s"\n[fields.events]\npage = "p"\n')
     options: dict[str, Any] = {
-        "since": datetime.fromisoformat("2025-10-01T00:00:00+00:00"),
+        "until": datetime.fromisoformat("2025-10-01T00:00:00+00:00"),
         "session_ids": ("a", "b"),
         "max_time": timedelta(hours=1),
     }
     made = load_settings(URI, file, options)
     described = describe(made)
     assert described["settle"] == "90s"
-    assert described["since"] == "2025-10-01T00:00:00+00:00"
+    assert described["until"] == "2025-10-01T00:00:00+00:00"
     assert described["session_ids"] == ["a", "b"]
     plain = (str, int, bool, list, dict, type(None))
     assert {type(value) for value in described.values()} <= set(plain)

@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -17,9 +17,12 @@ from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
 from session_repair.reporting.outputs import Outputs, telling
 from session_repair.settings import (
+    DURATION,
+    LAST_SUCCESS,
     SCOPES,
     STRATEGIES,
     Settings,
+    instant_of,
     load_settings,
     parse_duration,
     read_uri,
@@ -47,10 +50,21 @@ class Instant(click.ParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
         try:
-            instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            self.fail(f"{value!r} is not a date; write 2025-10-20 or 2025-10-20T15:00", param, ctx)
-        return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
+            return instant_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Since(click.ParamType):
+    name = "since"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        if value != LAST_SUCCESS and not DURATION.fullmatch(value):
+            try:
+                instant_of(value)
+            except ValueError as error:
+                self.fail(f"{error}, a duration such as 7d, or {LAST_SUCCESS}", param, ctx)
+        return str(value)
 
 
 CONNECTION = (
@@ -67,8 +81,16 @@ IDENTITY = (
 )
 SELECTION = (
     *IDENTITY,
-    click.option("--since", type=Instant(), help="Correct sessions that began then or later."),
-    click.option("--until", type=Instant(), help="Correct sessions that began before (UTC)."),
+    click.option(
+        "--since",
+        type=Since(),
+        metavar="DATE|AGE|last-success",
+        help="Only sessions that were active since then, each of them whole.",
+    ),
+    click.option("--until", type=Instant(), help="Only sessions active before (UTC; now)."),
+    click.option(
+        "--lookback", type=Duration(), help="How far before the last success to begin (1d)."
+    ),
     click.option("--scope", type=click.Choice(SCOPES), help="Empty sessions, or all mismatches."),
     click.option(
         "--allow-shrink", is_flag=True, default=None, help="Also lower counts and drop pages."

@@ -244,14 +244,19 @@ def require_all_rows(database: Database[Document], census: Census, rows: int) ->
     Documents created before the mark can only disappear. So where the rows are not as many as the
     server counted before the read, they must lie between that and what it counts now.
     """
-    if rows == census.checked:
-        return
-    after = count_checked(database, census.collection, census.scope, census.mark, census.id_types)
-    least, most = sorted((census.checked, after))
+    if rows != census.checked:
+        name = census.collection
+        after = count_checked(database, name, census.scope, census.mark, census.id_types)
+        require_between(rows, census.checked, after, f"documents of {name!r}")
+
+
+def require_between(rows: int, before: int, after: int, what: str) -> None:
+    """Raise IncompleteRead unless the rows are as many as the server counts, before or after."""
+    least, most = sorted((before, after))
     if not least <= rows <= most:
         raise IncompleteRead(
-            f"Spark read {rows} documents of {census.collection!r} where the server counts "
-            f"{census.checked} before and {after} after. Nothing was written; run it again."
+            f"Spark read {rows} {what} where the server counts {before} before and {after} after. "
+            "Nothing was written; run it again."
         )
 
 

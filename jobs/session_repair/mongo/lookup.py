@@ -1,8 +1,9 @@
 """Look-up: the sessions that a verb can act on, their copies and their events, and nothing else.
 
-The suspects are found by a filter, the rest by the indexes on the session id, inside the pipelines
-that the connector runs. What a suspect brings along carries its _id in ``of``: two suspects with
-one session_id both bring all of it, and only what the first of them brought may count.
+The suspects are found by a filter or by a window, the rest by the indexes on the session id, inside
+the pipelines that the connector runs. What a suspect brings along carries its key in ``of``: its
+_id, or in a window its session_id. Two suspects with one session_id both bring all of it, and only
+what the first of them brought may count.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from session_repair.mongo.read import (
     session_rows,
     session_stages,
 )
+from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
 from session_repair.rules.rebuild import is_checked
 from session_repair.rules.schemas import EVENTS
@@ -32,6 +34,7 @@ from session_repair.settings import Settings
 Document = dict[str, Any]
 
 SUSPECT = "session_repair_suspect"  # where a pipeline keeps the suspect beside what it brings
+NUMBER = "session_repair_number"  # of what a suspect brings, from 0; null where it brings nothing
 
 
 def suspects_of(settings: Settings, in_both: bool) -> Document:
@@ -45,32 +48,45 @@ def suspects_of(settings: Settings, in_both: bool) -> Document:
 
 
 def look_up_sessions(
-    spark: SparkSession, settings: Settings, suspects: Census, observation: Observation
+    spark: SparkSession,
+    settings: Settings,
+    suspects: Census,
+    window: ActiveWindow | None,
+    observation: Observation,
 ) -> DataFrame:
     """One row per suspect and per copy of one, shape SESSIONS.
 
     The observation is told ``old_sessions``, the number of suspects that the census has checked.
     """
+    more = {"of": f"${SUSPECT}.key", "number": f"${NUMBER}"}
     stages = [
-        *brought(settings, suspects, settings.sessions, settings.session_fields),
-        *session_stages(settings, suspects, {"of": f"${SUSPECT}.key"}),
+        *brought(settings, suspects, window, settings.sessions, settings.session_fields),
+        *session_stages(settings, suspects, more),
     ]
-    rows = load(spark, settings, suspects, stages, f"{SESSION_COLUMNS}, of string")
-    is_old = is_checked(key_of(F.col("key")), suspects.mark)
-    is_old_suspect = (F.col("key") == F.col("of")) & is_old
-    rows = rows.observe(observation, F.count(F.when(is_old_suspect, 1)).alias("old_sessions"))
+    columns = f"{SESSION_COLUMNS}, of string, number bigint"
+    rows = load(spark, settings, suspects, stages, columns)
+    if window is None:
+        is_old = is_checked(key_of(F.col("key")), suspects.mark)
+        is_counted = (F.col("key") == F.col("of")) & is_old
+    else:
+        is_counted = F.coalesce("number", F.lit(0)) == 0
+    rows = rows.observe(observation, F.count(F.when(is_counted, 1)).alias("old_sessions"))
     first = F.min("of").over(Window.partitionBy("session_id"))
     return (
-        session_rows(rows, settings, suspects, "of")
+        session_rows(rows, settings, suspects, "of", "number")
         .where("session_id IS NOT NULL")  # an array of session ids is looked up by each of them
         .withColumn("first", first)
         .where("of = first")
-        .drop("of", "first")
+        .drop("of", "number", "first")
     )
 
 
 def look_up_events(
-    spark: SparkSession, settings: Settings, suspects: Census, events: Census
+    spark: SparkSession,
+    settings: Settings,
+    suspects: Census,
+    window: ActiveWindow | None,
+    events: Census,
 ) -> DataFrame:
     """One row per event of a suspect, and one of nulls for a suspect without: EVENTS and ``of``.
 
@@ -78,7 +94,7 @@ def look_up_events(
     """
     more = {"of": f"${SUSPECT}.key", "suspect_id": f"${SUSPECT}.session_id"}
     stages = [
-        *brought(settings, suspects, settings.events, settings.event_fields),
+        *brought(settings, suspects, window, settings.events, settings.event_fields),
         *event_stages(settings, events, more),
     ]
     columns = f"{EVENT_COLUMNS}, of string, suspect_id string"
@@ -92,21 +108,29 @@ def look_up_events(
 
 
 def brought(
-    settings: Settings, suspects: Census, collection: str, paths: Mapping[str, str]
+    settings: Settings,
+    suspects: Census,
+    window: ActiveWindow | None,
+    collection: str,
+    paths: Mapping[str, str],
 ) -> list[Document]:
     """Stages that bring what the collection holds of each suspect's session_id, in any spelling.
 
     One document each, the suspect's key and session_id beside its fields; only those, where there
     is none. The server hands them on one by one, so no document holds a whole session.
     """
-    session_id = f"${settings.session_fields['session_id']}"
-    suspect = {"key": key_expression(suspects), "session_id": session_id}
+    session_id = f"${settings.session_fields['session_id']}" if window is None else "$_id"
+    key = key_expression(suspects) if window is None else session_id
+    suspect = {"key": key, "session_id": session_id}
     found = {"from": collection, "localField": "spellings", "foreignField": paths["session_id"]}
+    each = {"path": "$found", "preserveNullAndEmptyArrays": True, "includeArrayIndex": NUMBER}
+    kept = {SUSPECT: f"${SUSPECT}", NUMBER: f"${NUMBER}"}
     return [
+        *([] if window is None else window.session_ids(settings)),
         {"$project": {"_id": 0, SUSPECT: suspect, "spellings": spellings_expression(session_id)}},
         {"$lookup": {**found, "as": "found"}},
-        {"$unwind": {"path": "$found", "preserveNullAndEmptyArrays": True}},
-        {"$replaceWith": {"$mergeObjects": ["$found", {SUSPECT: f"${SUSPECT}"}]}},
+        {"$unwind": each},
+        {"$replaceWith": {"$mergeObjects": ["$found", kept]}},
     ]
 
 

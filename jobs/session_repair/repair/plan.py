@@ -12,6 +12,7 @@ from pymongo.database import Database
 from pyspark.sql import DataFrame, SparkSession
 
 from session_repair.mongo.runs import Run
+from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.breakers import require_bounded, require_events
 from session_repair.repair.journal import (
     Plan,
@@ -28,12 +29,17 @@ from session_repair.settings import Settings
 Document = dict[str, Any]
 
 
-def before_plan(database: Database[Document], settings: Settings, verb: str) -> Preflight:
-    """What the server says before there is a plan.
+def before_plan(
+    database: Database[Document],
+    settings: Settings,
+    verb: str,
+    window: ActiveWindow | None = None,
+) -> Preflight:
+    """What the server says before there is a plan; the ``window`` is of one that is made anew.
 
     Raises BreakerTripped, before Spark is waited for, where the events look wrong as a whole.
     """
-    flight = preflight(database, settings, verb)
+    flight = preflight(database, settings, verb, window)
     require_events(database, settings)
     return flight
 
@@ -98,6 +104,8 @@ def plan_run(
     """Survey, then freeze the plan in the journal: whole, or the run stays in ``planning``."""
     planner = PLANNERS[run.read()["verb"]]
     plan = Plan(run.run_id, run.plan_anew())
+    if flight.choice.window is not None:
+        run.record(window=asdict(flight.choice.window))  # one to plan anew, not a later one
     found = planner.look(spark, database, settings, flight, run.run_id)
     expires_at = flight.now + settings.journal_ttl
     rows = planner.rows(found.corrected, plan.run_id, plan.prefix, expires_at)

@@ -149,6 +149,7 @@ class Report:
     days: tuple[Day, ...] = ()
     left: tuple[Left, ...] = ()
     strategy: str = SCAN  # a look-up finds nothing in the sessions that it does not read
+    window: dict[str, datetime] | None = None  # since and until: only what is active in it was read
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> Report:

@@ -1,4 +1,4 @@
-"""Strategy: read all there is, or look up what the verb can act on; and why."""
+"""Strategy: read all there is, or look up what the verb can act on, or what is active; and why."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pymongo.database import Database
 from session_repair.errors import Refused
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.lookup import suspects_of
+from session_repair.mongo.window import ActiveWindow, require_indexes
 from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.settings import AUTO, LOOKUP, SCAN, Settings
 
@@ -23,21 +24,29 @@ MOST_SUSPECTS = 0.4
 class Choice:
     """How a survey reads.
 
-    ``suspects`` is the filter of the sessions that a look-up begins with, ``share`` the part of all
-    sessions that they are.
+    A look-up begins with the sessions that the filter ``suspects`` finds, the ``share`` of all, or
+    with those that are active in the ``window``.
     """
 
     strategy: str
     reason: str
     suspects: Document | None = None
     share: float = 1.0
+    window: ActiveWindow | None = None
 
     def __str__(self) -> str:
         return f"Strategy {self.strategy}: {self.reason}"
 
 
-def choose(database: Database[Document], settings: Settings, verb: str) -> Choice:
+def choose(
+    database: Database[Document], settings: Settings, verb: str, window: ActiveWindow | None
+) -> Choice:
     """The way to read. Raises Refused where ``--strategy lookup`` was asked for and cannot be."""
+    if window is not None:
+        if settings.strategy == SCAN:
+            raise Refused("--since looks up what is active. Leave out --strategy scan.")
+        require_indexes(database, settings)
+        return Choice(LOOKUP, f"what is active from {window}", window=window)
     if settings.strategy == SCAN:
         return Choice(SCAN, "as asked for")
     needs_all = needs_all_sessions(settings, verb)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -20,6 +20,7 @@ from session_repair.mongo.collections import (
     odd_documents,
     refuse_unreadable,
     require_all_rows,
+    require_between,
     take_census,
     uncounted_census,
 )
@@ -27,7 +28,9 @@ from session_repair.mongo.connection import server_time
 from session_repair.mongo.lookup import look_up_events, look_up_sessions
 from session_repair.mongo.read import read_events, read_sessions
 from session_repair.mongo.throttle import replication_lag
+from session_repair.mongo.window import ActiveWindow, count_active
 from session_repair.repair.report import OddType, Report
+from session_repair.repair.since import window_of
 from session_repair.repair.strategy import Choice, choose
 from session_repair.repair.summarize import (
     EVENT,
@@ -45,7 +48,7 @@ from session_repair.repair.summarize import (
 )
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
-from session_repair.rules.diagnose import CLOCK_ERROR, diagnose
+from session_repair.rules.diagnose import CLOCK_ERROR, OF_ACTIVE, OF_ALL, OF_SUSPECTS, diagnose
 from session_repair.rules.rebuild import rebuild, rebuild_looked_up
 from session_repair.settings import Settings, describe, format_duration
 
@@ -86,10 +89,16 @@ class Survey:
         self.kept.unpersist()
 
 
-def preflight(database: Database[Document], settings: Settings, verb: str) -> Preflight:
+def preflight(
+    database: Database[Document],
+    settings: Settings,
+    verb: str,
+    window: ActiveWindow | None = None,
+) -> Preflight:
     """How to read, and a census of both collections by the server's clock.
 
-    Raises Refused when one of them is missing, or cannot be read as asked for.
+    The ``window`` is that of a run that is planned anew; else the settings name it. Raises Refused
+    when a collection is missing, or cannot be read as asked for.
     """
     refuse_stale_reads(database, settings)
     for name in (settings.sessions, settings.events):
@@ -97,20 +106,40 @@ def preflight(database: Database[Document], settings: Settings, verb: str) -> Pr
     now = server_time(database)
     # Documents younger than this may still be arriving, and the sessions of such are deferred.
     mark = (now - settings.settle).replace(microsecond=0)
-    choice, is_of_few = choose(database, settings, verb), bool(settings.session_ids)
-    if choice.suspects is not None:
-        sessions = take_census(database, settings.sessions, choice.suspects, mark)
-        return Preflight(
-            now, mark, choice, sessions, uncounted_census(database, settings.events, mark)
+    choice = choose(database, settings, verb, window or window_of(database, settings, now))
+    sessions, events = censuses(database, settings, choice, mark)
+    return Preflight(now, mark, choice, sessions, events)
+
+
+def censuses(
+    database: Database[Document], settings: Settings, choice: Choice, mark: datetime
+) -> tuple[Census, Census]:
+    """Those of the sessions and of the events, as far as they are read."""
+    if choice.window is not None:
+        active = count_active(database, settings, choice.window)
+        return (
+            replace(
+                uncounted_census(database, settings.sessions, mark),
+                scope=choice.window.sessions(settings),
+                documents=active,
+                checked=active,
+            ),
+            replace(
+                uncounted_census(database, settings.events, mark),
+                scope=choice.window.events(settings),
+            ),
         )
+    if choice.suspects is not None:
+        return (
+            take_census(database, settings.sessions, choice.suspects, mark),
+            uncounted_census(database, settings.events, mark),
+        )
+    is_of_few = bool(settings.session_ids)
     of_sessions = scope_of(settings, settings.session_fields)
     of_events = scope_of(settings, settings.event_fields)
-    return Preflight(
-        now=now,
-        mark=mark,
-        choice=choice,
-        sessions=take_census(database, settings.sessions, of_sessions, mark, is_of_few),
-        events=take_census(database, settings.events, of_events, mark, is_of_few),
+    return (
+        take_census(database, settings.sessions, of_sessions, mark, is_of_few),
+        take_census(database, settings.events, of_events, mark, is_of_few),
     )
 
 
@@ -150,20 +179,14 @@ def survey(
         diagnosed(spark, settings, flight, read)
         .transform(observed, passing, flight.mark)
         .where(F.size("findings") > 0)
-        .transform(correct, settings.scope, settings.allow_shrink, settings.since, settings.until)
+        .transform(correct, settings.scope, settings.allow_shrink)
     )
     if earlier is not None:
         corrected = corrected.transform(confirm, earlier)
     kept = corrected.persist()
-    found, is_lookup = count_findings(kept), flight.choice.suspects is not None
+    found, is_of_suspects = count_findings(kept), flight.choice.suspects is not None
     seen = passed(passing)
-    require_all_rows(
-        database,
-        flight.sessions,
-        passed(read)["old_sessions"] if is_lookup else seen["old_sessions"],
-    )
-    if not is_lookup:
-        require_all_rows(database, flight.events, seen["old_events"])
+    require_all_read(database, settings, flight, seen, read)
     report = Report(
         verb=verb,
         run_id=run_id,
@@ -172,11 +195,13 @@ def survey(
         totals=totals_of(seen, found),
         symptoms=symptoms_of(found, sample_findings(kept)),
         corrections=sample_corrections(kept),
-        malformed=() if is_lookup else odd_types(database, settings, flight, kept, found),
+        malformed=() if is_of_suspects else odd_types(database, settings, flight, kept, found),
         days=found.days,
         strategy=flight.choice.strategy,
+        window=asdict(flight.choice.window) if flight.choice.window else None,
     )
-    report = only_known(report, flight.sessions.documents) if is_lookup else report
+    if is_of_suspects:
+        report = only_known(report, flight.sessions.documents)
     return Survey(kept, report, kept)
 
 
@@ -184,16 +209,39 @@ def diagnosed(
     spark: SparkSession, settings: Settings, flight: Preflight, read: Observation
 ) -> DataFrame:
     """One row per session that is read, and per session_id that only events name: DIAGNOSED."""
-    is_lookup = flight.choice.suspects is not None
-    if is_lookup:
-        sessions = look_up_sessions(spark, settings, flight.sessions, read)
-        events = look_up_events(spark, settings, flight.sessions, flight.events)
+    choice, suspects = flight.choice, flight.sessions
+    if choice.window is not None or choice.suspects is not None:
+        sessions = look_up_sessions(spark, settings, suspects, choice.window, read)
+        events = look_up_events(spark, settings, suspects, choice.window, flight.events)
         rebuilt = rebuild_looked_up(events, flight.mark, flight.horizon)
+        found_in = OF_SUSPECTS if choice.window is None else OF_ACTIVE
     else:
-        sessions = read_sessions(spark, settings, flight.sessions)
+        sessions = read_sessions(spark, settings, suspects)
         events = read_events(spark, settings, flight.events)
-        rebuilt = rebuild(events, flight.mark, flight.horizon)
-    return diagnose(sessions, rebuilt, flight.now, settings.settle, is_all=not is_lookup)
+        rebuilt, found_in = rebuild(events, flight.mark, flight.horizon), OF_ALL
+    return diagnose(sessions, rebuilt, flight.now, settings.settle, found_in)
+
+
+def require_all_read(
+    database: Database[Document],
+    settings: Settings,
+    flight: Preflight,
+    seen: Mapping[str, int],
+    looked_up: Observation,
+) -> None:
+    """Raise IncompleteRead unless Spark saw as many documents as the server counts."""
+    choice, sessions = flight.choice, flight.sessions
+    if choice.window is not None:
+        rows = passed(looked_up)["old_sessions"]
+        if rows != sessions.checked:
+            after = count_active(database, settings, choice.window)
+            what = f"session ids that are active from {choice.window}"
+            require_between(rows, sessions.checked, after, what)
+    elif choice.suspects is not None:
+        require_all_rows(database, sessions, passed(looked_up)["old_sessions"])
+    else:
+        require_all_rows(database, sessions, seen["old_sessions"])
+        require_all_rows(database, flight.events, seen["old_events"])
 
 
 def odd_types(

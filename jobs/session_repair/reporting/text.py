@@ -38,6 +38,13 @@ def title(text: str) -> Iterator[str]:
     yield from (LINE, text, LINE)
 
 
+def window_line(report: Report) -> Iterator[str]:
+    """What was looked at, where that is not all there is."""
+    if report.window:
+        since, until = (f"{report.window[name]:%Y-%m-%d %H:%M}" for name in ("since", "until"))
+        yield f"Only sessions active from {since} until {until} UTC"
+
+
 def keycap(number: int) -> str:
     if number == 10:
         return "🔟"
@@ -48,6 +55,7 @@ def verification_report(report: Report) -> Iterator[str]:
     """The lines that ``verify`` prints."""
     totals = report.totals
     yield from title("Session Verification Report")
+    yield from window_line(report)
     yield ""
     yield "📊 Overall Stats:"
     yield f"  Total sessions: {totals.sessions}"
@@ -129,6 +137,7 @@ def verdict_lines(report: Report) -> Iterator[str]:
 def fix_heading(report: Report) -> Iterator[str]:
     """What ``fix`` prints before it writes."""
     yield from title("Fix Empty Sessions")
+    yield from window_line(report)
     yield f"Found {report.totals.potentially_empty} potentially empty sessions"
     yield ""
 

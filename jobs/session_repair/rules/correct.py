@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import reduce
 from operator import or_
 
@@ -27,24 +26,17 @@ OTHER_FIELDS = 1024  # bytes of a document that come with fields it did not have
 LEAST_ELEMENT = 8  # bytes that an array of BSON keeps with a text, at least
 
 
-def correct(
-    diagnosed: DataFrame,
-    scope: str,
-    allow_shrink: bool,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> DataFrame:
+def correct(diagnosed: DataFrame, scope: str, allow_shrink: bool) -> DataFrame:
     """One row per diagnosed row, with ``changes`` and an action for each finding: CORRECTED.
 
     A session in the scope ``empty`` is rebuilt whole. Without ``allow_shrink`` no count is
     lowered, no page dropped, and where fewer events exist than the session counts, dates only
     widen: the missing events may have expired. A session that with its correction, or whose journal
-    row, would be too large for MongoDB is only reported. ``since`` (included) and ``until``
-    (excluded) bound the first event of the sessions that are corrected.
+    row, would be too large for MongoDB is only reported.
     """
     return (
         diagnosed.withColumn("changes", changes(allow_shrink))
-        .withColumn("changes", F.when(is_in_scope(scope, since, until), F.col("changes")))
+        .withColumn("changes", F.when(is_in_scope(scope), F.col("changes")))
         .withColumn("changes", F.when(is_any_set(F.col("changes")), F.col("changes")))
         .withColumn("is_too_large", is_any_set(F.col("changes")) & ~can_be_stored())
         .withColumn("changes", F.when(~F.col("is_too_large"), F.col("changes")))
@@ -59,15 +51,9 @@ def has_finding(*codes: str) -> Column:
     return F.arrays_overlap(F.col("findings.code"), F.array(*[F.lit(code) for code in codes]))
 
 
-def is_in_scope(scope: str, since: datetime | None, until: datetime | None) -> Column:
+def is_in_scope(scope: str) -> Column:
     """True when the run is to correct the session. Never null."""
-    wanted = F.lit(True) if scope == "all" else has_finding("empty_pages", "zero_events")
-    started = F.col("started_at")
-    if since is not None:
-        wanted = wanted & F.coalesce(started >= F.lit(since), F.lit(False))
-    if until is not None:
-        wanted = wanted & F.coalesce(started < F.lit(until), F.lit(False))
-    return wanted
+    return F.lit(True) if scope == "all" else has_finding("empty_pages", "zero_events")
 
 
 def changes(allow_shrink: bool) -> Column:

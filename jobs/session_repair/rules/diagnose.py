@@ -22,6 +22,11 @@ from session_repair.rules.symptoms import (
 )
 from session_repair.rules.usual import USUAL_TYPES
 
+# Which of the sessions and of the rebuilt ones are joined: all; or of the suspects what both hold,
+# since what one lacks was no suspect any more when it was read; or, of what is active, that and
+# the events without a session.
+OF_ALL, OF_SUSPECTS, OF_ACTIVE = "full_outer", "inner", "right_outer"
+
 # Clocks of clients run ahead by hours; a date further in the future is no sign of activity,
 # or a session that says 9999 would be deferred for ever.
 CLOCK_ERROR = timedelta(days=1)
@@ -32,13 +37,13 @@ def diagnose(
     rebuilt_sessions: DataFrame,
     now: datetime,
     settle: timedelta,
-    is_all: bool = True,
+    found_in: str = OF_ALL,
 ) -> DataFrame:
     """One row per session document, and one per session_id that only events name: DIAGNOSED.
 
     ``stored`` and ``rebuilt`` are null where there is no finding, to keep the frame slim. Where the
-    frames are not all there is but what was looked up, each session has a rebuilt one, which may be
-    null; what only one of them holds was no suspect any more when the other one was read.
+    frames are not all there is but what was looked up, each session_id that was has a rebuilt one,
+    which may be null.
     """
     facts = {
         "in_flight": is_in_flight(now, settle),
@@ -56,7 +61,8 @@ def diagnose(
     }
     return (
         sessions.transform(with_canonical)
-        .join(rebuilt_sessions, "session_id", "full_outer" if is_all else "inner")
+        .join(rebuilt_sessions, "session_id", found_in)
+        .where("session_key IS NOT NULL OR rebuilt IS NOT NULL")
         .withColumns(facts)
         .withColumn("findings", findings())
         .withColumns(values)

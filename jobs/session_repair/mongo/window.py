@@ -1,0 +1,107 @@
+"""Window: the sessions with activity in a span of time, found by the server's own indexes.
+
+A session is active where one of its events is dated or was made in the window, where its stored
+last event is dated in it, or where its document was made in it. When a document was made, its
+ObjectId tells: so an event that arrives late, with a timestamp of before, is found too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo.database import Database
+
+from session_repair.errors import Refused
+from session_repair.mongo.indexes import can_look_up, create_index_line
+from session_repair.settings import Settings
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ActiveWindow:
+    """From ``since`` on, to before ``until``."""
+
+    since: datetime
+    until: datetime
+
+    def __str__(self) -> str:
+        return f"{text_of(self.since)} until {text_of(self.until)}"
+
+    def sessions(self, settings: Settings) -> Document:
+        """The filter of the session documents that say themselves that they are active."""
+        return self.active(settings.session_fields["last_event_at"])
+
+    def events(self, settings: Settings) -> Document:
+        """The filter of the events that make their session active."""
+        return self.active(settings.event_fields["timestamp"])
+
+    def active(self, path: str) -> Document:
+        first, end = (ObjectId.from_datetime(it) for it in (self.since, self.until))
+        dated = {path: {"$gte": self.since, "$lt": self.until}}
+        return {"$or": [dated, {"_id": {"$gte": first, "$lt": end}}]}
+
+    def session_ids(self, settings: Settings) -> list[Document]:
+        """Stages after the filter of the sessions: each active session_id once, as ``_id``.
+
+        Only strings, as in every look-up: null would find all that has no session id.
+        """
+        of_session, of_event = (
+            {"$project": {"_id": 0, "session_id": f"${paths['session_id']}"}}
+            for paths in (settings.session_fields, settings.event_fields)
+        )
+        events = {
+            "coll": settings.events,
+            "pipeline": [{"$match": self.events(settings)}, of_event],
+        }
+        return [
+            of_session,
+            {"$unionWith": events},
+            {"$match": {"$expr": {"$eq": [{"$type": "$session_id"}, "string"]}}},
+            {"$group": {"_id": "$session_id"}},
+        ]
+
+
+def text_of(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def count_active(database: Database[Document], settings: Settings, window: ActiveWindow) -> int:
+    """How many session_ids are active in the window."""
+    found = database[settings.sessions].aggregate(
+        [
+            {"$match": window.sessions(settings)},
+            *window.session_ids(settings),
+            {"$count": "active"},
+        ],
+        allowDiskUse=True,
+    )
+    return sum(it["active"] for it in found)
+
+
+def require_indexes(database: Database[Document], settings: Settings) -> None:
+    """Raise Refused where the server would have to read all there is to find what is active."""
+    needed: list[tuple[str, Mapping[str, str], tuple[str, ...]]] = [
+        (settings.events, settings.event_fields, ("timestamp", "session_id")),
+        (settings.sessions, settings.session_fields, ("last_event_at", "session_id")),
+    ]
+    missing = [
+        (collection, paths[name])
+        for collection, paths, names in needed
+        for name in names
+        if not can_look_up(database, collection, paths[name])
+    ]
+    if missing:
+        number = sum(
+            database[name].estimated_document_count()
+            for name in (settings.sessions, settings.events)
+        )
+        lines = "; ".join(create_index_line(settings.database, *it) for it in missing)
+        raise Refused(
+            f"--since finds what is active by indexes, and without {len(missing)} of them it would "
+            f"read all {number} documents. Create them, or leave out --since: {lines}"
+        )

@@ -1,0 +1,214 @@
+"""Windows: what is active is looked at, whole; all windows together find what a full run finds."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from session_repair.mongo.connection import connected
+from session_repair.repair.survey import preflight, survey
+from session_repair.settings import Settings
+from tests.harness.commands import Command, reported
+from tests.harness.documents import RUNS, Db, Document, fingerprint
+from tests.harness.runs import last_run
+from tests.harness.shop import ANN, BOB, MORNING, Shop, made_at
+
+DAY = timedelta(days=1)
+FIRST = datetime(2025, 10, 1, tzinfo=timezone.utc)
+DAYS, SESSIONS = 12, 160
+Finding = tuple[str, str | None, str | None]
+
+
+def index(db: Db) -> None:
+    db["events"].create_index("session_id")
+    db["events"].create_index("timestamp")
+    db["sessions"].create_index("session_id")
+    db["sessions"].create_index("last_event_at")
+
+
+def fill(db: Db, seed: int) -> None:
+    """Sessions of every kind, over days, some of them for days; some events arrive days late."""
+    chance = random.Random(seed)
+    number = 0
+    events: list[Document] = []
+    for name in range(SESSIONS):
+        start = FIRST + chance.random() * (DAYS - 4) * DAY
+        length = chance.choice([timedelta(minutes=30), timedelta(minutes=30), 3 * DAY])
+        times = sorted(start + chance.random() * length for _ in range(chance.randrange(6)))
+        for at in times:
+            number += 1
+            late = chance.choice([timedelta(0)] * 4 + [chance.random() * 2 * DAY])
+            event: Document = {
+                "_id": made_at(at + late, number),
+                "session_id": f"s{name}",
+                "user_id": chance.choice([ANN, ANN, ANN, BOB]),
+                "timestamp": at if chance.random() < 0.95 else None,
+                "page": chance.choice(["/", "/cart", None, 7]),
+            }
+            events.append(event)
+        for _ in range(chance.choice([0, 1, 1, 1, 1, 2])):
+            number += 1
+            is_right = chance.random() < 0.5
+            pages = list(dict.fromkeys(e["page"] for e in events if e["session_id"] == f"s{name}"))
+            db["sessions"].insert_one(
+                {
+                    "_id": made_at(start, number),
+                    "session_id": f"s{name}",
+                    "user_id": chance.choice([ANN, None]),
+                    "event_count": len(times) if is_right else chance.choice([0, 9, "0"]),
+                    "pages": pages if is_right else chance.choice([[], ["/old"]]),
+                    "first_event_at": times[0] if times else start,
+                    "last_event_at": times[-1] if times else chance.choice([start, None]),
+                }
+            )
+    chance.shuffle(events)
+    db["events"].insert_many(events)
+
+
+def active_in(db: Db, since: datetime, until: datetime) -> set[str]:
+    """The session_ids that are active in the window, by plain Python."""
+
+    def is_in(moment: datetime | None) -> bool:
+        return moment is not None and since <= moment < until
+
+    found = set()
+    for path, collection in (("timestamp", "events"), ("last_event_at", "sessions")):
+        for document in db[collection].find():
+            if is_in(document[path]) or is_in(document["_id"].generation_time):
+                found.add(document["session_id"])
+    return found
+
+
+@pytest.fixture
+def found_of(spark: SparkSession, mongo_uri: str, db: Db) -> Any:
+    """What a survey finds: the findings by session, and how many sessions it read."""
+
+    def found(**options: Any) -> tuple[dict[tuple[str | None, str | None], list[Finding]], int]:
+        settings = Settings(uri=mongo_uri, database=db.name, scope="all", **options)
+        with connected(settings) as database:
+            flight = preflight(database, settings, "verify")
+            done = survey(spark, database, settings, flight, "verify", "r1")
+        rows = done.corrected.select("session_key", "session_id", "findings", "changes").collect()
+        done.release()
+        findings = {
+            (row["session_key"], row["session_id"]): [
+                row["changes"],
+                *[
+                    (it["code"], it["stored"], it["rebuilt"], it["action"])
+                    for it in row["findings"]
+                ],
+            ]
+            for row in rows
+        }
+        return findings, done.report.totals.sessions
+
+    return found
+
+
+def check_windows(db: Db, found_of: Any, seed: int) -> None:
+    fill(db, seed)
+    index(db)
+    full, sessions = found_of()
+    assert sessions == db["sessions"].count_documents({})
+    together: dict[Any, Any] = {}
+    ends = [FIRST, *(FIRST + chance * DAY for chance in (3, 4, 8)), FIRST + (DAYS + 3) * DAY]
+    for since, until in pairwise(ends):
+        window, read = found_of(since=since.isoformat(), until=until)
+        names = active_in(db, since, until)
+        assert {name for _, name in window} <= names
+        assert read == db["sessions"].count_documents({"session_id": {"$in": list(names)}})
+        # Each session is judged by all of its events, those outside of the window too.
+        assert window == {key: it for key, it in full.items() if key[1] in names}
+        together |= window
+    assert together == full
+    codes = {finding[0] for findings in full.values() for finding in findings[1:]}
+    assert len(codes) >= 11, codes
+
+
+def test_all_windows_together_find_what_a_full_run_finds(db: Db, found_of: Any) -> None:
+    check_windows(db, found_of, seed=1)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(2, 22))
+def test_all_windows_together_find_what_a_full_run_finds_of_more(
+    db: Db, found_of: Any, seed: int
+) -> None:
+    check_windows(db, found_of, seed)
+
+
+def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> None:
+    """Only success moves it, and no backfill does; what arrives late is looked at again."""
+    shop = Shop(db)
+    shop.session("old")
+    shop.events("old", {0: "/home"})
+    index(db)
+    since_success = ("fix", "--apply", "--since", "last-success")
+
+    code, report = reported(command, *since_success, on=db)
+    assert (code, report["window"]) == (0, None)  # there was none: all was looked at
+    assert report["totals"]["planned"] == 1
+    first = last_run(db)["report"]["server_time"]
+
+    shop.session("late")
+    shop.events("late", {1: "/late"}, _id=shop.id_at(first - timedelta(hours=2)))
+    shop.session("older", _id=made_at(MORNING, 900))
+    shop.events("older", {2: "/older"})
+    backfill = ("--since", "2025-10-20", "--until", "2025-10-20T08:00:30")
+    code, report = reported(command, "fix", "--apply", *backfill, on=db)
+    assert (code, report["totals"]["sessions"]) == (0, 3)
+    assert report["outcomes"]["applied"] == 2
+    assert report["window"] == {
+        "since": "2025-10-20 00:00:00+00:00",
+        "until": "2025-10-20 08:00:30+00:00",
+    }
+
+    code, report = reported(command, *since_success, on=db)
+    assert report["window"]["since"] == str(first - DAY)
+    assert (code, report["totals"]["sessions"]) == (0, 1)
+    second = last_run(db)["report"]["window"]["until"]
+
+    db[RUNS].update_one({"_id": last_run(db)["_id"]}, {"$set": {"verdict": 5}})
+    code, report = reported(command, *since_success, "--lookback", "2h", on=db)
+    assert report["window"]["since"] == str(first - timedelta(hours=2))
+    code, report = reported(command, "verify", "--since", "last-success", on=db)
+    reached = last_run(db)["report"]["window"]["until"]
+    assert reached > second
+    assert report["window"]["since"] == str(reached - DAY)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--until", "2025-10-20"), "--until ends a window. Begin it with --since."),
+        (("--since", "2025-10-21", "--until", "2025-10-20"), "2025-10-21T00:00:00Z is not before"),
+        (("--since", "7x"), "write 2025-10-20 or 2025-10-20T15:00, a duration such as 7d"),
+        (("--since", "7d", "--session-id", "a"), "Leave out one."),
+        (("--since", "7d", "--strategy", "scan"), "Leave out --strategy scan."),
+        (("--since", "last-success", "--lookback", "5m"), "--lookback is shorter than --settle"),
+        (
+            ("--since", "7d"),
+            "2 of them it would read all 3 documents. Create them, or leave out --since: "
+            'db.getSiblingDB("{db}").getCollection("events").createIndex({{"timestamp": 1}}); '
+            'db.getSiblingDB("{db}").getCollection("sessions").createIndex({{"last_event_at": 1}})',
+        ),
+    ],
+)
+def test_a_window_that_cannot_be_looked_at_is_refused(
+    db: Db, command: Command, options: tuple[str, ...], complaint: str
+) -> None:
+    shop = Shop(db)
+    shop.session("a")
+    shop.events("a", {0: "/", 1: "/"})
+    for name in ("sessions", "events"):
+        db[name].create_index("session_id")
+    before = fingerprint(db)
+    ended = command("verify", *options, on=db)
+    assert (ended.code, ended.out) == (2, "")
+    assert complaint.format(db=db.name) in ended.err
+    assert fingerprint(db) == before
