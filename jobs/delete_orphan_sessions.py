@@ -6,6 +6,7 @@ With ``--duplicates``: empty copies, beside the canonical document of their sess
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +29,9 @@ from session_repair.mongo.connection import (
     connected,
     require_rights,
     require_transactions,
-    server_time,
 )
-from session_repair.mongo.runs import Run, new_run_id
-from session_repair.repair.execute import carry_out, working
+from session_repair.mongo.runs import new_run_id
+from session_repair.repair.execute import carry_out, new_lease, new_run
 from session_repair.repair.plan import before_plan, plan_run, survey_deletions
 from session_repair.repair.report import DELETE_ORPHANS, Report
 from session_repair.reporting.text import deletion_heading, deletion_plan, fix_report
@@ -42,21 +42,22 @@ Document = dict[str, Any]
 
 def delete_orphans(settings: Settings, is_apply: bool) -> Report:
     """Read, diagnose, choose; with ``is_apply`` journal, look again, delete and read back."""
-    with connected(settings) as database:
+    with connected(settings) as database, ExitStack() as work:
         if not is_apply:
             return dry_run(database, settings)
         require_rights(database, settings, "remove")
         require_transactions(database)
-        run = Run.begin(database, settings, DELETE_ORPHANS, server_time(database))
-        with working(run, settings) as (run, lease):
-            with starting_spark(DELETE_ORPHANS, database, settings) as starting:
-                flight = before_plan(database, settings, DELETE_ORPHANS)
-                click.echo(flight.choice, err=True)
-                spark = starting.session(flight.documents)
-                found = plan_run(spark, database, settings, flight, run)
-                found.release()
-            show(deletion_heading(found.report))
-            report = carry_out(database, settings, run, lease)
+        with starting_spark(DELETE_ORPHANS, database, settings) as starting:
+            flight = before_plan(database, settings, DELETE_ORPHANS)
+            lease = work.enter_context(new_lease(database, settings, flight.now))
+            spark = starting.session(flight.documents)
+            begun = new_run(database, settings, DELETE_ORPHANS, flight.now, lease)
+            run = work.enter_context(begun)
+            click.echo(flight.choice, err=True)
+            found = plan_run(spark, database, settings, flight, run)
+            found.release()
+        show(deletion_heading(found.report))
+        report = carry_out(database, settings, run, lease)
         show(fix_report(report))
         return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -21,9 +22,10 @@ from session_repair.cli.options import (
 )
 from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
-from session_repair.mongo.connection import connected, require_rights, server_time
+from session_repair.mongo.connection import connected, require_rights
+from session_repair.mongo.lease import Lease
 from session_repair.mongo.runs import Run, new_run_id
-from session_repair.repair.execute import carry_out, working
+from session_repair.repair.execute import carry_out, new_lease, new_run
 from session_repair.repair.plan import before_plan, plan_run, survey_corrections
 from session_repair.repair.report import Report
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
@@ -37,21 +39,19 @@ DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 def fix(settings: Settings, mode: str) -> Report:
     """Read, rebuild, diagnose, correct; then journal, apply and read back as the mode goes."""
-    with connected(settings) as database:
+    with connected(settings) as database, ExitStack() as work:
         if mode == DRY_RUN:
             return dry_run(database, settings)
         require_rights(database, settings)
-        run = Run.begin(database, settings, "fix", server_time(database))
-        with working(run, settings) as (run, lease):
-            report = plan(database, settings, run)
-            lines = plan_report(report)
-            if mode == APPLY:
-                report = carry_out(database, settings, run, lease)
-                lines = fix_report(report)
-            show(lines)
-            if settings.report:
-                with starting_spark("fix", database, settings) as starting:
-                    write_datasets(starting.session(report.totals.planned), report, settings)
+        report, run, lease = plan(database, settings, work)
+        lines = plan_report(report)
+        if mode == APPLY:
+            report = carry_out(database, settings, run, lease)
+            lines = fix_report(report)
+        show(lines)
+        if settings.report:
+            with starting_spark("fix", database, settings) as starting:
+                write_datasets(starting.session(report.totals.planned), report, settings)
         return report
 
 
@@ -70,18 +70,25 @@ def dry_run(database: Database[Document], settings: Settings) -> Report:
         return found.report
 
 
-def plan(database: Database[Document], settings: Settings, run: Run) -> Report:
-    """What is to be corrected, frozen in the journal. Spark is gone before anything is applied."""
+def plan(
+    database: Database[Document], settings: Settings, work: ExitStack
+) -> tuple[Report, Run, Lease]:
+    """What is to be corrected, frozen in the journal of a new run, whose end is that of the work.
+
+    Spark is gone before anything is applied.
+    """
     with starting_spark("fix", database, settings) as starting:
         flight = before_plan(database, settings, "fix")
-        click.echo(flight.choice, err=True)
+        lease = work.enter_context(new_lease(database, settings, flight.now))
         spark = starting.session(flight.documents)
         require_report_folder(spark, settings)
+        run = work.enter_context(new_run(database, settings, "fix", flight.now, lease))
+        click.echo(flight.choice, err=True)
         found = plan_run(spark, database, settings, flight, run)
         keep_findings(found, settings)
         found.release()
         show(fix_heading(found.report))
-        return found.report
+    return found.report, run, lease
 
 
 @click.command("fix")

@@ -14,10 +14,18 @@ from pymongo.database import Database
 from demo.member import free_port
 from demo.server import EmbeddedMongod
 from tests.harness.commands import Command, Ended
-from tests.harness.documents import Document, data_of, fingerprint
+from tests.harness.documents import Document, fingerprint
 from tests.harness.shop import ANN, Shop, minute
 
 VERBS = [("verify",), ("fix",), ("fix", "--apply")]
+WRITING = [
+    ("fix", "--apply"),
+    ("fix", "--plan"),
+    ("delete-orphans", "--apply"),
+    ("apply", "r1"),
+    ("resume", "r1"),
+    ("undo", "r1", "--apply"),
+]
 READER, PASSWORD = "reader", "p@ss/w%rd: ü?"
 
 
@@ -198,12 +206,22 @@ def test_a_missing_collection_is_refused_by_name(
     db: Database[Document], command: Command, verb: tuple[str, ...], missing: str
 ) -> None:
     db.create_collection("events" if missing == "sessions" else "sessions")
-    before = data_of(db)
+    before = fingerprint(db)
     assert one_line(command(*verb, "--database", db.name), 2) == (
         f"{verb[0]}: there is no collection '{missing}' in database '{db.name}'. "
         "Name the right ones with --database or in the config file.\n"
     )
-    assert data_of(db) == before
+    assert fingerprint(db) == before
+
+
+@pytest.mark.parametrize("verb", WRITING)
+def test_a_wrong_name_of_a_database_makes_none(
+    mongo_client: MongoClient[Document], command: Command, verb: tuple[str, ...]
+) -> None:
+    before = mongo_client.list_database_names()
+    told = one_line(command(*verb, "--database", "no_such_shop"), 2)
+    assert told.startswith(f"{verb[0]}: there is no ")
+    assert mongo_client.list_database_names() == before
 
 
 def test_empty_collections_are_clean(db: Database[Document], command: Command) -> None:
@@ -220,11 +238,11 @@ def test_without_any_event_nothing_is_planned(
 ) -> None:
     Shop(db).session("empty")
     db.create_collection("events")
-    before = data_of(db)
+    before = fingerprint(db)
     assert one_line(command(*verb, "--database", db.name), 4).startswith(
         "fix: collection 'events' has no event at all. Nothing was written."
     )
-    assert data_of(db) == before
+    assert fingerprint(db) == before
 
 
 def test_a_json_file_that_cannot_be_written_is_refused_by_name(

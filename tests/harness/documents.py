@@ -65,7 +65,7 @@ def fingerprint(db: Db) -> tuple[Any, Any]:
 
 
 def data_of(db: Db) -> tuple[Any, Any]:
-    """The fingerprint but for the history of runs, where a refused run may stand too."""
+    """The fingerprint but for the history of runs, where a run that failed stands too."""
     hashes, listed = fingerprint(db)
     hashes.pop(RUNS, None)
     return hashes, [collection for collection in listed if collection["name"] != RUNS]

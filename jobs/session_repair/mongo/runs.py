@@ -66,15 +66,22 @@ class Run:
     token: int | None = None
 
     @staticmethod
-    def begin(database: Database[Document], settings: Settings, verb: str, now: datetime) -> Run:
+    def begin(
+        database: Database[Document],
+        settings: Settings,
+        verb: str,
+        now: datetime,
+        run_id: str,
+        token: int,
+    ) -> Run:
         """A run that is about to read; ``settings`` are kept without the connection string."""
         import pyspark  # only verbs with Spark begin a run
 
-        run_id = new_run_id(now)
         collection = database[settings.runs]
         collection.insert_one(
             {
                 "_id": run_id,
+                "token": token,
                 "verb": verb,
                 "state": PLANNING,
                 "journal_format": JOURNAL_FORMAT,
@@ -90,7 +97,7 @@ class Run:
                 "started_at": now,
             }
         )
-        return Run(collection, run_id)
+        return Run(collection, run_id, token)
 
     @staticmethod
     def find(database: Database[Document], settings: Settings, run_id: str) -> Run:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -24,6 +24,7 @@ from session_repair.mongo.runs import (
     Run,
     fence,
     interrupted_runs,
+    new_run_id,
     recorded_errors,
 )
 from session_repair.mongo.target import Target
@@ -47,21 +48,47 @@ def change_of(document: Document) -> Change:
     return DELETION if document["verb"] == DELETE_ORPHANS else CORRECTION
 
 
+def new_lease(
+    database: Database[Document], settings: Settings, now: datetime
+) -> AbstractContextManager[Lease]:
+    """The lease of a run that is still to begin; it has the id of that run."""
+    return held_lease(database[settings.runs], new_run_id(now), settings.break_lease)
+
+
+@contextmanager
+def new_run(
+    database: Database[Document], settings: Settings, verb: str, now: datetime, lease: Lease
+) -> Iterator[Run]:
+    """A run that begins now. What is refused before this leaves no document, and no database."""
+    run = Run.begin(database, settings, verb, now, lease.run_id, lease.token)
+    with at_work(run, settings, lease):
+        yield run
+
+
 @contextmanager
 def working(run: Run, settings: Settings) -> Iterator[tuple[Run, Lease]]:
-    """The run in this process's hands and its lease; what ends it early stands in its document.
+    """A run that began earlier in this process's hands, and its lease.
 
-    That the lease cannot be had is noted in a new run only: another process may be at work on an
-    older one, or have ended it. What other runs, or this one, left in the middle of a batch is
-    settled first: once somebody else writes, it could not be told any more.
+    That the lease cannot be had is not noted in it: another process may be at work on it, or have
+    ended it.
     """
-    held = held_lease(run.collection, run.run_id, settings.break_lease)
-    with recorded_errors(run), clear_errors(), held as lease:
+    with held_lease(run.collection, run.run_id, settings.break_lease) as lease:
         mine = run.held_by(lease.token)
-        with recorded_errors(mine), clear_errors():
-            click.echo(f"Run {run.run_id}", err=True)
-            settle_interrupted(run.collection, settings, lease)
+        with at_work(mine, settings, lease):
             yield mine, lease
+
+
+@contextmanager
+def at_work(run: Run, settings: Settings, lease: Lease) -> Iterator[None]:
+    """Within, this process works on the run; what ends it early stands in its document.
+
+    What other runs, or this one, left in the middle of a batch is settled first: once somebody else
+    writes, it could not be told any more.
+    """
+    with recorded_errors(run), clear_errors():
+        click.echo(f"Run {run.run_id}", err=True)
+        settle_interrupted(run.collection, settings, lease)
+        yield
 
 
 def settle_interrupted(collection: Collection[Document], settings: Settings, lease: Lease) -> None:
