@@ -109,6 +109,12 @@ class Settings:
         for limit in (self.max_changes, self.max_delete):
             if limit is not None:
                 limit_of(limit, 0)
+        if self.journal_ttl < self.plan_ttl:
+            raise Refused(
+                f"journal_ttl {format_duration(self.journal_ttl)} is shorter than plan_ttl "
+                f"{format_duration(self.plan_ttl)}: a plan could be applied whose journal is about "
+                "to go, and never be undone. Write a longer journal_ttl."
+            )
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -146,6 +152,10 @@ SEMANTIC = (
     "min_age",
     "duplicates",
 )
+
+
+# What says where a run's data is: all that its undoing depends on.
+PLACES = ("database", "sessions", "journal", "session_fields")
 
 
 def semantics(settings: Settings) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import bson
@@ -104,6 +105,44 @@ def test_a_second_undo_is_refused_whatever_came_after(planned: Db, command: Comm
     assert (ended.code, f"run {run} was undone before" in ended.told) == (2, True)
     assert hash_of(planned) == after
     assert the_run(planned) == document
+
+
+def test_undo_of_a_run_that_wrote_nothing_says_so_and_leaves_its_state(
+    planned: Db, command: Command
+) -> None:
+    before, run, expected = hash_of(planned), the_run(planned), recomputed_documents(planned)
+    for words in ((), ("--apply",)):
+        ended = command("undo", run["_id"], *words, on=planned)
+        assert (ended.code, "wrote no session" in ended.told) == (0, True), ended.told
+        assert {**the_run(planned), "token": run["token"]} == run
+        assert hash_of(planned) == before
+    assert command("apply", run["_id"], on=planned).code == 0
+    assert differing(planned, expected) == []
+
+
+def test_undo_asks_only_where_the_data_is(planned: Db, command: Command, tmp_path: Path) -> None:
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
+    assert command("apply", run, on=planned).code == 0
+    after = hash_of(planned)
+    elsewhere = [
+        ('[collections]\nsessions = "archive"', "sessions"),
+        ('[collections]\njournal = "archive"', "journal"),
+        ('[fields.sessions]\npages = "meta.pages"', "session_fields"),
+    ]
+    config = tmp_path / "other.toml"
+    for text, name in elsewhere:
+        config.write_text(text)
+        ended = command("undo", run, "--apply", "--config", str(config), on=planned)
+        told = f"run {run} was planned with {name} = "
+        assert (ended.code, told in ended.told) == (2, True), ended.told
+    assert hash_of(planned) == after
+    config.write_text(
+        'settle = "1h"\nscope = "all"\nmin_age = "7d"\nallow_shrink = true\n'
+        '[collections]\nevents = "archive"\n[fields.events]\npage = "url"\n'
+    )
+    ended = command("undo", run, "--apply", "--config", str(config), on=planned)
+    assert ended.code == 0, ended.told
+    assert differing(planned, before) == []
 
 
 def test_an_undone_run_is_not_resumed_but_its_sessions_are_fixed_again(

@@ -175,6 +175,30 @@ def test_undo_leaves_alone_what_a_later_run_wrote_even_if_it_looks_the_same(
     assert counts == {"restored": BROKEN - 1, "written by a later run": 1}
 
 
+@pytest.mark.parametrize(("point", "own"), [(BEFORE_MERGE, 0), (BEFORE_SECOND_MERGE, 10)])
+def test_undo_of_an_overtaken_run_takes_back_nothing_of_the_one_that_overtook_it(
+    planned: Db,
+    spark: SparkSession,
+    mongo_uri: str,
+    hold: Hold,
+    command: Command,
+    point: Point,
+    own: int,
+) -> None:
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
+    expected, keys = recomputed_documents(planned), planned_keys(planned, run)
+    killed_at(point, hold, mongo_uri, planned, "apply", run, *SMALL)
+    let_the_lease_expire(planned)
+    assert command("fix", "--apply", on=planned).code == 0
+    assert differing(planned, expected) == []
+    for words in ((), ("--apply",)):
+        ended = command("undo", run, *words, on=planned)
+        assert (ended.code, "wrote no session" in ended.told) == (0, not own), ended.told
+    assert set(differing(planned, expected)) == set(keys[:own])
+    assert [stored_bytes(planned)[key] for key in keys[:own]] == [before[k] for k in keys[:own]]
+    assert run_documents(planned)[0]["state"] == ("undone" if own else "applying")
+
+
 def test_what_a_later_run_wrote_and_took_back_itself_can_be_undone(
     planned: Db, spark: SparkSession, command: Command
 ) -> None:
@@ -570,8 +594,10 @@ def test_an_undo_whose_rows_were_lost_says_so_and_is_not_whole(
         ended = command("undo", run, *words, on=planned)
         assert ended.code == 5, ended.told
         assert f"{len(lost)} rows of its journal are lost" in ended.told
+        assert "wrote no session" not in ended.told
     assert set(differing(planned, before)) == set(lost)
-    assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("undoing", 5)
+    state = "undoing" if part == "some" else "done"  # where nothing is left nothing is begun
+    assert (the_run(planned)["state"], the_run(planned)["verdict"]) == (state, 5)
 
 
 # Refused before anything is planned

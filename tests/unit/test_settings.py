@@ -191,6 +191,24 @@ def test_a_value_out_of_bounds_is_refused_wherever_it_comes_from(
         load_settings(URI, config(tmp_path, f"{name} = {written}\n"), {})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("journal_ttl", "23h", "journal_ttl 23h is shorter than plan_ttl 1d"),
+        ("plan_ttl", "31d", "journal_ttl 30d is shorter than plan_ttl 31d"),
+    ],
+)
+def test_a_plan_that_could_outlive_its_journal_is_refused(
+    tmp_path: Path, name: str, value: str, reason: str
+) -> None:
+    with pytest.raises(Refused, match=reason):
+        load_settings(URI, None, {name: parse_duration(value)})
+    with pytest.raises(Refused, match=reason):
+        load_settings(URI, config(tmp_path, f'{name} = "{value}"\n'), {})
+    equal = {"journal_ttl": timedelta(days=2), "plan_ttl": timedelta(days=2)}
+    assert load_settings(URI, None, equal).plan_ttl == timedelta(days=2)
+
+
 def test_a_config_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"absent\.toml: No such file"):
         load_settings(URI, str(tmp_path / "absent.toml"), {})

@@ -44,7 +44,7 @@ from session_repair.repair.execute import (
 from session_repair.repair.report import Report
 from session_repair.repair.undo import require_not_undone, survey_undo
 from session_repair.reporting.text import fix_report, runs_table, trend, undo_report
-from session_repair.settings import Settings
+from session_repair.settings import PLACES, Settings
 
 
 @click.group("session-repair")
@@ -73,7 +73,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     settings = settings_from(**options)
     with connected(settings) as database:
         run = Run.find(database, settings, run_id)
-        settings = settings_of_run(run.read(), settings)
+        settings = settings_of_run(run.read(), settings, PLACES)
         if not is_apply:
             document = run.read()
             found = survey_undo(Target(database, settings), document, change_of(document))

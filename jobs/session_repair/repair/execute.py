@@ -37,7 +37,7 @@ from session_repair.repair.readback import account_for, verify_sessions
 from session_repair.repair.report import DELETE_ORPHANS, Report
 from session_repair.repair.rows import Change, Work, settle
 from session_repair.repair.undo import UndoReport, settle_undo, undo_run
-from session_repair.settings import SEMANTIC, Settings, format_duration, revived, semantics
+from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
 
 Document = dict[str, Any]
 Planning = Callable[[Database[Document], Settings, Run], object]
@@ -160,10 +160,12 @@ def planned_report(document: Document) -> Report:
 def take_back(
     database: Database[Document], settings: Settings, run: Run, lease: Lease
 ) -> UndoReport:
-    """Restore what the run wrote; it is undone unless rows of its journal are lost."""
+    """Restore what the run wrote; it is undone unless that is nothing, or journal rows are lost."""
     document = run.read()
     work = Work(Target(database, settings), run, Plan.of(document), lease)
     undone = undo_run(work, change_of(document))
+    if undone.is_empty:
+        return undone
     verdict = int(Exit.CLEAN if undone.is_whole else Exit.PARTIAL)
     if undone.lost:
         error = f"{undone.lost} rows of the journal are lost or have expired"
@@ -183,21 +185,23 @@ def require_known_format(document: Document) -> None:
         )
 
 
-def settings_of_run(document: Document, settings: Settings) -> Settings:
+def settings_of_run(
+    document: Document, settings: Settings, deciding: tuple[str, ...] = (*SEMANTIC, "journal")
+) -> Settings:
     """The settings to go on with a run: what its command line asked for, the rest as of now.
 
-    Raises Refused when a setting that decided its plan is another one now.
+    Raises Refused when one of the ``deciding`` settings is another now than in its plan.
     """
     require_known_format(document)
     again = replace(settings, **revived(document["asked"]))
-    made_with, now = document["settings"], semantics(again)
+    made_with, now = document["settings"], describe(again)
     # A run of an earlier version does not know the settings that came later.
-    differing = [name for name in now if made_with.get(name, now[name]) != now[name]]
+    differing = [name for name in deciding if made_with.get(name, now[name]) != now[name]]
     if differing:
         name = differing[0]
         raise Refused(
             f"run {document['_id']} was planned with {name} = {made_with[name]!r}, now it is "
-            f"{now[name]!r}. Use the settings of the plan, or plan again."
+            f"{now[name]!r}. Use the settings of the plan."
         )
     return again
 

@@ -42,6 +42,11 @@ class UndoReport:
     lost: int = 0
 
     @property
+    def is_empty(self) -> bool:
+        """The run wrote nothing, so there is nothing to undo."""
+        return not self.counts and not self.lost
+
+    @property
     def is_whole(self) -> bool:
         """Nothing of the run stands any more; asked after an undo."""
         left = any(self.counts.get(state, 0) for state in (RESTORABLE, *LEFT_ALONE))
@@ -50,7 +55,7 @@ class UndoReport:
 
 def survey_undo(target: Target, document: Document, change: Change) -> UndoReport:
     """What an undo would do, and after one, what it did. Writes nothing."""
-    if "progress" not in document:
+    if "first_at" not in (document.get("progress") or {}):  # no batch was ever begun
         return UndoReport(document["_id"], {}, ())
     past = Past.of(target, document, change)
     counts: Counter[str] = Counter()
@@ -81,18 +86,20 @@ def require_not_undone(document: Document) -> None:
 def undo_run(work: Work, change: Change) -> UndoReport:
     """Restore every session that still is as the run left it; the rest is left alone.
 
-    Raises Refused when the run was undone before.
+    A run that wrote nothing keeps its state. Raises Refused when it was undone before.
     """
     document = work.run.read()
     require_not_undone(document)
-    if document["state"] != UNDOING:
-        work.run.record(state=UNDOING, undo={"after": "", "begun": "", "counts": {}})
-    past = Past.of(work.target, work.run.read(), change)
+    past = Past.of(work.target, document, change)
     reach = past.undone
-    while batch := begin_undo(work, past, reach.after):
+    batch = begin_undo(work, past, reach.after)
+    if batch and document["state"] != UNDOING:
+        work.run.record(state=UNDOING, undo={"after": "", "begun": "", "counts": {}})
+    while batch:
         reach = moved(work, reach, Reach(reach.after, batch[-1]), {})
         counts = undo_batch(work, past, batch)
         reach = moved(work, reach, Reach(batch[-1], batch[-1]), counts)
+        batch = begin_undo(work, past, reach.after)
     return survey_undo(work.target, work.run.read(), change)
 
 

@@ -264,8 +264,9 @@ def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
     yield from title(f"Undo {undo.run_id}")
     for state, count in sorted(undo.counts.items()):
         yield f"{count} sessions {state}"
-    if not undo.counts:
-        yield "The run changed nothing."
+    if undo.is_empty:
+        yield "The run wrote no session: there is nothing to undo, and it stays as it is."
+        return
     for session_id, why in undo.left_alone:
         yield f"  {printable(str(session_id))}  {why}, left alone"
     if undo.lost:
