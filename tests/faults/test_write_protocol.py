@@ -477,7 +477,8 @@ def test_a_session_that_mongodb_refuses_to_restore_is_left_alone_and_named(
         ended = command("undo", run, "--apply", "--batch-size", "64", on=planned)
         assert ended.code == 5
         session_id = plan_of(planned, key)["session_id"]
-        assert f"{session_id}  refused by MongoDB, left alone" in ended.told
+        assert f"  {session_id}  refused by MongoDB, left alone: PlanExecutor error" in ended.told
+        assert '"operatorName": "$or"' in ended.told  # the rule that it would break
         assert differing(planned, before) == [key]
         row = planned[JOURNAL].find_one({"undo": "refused by MongoDB"})
         assert row is not None
@@ -488,6 +489,53 @@ def test_a_session_that_mongodb_refuses_to_restore_is_left_alone_and_named(
         assert "Document failed validation" in row["error"]
     finally:
         planned.command("collMod", SESSIONS, validator={}, validationLevel="strict")
+
+
+# One index for each of two sessions, which takes them empty and not filled.
+HASHED = {"keys": [("pages", "hashed")], "of": "hashed"}
+PARALLEL = {"keys": [("pages", 1), ("tags", 1)], "of": "parallel"}
+
+
+def poison(db: Db, key: Any, index: Document) -> None:
+    db[SESSIONS].update_one({"_id": key}, {"$set": {"index": index["of"], "tags": ["a", "b"]}})
+    some = {"index": index["of"], "event_count": {"$gt": 0}}
+    db[SESSIONS].create_index(index["keys"], partialFilterExpression=some)
+
+
+@pytest.mark.parametrize("size", [1, 64])
+def test_an_error_of_one_document_stops_no_run_and_is_told_with_its_session(
+    planned: Db, command: Command, tmp_path: Path, size: int
+) -> None:
+    expected, run, file = recomputed_documents(planned), the_run(planned)["_id"], tmp_path / "json"
+    hashed, parallel = planned_keys(planned, run)[20:22]
+    poison(planned, hashed, HASHED)
+    poison(planned, parallel, PARALLEL)
+    left = stored_bytes(planned)
+    ended = command("apply", run, "--batch-size", str(size), "--json", str(file), on=planned)
+    planned[SESSIONS].drop_indexes()
+    assert ended.code == 5, ended.told
+    assert set(differing(planned, expected)) == {hashed, parallel}
+    assert [stored_bytes(planned)[key] for key in (hashed, parallel)] == [
+        left[key] for key in (hashed, parallel)
+    ]
+    assert the_run(planned)["state"] == "done"
+    assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN - 2, "failed": 2}
+    why = "PlanExecutor error during aggregation :: caused by :: "
+    reasons = {
+        hashed: f"{why}Error: hashed indexes do not currently support array values. "
+        "Found array at path: pages",
+        parallel: f"{why}cannot index parallel arrays [tags] [pages]",
+    }
+    names = {key: plan_of(planned, key)["session_id"] for key in reasons}
+    told = json.loads(file.read_text())["left"]
+    assert told == the_run(planned)["report"]["left"]
+    assert told == [
+        {"session_id": names[key], "outcome": "failed", "error": reasons[key]} for key in reasons
+    ]
+    assert ended.out.count("⚠️  2 failed\n") == 1
+    for key, reason in reasons.items():
+        assert f"     {names[key]}  {reason}\n" in ended.out
+    assert "⚠️  Not everything was done: mend what MongoDB refused, then run it again" in ended.out
 
 
 def test_a_document_that_a_transaction_holds_too_long_fails_alone(

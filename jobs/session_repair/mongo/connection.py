@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from bson import json_util
 from pymongo import MongoClient, ReadPreference
 from pymongo.database import Database
 from pymongo.errors import (
@@ -98,6 +99,13 @@ def clear_errors() -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].partition(", full error:")[0].partition(", Timeout:")[0]
+
+
+def reason_of(error: OperationFailure) -> str:
+    """Why MongoDB refused a document; where a validator did, with the rule that it breaks."""
+    info = (error.details or {}).get("errInfo", {})
+    rule = f": {json_util.dumps(info['details'])}" if "details" in info else ""
+    return first_line(error) + rule
 
 
 def server_time(database: Database[Document]) -> datetime:

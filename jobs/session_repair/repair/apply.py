@@ -18,7 +18,7 @@ from typing import Any
 
 from pymongo.client_session import ClientSession
 
-from session_repair.mongo.connection import first_line
+from session_repair.mongo.connection import reason_of
 from session_repair.mongo.expressions import corrected, is_as_observed, is_missing, is_result
 from session_repair.mongo.runs import APPLYING, Reach
 from session_repair.mongo.target import Target
@@ -93,7 +93,7 @@ def begin_batch(work: Work, after: str, size: int, change: Change) -> list[str]:
         if outcome != PLANNED and not is_mark
     }
     fit = [row for row, (outcome, _) in became.items() if outcome == PLANNED]
-    errors = {row: first_line(error) for row, error in change.keep(work, fit).items()}
+    errors = {row: reason_of(error) for row, error in change.keep(work, fit).items()}
     write_marks(work, {**unfit, **dict.fromkeys(errors, FAILED)}, errors)
     return list(became)
 
@@ -118,7 +118,7 @@ def change_batch(work: Work, batch: list[str], pace: Pace, change: Change) -> Co
     final |= dict.fromkeys(untouched, change.left)
     final |= dict.fromkeys(failures.keys() & final.keys(), FAILED)
     errors = dict.fromkeys(untouched, NEVER_WRITTEN) if change.left == FAILED else {}
-    errors |= {row: first_line(error) for row, error in failures.items()}
+    errors |= {row: reason_of(error) for row, error in failures.items()}
     marks = {row: outcome for row, outcome in final.items() if not became[row][1]}
     write_marks(work, marks, errors)
     return +Counter({APPLIED: len(batch) - len(final)}) + Counter(final.values())

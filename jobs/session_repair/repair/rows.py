@@ -146,9 +146,9 @@ def guarded_merge(
     merge = merge_into(target.settings.sessions, [{"$replaceWith": replacement}])
 
     def merge_part(part: list[str], seconds: float) -> None:
-        in_part = {"_id": {"$gte": part[0], "$lte": part[-1]}}
+        in_part: Document = {"$gte": part[0], "$lte": part[-1]} if part else {"$in": []}
         pipeline = [
-            {"$match": {"$and": [in_part, rows]}},
+            {"$match": {"$and": [{"_id": in_part}, rows]}},
             *work.lease.while_held(),
             {"$project": {"_id": "$plan.session.v", "plan": 1}},
             merge,

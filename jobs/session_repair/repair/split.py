@@ -20,11 +20,6 @@ RETRY_PAUSE = 0.5
 FAILOVER_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
 # The user may not, the command was killed by hand: no document is to blame.
 RUN_CODES = frozenset({*FAILOVER_CODES, 13, 18, 8000, 11601})
-# Validation failed, duplicate key, parallel arrays, larger than 16 MB, a value that an expression
-# or an index cannot take: such an error is the fault of a document, were it that of each.
-ONE_DOCUMENT_CODES = frozenset(
-    {2, 14, 17, 121, 171, 10334, 11000, 16493, 17280, 17419, 17420, 40400}
-)
 TOO_SLOW = 50  # over its time: the server is busy, or a transaction holds a document
 LEAST_TIME = 0.5  # seconds for the smallest parts of a batch that was too slow
 MOST_SLOW = 3  # single rows of a batch; with more of them it is the server
@@ -48,14 +43,14 @@ def patiently(step: Callable[..., Result], *arguments: Any) -> Result:
 def in_parts(step: Step, rows: list[str]) -> Failures:
     """Run the step over the rows, halved wherever it fails; the errors of those that fail alone.
 
-    Raises the error when it is that of the run: when it fits no document, or when all rows fail
-    alike with one that is not known to be of documents.
+    Whatever its code, such an error is that of a document if others pass, or if the step over no
+    row does. Raises the error that is none of a document's.
     """
     failures: Failures = {}
-    run_part(step, rows, MERGE_TIME.total_seconds(), failures)
-    codes = {error.code for error in failures.values()}
-    if rows and len(failures) == len(rows) and len(codes) == 1 and not codes & ONE_DOCUMENT_CODES:
-        raise next(iter(failures.values()))
+    seconds = MERGE_TIME.total_seconds()
+    run_part(step, rows, seconds, failures)
+    if rows and len(failures) == len(rows):
+        patiently(step, [], seconds)
     return failures
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pymongo.client_session import ClientSession
 
 from session_repair.errors import LONGEST, Refused
-from session_repair.mongo.connection import first_line
+from session_repair.mongo.connection import reason_of
 from session_repair.mongo.expressions import is_as_left, restored
 from session_repair.mongo.runs import UNDOING, UNDONE, Reach
 from session_repair.mongo.target import Target
@@ -38,7 +38,7 @@ class UndoReport:
 
     run_id: str
     counts: dict[str, int]
-    left_alone: tuple[tuple[str, str], ...]  # session_id, why
+    left_alone: tuple[tuple[str, str, str | None], ...]  # session_id, state, the server's reason
     lost: int = 0
 
     @property
@@ -59,9 +59,9 @@ def survey_undo(target: Target, document: Document, change: Change) -> UndoRepor
         return UndoReport(document["_id"], {}, ())
     past = Past.of(target, document, change)
     counts: Counter[str] = Counter()
-    left_alone: list[tuple[str, str]] = []
-    name = {"$substrCP": ["$plan.session_id", 0, LONGEST]}
-    some = {"$firstN": {"input": name, "n": LISTED}}
+    left_alone: list[tuple[str, str, str | None]] = []
+    named = {"name": {"$substrCP": ["$plan.session_id", 0, LONGEST]}, "error": "$error"}
+    some = {"$firstN": {"input": named, "n": LISTED}}
     by_state = {"$group": {"_id": "$state", "rows": {"$sum": 1}, "some": some}}
     rows = past.plan.rows()
     # As the primary has it: what a dead process wrote last, a majority may not have yet.
@@ -69,7 +69,7 @@ def survey_undo(target: Target, document: Document, change: Change) -> UndoRepor
     for group in target.latest_journal.aggregate(states, allowDiskUse=True):
         counts[group["_id"]] = group["rows"]
         if group["_id"] in LEFT_ALONE:
-            left_alone += [(session_id, group["_id"]) for session_id in group["some"]]
+            left_alone += [(it["name"], group["_id"], it.get("error")) for it in group["some"]]
     lost = document["planned"] - target.journal.count_documents(rows)
     return UndoReport(document["_id"], dict(counts), tuple(left_alone[:LISTED]), lost)
 
@@ -158,7 +158,7 @@ def merge_back(work: Work, past: Past, batch: list[str], session: ClientSession)
     ended = {"outcome": {"$exists": False}, "_id": {"$lte": past.applied.after}}
     rows = {"undo": {"$exists": False}, "$or": [{"outcome": APPLIED}, ended]}
     failures = guarded_merge(work, batch, session, rows, guard, before)
-    return {row: first_line(error) for row, error in failures.items()}
+    return {row: reason_of(error) for row, error in failures.items()}
 
 
 def insert_back(work: Work, past: Past, batch: list[str], _: ClientSession) -> dict[str, str]:

@@ -18,7 +18,7 @@ from session_repair.repair.outcomes import WHY
 from session_repair.repair.report import DELETE_ORPHANS, OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
 from session_repair.reporting.sections import BLOCKS
-from session_repair.reporting.text import deletable, odd_type_line, printable, shown
+from session_repair.reporting.text import deletable, odd_type_line, printable, shown, way_on
 from session_repair.rules.symptoms import CODES
 
 MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}
@@ -143,7 +143,7 @@ def story(report: Report) -> list[str]:
         if totals.planned:
             told.append(f"{report.verb if is_deletion(report) else 'fix'} --apply does it.")
     elif report.verdict is not Exit.CLEAN:
-        told.append("Not everything was done: run it again for what was left.")
+        told.append(f"Not everything was done: {way_on(report)}.")
     if totals.deferred and not is_deletion(report):
         told.append(f"{sessions(totals.deferred)} in flight wait for a later run.")
     orphans = 0 if is_deletion(report) else report.symptom("orphan_session").found

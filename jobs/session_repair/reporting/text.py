@@ -8,6 +8,7 @@ from typing import Any
 
 from session_repair.errors import Exit
 from session_repair.mongo.runs import PARTIAL
+from session_repair.repair.past import REFUSED
 from session_repair.repair.report import (
     DELETE_ORPHANS,
     Correction,
@@ -178,6 +179,7 @@ def fix_report(report: Report) -> Iterator[str]:
     yield f"✅ {done} {outcomes.applied} sessions"
     for name, count in outcomes.left().items():
         yield f"⚠️  {count} {name}"
+        yield from reasons(report, name, count)
     if report.totals.deferred:
         yield f"ℹ️  Deferred {report.totals.deferred} sessions in flight"
     if report.verb != DELETE_ORPHANS:
@@ -195,7 +197,7 @@ def fix_report(report: Report) -> Iterator[str]:
             yield f"Since then {name.replace('_', ' ')}: {count}"
     yield ""
     if report.verdict is not Exit.CLEAN:
-        yield "⚠️  Not everything was done: run it again for what was skipped"
+        yield f"⚠️  Not everything was done: {way_on(report)}"
     elif report.verb == DELETE_ORPHANS:
         yield f"✅ All planned {deletable(report).one} have been deleted!"
     elif report.totals.deferred:
@@ -204,6 +206,22 @@ def fix_report(report: Report) -> Iterator[str]:
         yield "✅ All fixable sessions have been fixed!"
     if orphans and report.verb != DELETE_ORPHANS:
         yield f"   {orphans} orphan sessions remain (created but no events)"
+
+
+def reasons(report: Report, outcome: str, count: int) -> Iterator[str]:
+    """The sessions of one outcome that have an error, by name; how many more there are."""
+    told = [it for it in report.left if it.outcome == outcome and it.error]
+    for it in told:
+        yield f"     {printable(str(it.session_id))}  {printable(str(it.error))}"
+    if told and len(told) < count:
+        yield f"     and {count - len(told)} more, as the journal says"
+
+
+def way_on(report: Report) -> str:
+    """What to do about a run that did not do everything."""
+    if report.outcomes and report.outcomes.failed:
+        return "mend what MongoDB refused, then run it again"
+    return "run it again for what was skipped"
 
 
 @dataclass(frozen=True)
@@ -267,8 +285,11 @@ def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
     if undo.is_empty:
         yield "The run wrote no session: there is nothing to undo, and it stays as it is."
         return
-    for session_id, why in undo.left_alone:
-        yield f"  {printable(str(session_id))}  {why}, left alone"
+    for session_id, state, error in undo.left_alone:
+        why = f": {printable(error)}" if error else ""
+        yield f"  {printable(str(session_id))}  {state}, left alone{why}"
+    if REFUSED in undo.counts:
+        yield "⚠️  What MongoDB refused stands in the journal as it was, under plan.observed"
     if undo.lost:
         yield f"⚠️  {undo.lost} rows of its journal are lost or have expired: not restored"
     if not is_apply:
