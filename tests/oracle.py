@@ -209,6 +209,13 @@ def judge(
     return compare(session, pages, count, sums_of(events))
 
 
+def in_type_of(stored: Any, new: Any) -> Any:
+    """The new value; an integer is of the stored one's type where it fits."""
+    if kind(stored) != "integer" or kind(new) != "integer":
+        return new
+    return int(new) if type(stored) is int and -(2**31) <= new < 2**31 else Int64(new)
+
+
 def compare(
     session: Document, pages: list[str], count: int, should: Document
 ) -> tuple[dict[str, str], Document]:
@@ -217,7 +224,7 @@ def compare(
     if count != should["event_count"]:
         found = {"zero_events" if not count else "count_mismatch": "report"}
         if not has_expired:
-            new["event_count"] = should["event_count"]
+            new["event_count"] = in_type_of(session.get("event_count"), should["event_count"])
     else:
         found = {}
     lacking = [page for page in should["pages"] if page not in pages]
@@ -236,7 +243,7 @@ def compare(
             rebuilt = wider(stored, rebuilt)
         if rebuilt != stored:
             new[name] = DatetimeMS(rebuilt)
-    user = should["user_id"]
+    user = in_type_of(session.get("user_id"), should["user_id"])
     if user is not None and key_of(session.get("user_id")) != key_of(user):
         found["user_mismatch"] = "correct"
         new["user_id"] = user

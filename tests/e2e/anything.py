@@ -112,7 +112,7 @@ right_of_event: dict[str, st.SearchStrategy[Any]] = {
     "session_id": st.sampled_from(SESSION_IDS),
     "timestamp": instants | instants | instants | st.sampled_from([MISSING, None]),
     "page": pages | pages | st.sampled_from([MISSING, None]),
-    "user_id": st.sampled_from([ANN] * 30 + [MISSING, BOB, Int64(5)]),
+    "user_id": st.sampled_from([ANN] * 30 + [MISSING, BOB, Int64(5), 6]),
 }
 
 

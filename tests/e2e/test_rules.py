@@ -53,6 +53,13 @@ def rules(module_db: Database[Document], command: Command) -> Rules:
     return Rules(made, states, ended)
 
 
+def test_a_session_keeps_the_types_of_its_numbers(rules: Rules) -> None:
+    names = ("long zero", "longs", "ints", "null")
+    finals = [rules.final(name) for name in names]
+    kinds = [(type(it["event_count"]), type(it["user_id"])) for it in finals]
+    assert kinds == [(Int64, ObjectId), (Int64, Int64), (int, int), (int, ObjectId)]
+
+
 def snapshot(db: Database[Document]) -> dict[Any, Document]:
     return {key: decoded(raw) for key, raw in sorted(stored_bytes(db).items(), key=str)}
 
@@ -76,6 +83,10 @@ def sessions_in_scope(shop: Shop) -> dict[str, Document]:
     made["two users"] = shop.session("two users")
     for name in ("null", "missing", "no pages", "long zero", "text id", "number id", "two users"):
         shop.events(name, {0: "/home", 1: "/cart"})
+    made["longs"] = shop.session("longs", event_count=Int64(0), user_id=Int64(4))
+    shop.events("longs", {0: "/home", 1: "/cart"}, user_id=5)
+    made["ints"] = shop.session("ints", user_id=5)
+    shop.events("ints", {0: "/home", 1: "/cart"}, user_id=Int64(5))
     shop.events("two users", {2: "/cart"}, user_id=BOB)
 
     made["like JSON"] = shop.session("like JSON", note='{"$date": 0}')
@@ -169,7 +180,14 @@ def test_the_default_scope_fills_empty_sessions_and_no_other(rules: Rules) -> No
         "null": {**made["null"], **home_cart, "user_id": ANN},
         "missing": {**made["missing"], **home_cart, "first_event_at": minute(0), "user_id": ANN},
         "no pages": {**made["no pages"], **home_cart},
-        "long zero": {**made["long zero"], **home_cart},
+        "long zero": {**made["long zero"], **home_cart, "event_count": Int64(2)},
+        "longs": {
+            **made["longs"],
+            **home_cart,
+            "event_count": Int64(2),
+            "user_id": Int64(5),
+        },
+        "ints": {**made["ints"], **home_cart},
         "text id": {**made["text id"], **home_cart},
         "number id": {**made["number id"], **home_cart},
         "two users": {

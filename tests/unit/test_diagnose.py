@@ -100,6 +100,22 @@ def test_an_empty_session_has_every_finding_that_its_events_tell(spark: SparkSes
     assert (row["stored"]["event_count"], row["rebuilt"]["event_count"]) == (0, 2)
 
 
+def test_a_user_of_another_integer_type_is_the_same_and_one_to_write_has_the_stored_type(
+    spark: SparkSession,
+) -> None:
+    five, long_five, long_four = (
+        f'{{"v": {{"$number{kind}"}}}}' for kind in ('Int": "5', 'Long": "5', 'Long": "4')
+    )
+    users = {"a": long_five, "b": long_four}
+    made = [session(n, session_id=it, user=users[it]) for n, it in enumerate(users)]
+    found = diagnosed(spark, made, a=rebuilt(user=five), b=rebuilt(user=five))
+    assert_rows(
+        found.select("session_id", "codes", F.col("findings.rebuilt").alias("users")),
+        {"session_id": "a", "codes": [], "users": []},
+        {"session_id": "b", "codes": ["user_mismatch"], "users": ['{"$numberLong": "5"}']},
+    )
+
+
 def test_sessions_without_events_are_orphans_or_phantoms(spark: SparkSession) -> None:
     found = diagnosed(
         spark,

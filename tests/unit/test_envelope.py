@@ -53,6 +53,26 @@ def test_an_envelope_that_is_empty_or_holds_null_is_no_value(spark: SparkSession
     assert_table(spark, "string", envelope.present, table)
 
 
+def test_an_integer_takes_the_type_of_another_where_it_fits(spark: SparkSession) -> None:
+    five, long_five, beyond = 5, Int64(5), Int64(2**31)
+    table = [
+        (Int64(4), five, long_five),
+        (4, long_five, five),
+        (4, Int64(-(2**31)), -(2**31)),
+        (4, Int64(-(2**31) - 1), Int64(-(2**31) - 1)),
+        (4, beyond, beyond),
+        (4, five, five),
+        (Int64(4), long_five, long_five),
+        (Int64(4), "5", "5"),
+        ("4", five, five),
+        (Int64(4), '{"$numberInt": "5"}', '{"$numberInt": "5"}'),
+        (OBJECT_ID, long_five, long_five),
+    ]
+    rows: list[tuple[Any, ...]] = [tuple(envelope_of(it) for it in row) for row in table]
+    rows += [(None, envelope_of(five), envelope_of(five)), (envelope_of(Int64(4)), None, None)]
+    assert_table(spark, "string, string", envelope.in_type_of, rows)
+
+
 def test_the_creation_time_is_read_from_object_ids_alone(spark: SparkSession) -> None:
     table = [
         (oid_digits(1, at("10:00:07")), at("10:00:07")),

@@ -172,6 +172,26 @@ def test_a_count_is_an_int_where_it_fits_into_one(spark: SparkSession) -> None:
     assert [(value, type(value)) for value in read] == [(count, kind) for count, _, kind in COUNTS]
 
 
+def test_a_new_count_keeps_the_type_of_the_observed_one_where_it_fits(spark: SparkSession) -> None:
+    kinds = [("long", 2), ("int", 2), ("int", 2**31), ("null", 2), ("missing", 2)]
+    rows = [
+        planned(
+            number,
+            stored={"types": {"event_count": kind}},
+            changes={**LEFT_ALONE, "event_count": count},
+        )
+        for number, (kind, count) in enumerate(kinds)
+    ]
+    texts = [text.split('"new":{"event_count":{"')[1] for text in plan_texts(spark, *rows)]
+    assert [text.partition('"')[0] for text in texts] == [
+        "$numberLong",
+        "$numberInt",
+        "$numberLong",
+        "$numberInt",
+        "$numberInt",
+    ]
+
+
 DATES = [
     (datetime(1970, 1, 1, tzinfo=timezone.utc), "0"),
     (datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=timezone.utc), "-1"),

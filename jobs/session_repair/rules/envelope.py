@@ -18,6 +18,8 @@ from pyspark.sql import functions as F
 HEAD, TAIL = '{"v": ', "}"
 OBJECT_ID_HEAD, OBJECT_ID_TAIL = HEAD + '{"$oid": "', '"}}'
 OBJECT_ID_DIGITS = 24
+INT_HEAD, LONG_HEAD = HEAD + '{"$numberInt": "', HEAD + '{"$numberLong": "'
+INTEGER_TAIL = '"}}'
 
 
 def envelope_of(key: Column) -> Column:
@@ -41,6 +43,25 @@ def content(envelope: Column) -> Column:
     return F.substr(
         envelope, F.lit(len(HEAD) + 1), F.length(envelope) - F.lit(len(HEAD) + len(TAIL))
     )
+
+
+def in_type_of(stored: Column, envelope: Column) -> Column:
+    """The envelope; an integer in it has the type, int or long, of a stored one, where it fits.
+
+    Whoever stored it reads that type, and a validator may ask for it.
+    """
+    digits = F.substring_index(F.substring_index(envelope, '"', -2), '"', 1)
+    is_int = envelope.startswith(INT_HEAD) & stored.startswith(LONG_HEAD)
+    is_long = envelope.startswith(LONG_HEAD) & stored.startswith(INT_HEAD)
+    as_long = F.concat(F.lit(LONG_HEAD), digits, F.lit(INTEGER_TAIL))
+    as_int = F.concat(F.lit(INT_HEAD), digits, F.lit(INTEGER_TAIL))
+    fitting = F.when(is_int, as_long).when(is_long & fits_int(digits.cast("bigint")), as_int)
+    return F.coalesce(fitting, envelope)
+
+
+def fits_int(number: Column) -> Column:
+    """True when the number fits into the BSON type int."""
+    return number.between(-(2**31), 2**31 - 1)
 
 
 def present(envelope: Column) -> Column:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from session_repair.rules.envelope import content
+from session_repair.rules.envelope import content, fits_int
 from session_repair.rules.schemas import JOURNAL_ROWS
 
 
@@ -76,9 +76,10 @@ def json_number(number: Column, kind: Column) -> Column:
     return F.concat(F.lit('{"'), tag, F.lit('":"'), number.cast("string"), F.lit('"}'))
 
 
-def fitting(number: Column) -> Column:
-    """The BSON type that drivers give the number: int where it fits into one."""
-    return F.when(number.between(-(2**31), 2**31 - 1), "int").otherwise("long")
+def type_of_new(count: Column) -> Column:
+    """The BSON type for a count: that of the stored one where it fits, else what drivers take."""
+    is_int = fits_int(count) & (F.col("stored.types.event_count") != "long")
+    return F.when(is_int, "int").otherwise("long")
 
 
 def json_date(date: Column) -> Column:
@@ -107,4 +108,4 @@ def observed_fields() -> dict[str, Column]:
 
 
 def new_fields() -> dict[str, Column]:
-    return json_values("changes", fitting(F.col("changes.event_count")))
+    return json_values("changes", type_of_new(F.col("changes.event_count")))

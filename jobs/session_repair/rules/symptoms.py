@@ -15,7 +15,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from session_repair.errors import LONGEST
-from session_repair.rules.envelope import readable
+from session_repair.rules.envelope import in_type_of, readable
 
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; MongoDB stores no larger document
 OBJECT_ID_NAME = "session_id: objectId"  # how a malformed one is told
@@ -54,7 +54,9 @@ def stored(field: str) -> Column:
 
 
 def rebuilt(field: str) -> Column:
-    return F.col(f"rebuilt.{field}")
+    """What the events say of the field; a user that is an integer in the type of the stored one."""
+    value = F.col(f"rebuilt.{field}")
+    return in_type_of(stored(field), value) if field == "user" else value
 
 
 def is_session() -> Column:
