@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.harness.commands import Command
+from tests.harness.commands import PATIENCE, ROOT, SPARK_OPTIONS, Command, environment
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, differing, hash_of
 from tests.harness.runs import outcomes, run_documents, the_run
 from tests.oracle import recomputed_documents
@@ -212,6 +213,40 @@ def test_a_plan_made_with_options_is_applied_without_repeating_them(
     healed = sessions.find_one({"_id": wrong["_id"]}, {"event_count": 1})
     assert healed == {"_id": wrong["_id"], "event_count": wrong["event_count"]}
     assert sessions.count_documents({"event_count": 0}) == BROKEN + 2
+
+
+# What may become of the output
+
+
+OUTPUTS = ["| head -n 1", "2>&1 | head -n 1", "> /dev/full", "> /dev/full 2>&1", ">&- 2>&-"]
+
+
+def run_into(output: str, uri: str, db: Db, *words: str) -> int:
+    """The exit code of ``./spark-submit.sh`` in a shell, its output led there."""
+    line = f'set -o pipefail; "$0" "$@" {output}'
+    options = SPARK_OPTIONS if words[0] == "fix" else ()
+    command = ["bash", "-c", line, str(ROOT / "spark-submit.sh"), *options, *words]
+    command += ["--database", db.name]
+    return subprocess.run(command, env=environment(uri), timeout=PATIENCE, check=False).returncode
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_an_output_that_is_closed_or_full_changes_nothing_about_a_run(
+    planned: Db, mongo_uri: str, output: str
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    assert run_into(output, mongo_uri, planned, "apply", run, "--batch-size", "10") == 0
+    assert differing(planned, expected) == []
+    assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("done", 0)
+
+
+@pytest.mark.faults
+def test_a_fix_whose_reader_goes_ends_as_one_whose_reader_stays(shop: Db, mongo_uri: str) -> None:
+    expected = recomputed_documents(shop)
+    words = ("fix", "--apply", "--batch-size", "10")
+    assert run_into("| head -n 1", mongo_uri, shop, *words) == 0
+    assert differing(shop, expected) == []
+    assert (the_run(shop)["state"], the_run(shop)["verdict"]) == ("done", 0)
 
 
 def test_the_run_document_holds_no_secret(planned: Db, mongo_uri: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from session_repair.cli.streams import make_unfailing
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
@@ -177,9 +177,7 @@ def settings_from(uri_file: str | None, config: str | None, **options: Any) -> S
 def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
     """Run a click command whose result is an Exit; errors a user can cause take one line."""
     name = verb_of(command, argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a notebook's is not
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    make_unfailing()
     try:
         verdict = command.main(args=argv, prog_name=command.name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
