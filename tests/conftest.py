@@ -9,7 +9,7 @@ from pymongo import MongoClient
 from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
-from session_repair.cli.spark import SHUFFLE_PARTITIONS, new_session
+from session_repair.cli.spark import GIVEN_UP, SHUFFLE_PARTITIONS, new_session
 from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, new_database
 
@@ -57,6 +57,8 @@ def command(mongo_uri: str) -> Command:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """The Spark of the whole run, in UTC, made as the job makes it; shuffles in 2 parts."""
+    for thread in GIVEN_UP:  # a refused command left a Spark that is still starting
+        thread.join()
     session = new_session("session-repair tests")
     session.conf.set(SHUFFLE_PARTITIONS, 2)
     yield session

@@ -46,6 +46,9 @@ def rules(module_db: Database[Document], command: Command) -> Rules:
         **sessions_with_mismatches(Shop(module_db, 1_000)),
         **sessions_left_alone(Shop(module_db, 2_000)),
     }
+    only_longs = {"event_count": {"$type": "long"}, "user_id": {"$type": "long"}}
+    rule = {"$or": [{"session_id": {"$ne": "longs"}}, only_longs]}
+    module_db.command("collMod", "sessions", validator=rule)
     states, ended = [snapshot(module_db)], []
     for options in (["--session-id", "one"], [], ["--scope", "all"]):
         ended.append(command("fix", "--database", module_db.name, "--apply", *options))

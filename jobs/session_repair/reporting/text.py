@@ -289,7 +289,7 @@ def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
         why = f": {printable(error)}" if error else ""
         yield f"  {printable(str(session_id))}  {state}, left alone{why}"
     if REFUSED in undo.counts:
-        yield "⚠️  What MongoDB refused stands in the journal as it was, under plan.observed"
+        yield "⚠️  What MongoDB refused stands in the journal: see plan.observed, or before"
     if undo.lost:
         yield f"⚠️  {undo.lost} rows of its journal are lost or have expired: not restored"
     if not is_apply:
