@@ -16,13 +16,26 @@ from session_repair.cli.options import (
     with_told_ending,
 )
 from session_repair.cli.spark import starting_spark
+from session_repair.errors import Refused
 from session_repair.mongo.connection import connected
 from session_repair.mongo.runs import new_run_id
+from session_repair.repair.again import look_again
 from session_repair.repair.report import Report
 from session_repair.repair.survey import preflight, survey
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
-from session_repair.reporting.text import verification_report
+from session_repair.reporting.text import again_report, verification_report
 from session_repair.settings import Settings
+
+
+def verify_run(settings: Settings, run_id: str) -> Report:
+    """Look again at the sessions of a run; with Spark only at those that others changed since."""
+    with connected(settings) as database:
+        again = look_again(database, settings, run_id)
+        show(again_report(run_id, again.report))
+    if not again.changed:
+        return again.report
+    changed = verify(again.settings)
+    return max((again.report, changed), key=lambda report: report.verdict)
 
 
 def verify(settings: Settings) -> Report:
@@ -45,10 +58,15 @@ def verify(settings: Settings) -> Report:
 
 @click.command("verify")
 @with_options(CONNECTION, SELECTION, OUTPUT)
+@click.option("--run", "run_id", metavar="RUN", help="Only the sessions that this run changed.")
 @with_told_ending
-def command(settings: Settings) -> Report:
+def command(settings: Settings, run_id: str | None) -> Report:
     """Find sessions whose stored aggregates do not match their events; change nothing."""
-    return verify(settings)
+    if run_id is None:
+        return verify(settings)
+    if settings.since or settings.until or settings.session_ids:
+        raise Refused("--run names the sessions. Leave out --since, --until and --session-id.")
+    return verify_run(settings, run_id)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

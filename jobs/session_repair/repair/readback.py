@@ -81,6 +81,23 @@ def verify_sessions(target: Target, document: Document, change: Change) -> Verif
 
 def read_back(target: Target, document: Document, change: Change) -> Counter[str]:
     """Read every changed session again: as planned, put back to what it was, moved on, gone."""
+    counted = {"$group": {"_id": "$state", "rows": {"$sum": 1}}}
+    groups = target.journal.aggregate([*states_again(target, document, change), counted])
+    return Counter({group["_id"]: group["rows"] for group in groups})
+
+
+def moved_on(target: Target, document: Document, change: Change, most: int) -> tuple[str, ...]:
+    """The session ids of changed sessions that moved on since, up to so many."""
+    stages = [
+        *states_again(target, document, change),
+        {"$match": {"state": "moved_on"}},
+        {"$limit": most},
+    ]
+    return tuple(row["session_id"] for row in target.journal.aggregate(stages))
+
+
+def states_again(target: Target, document: Document, change: Change) -> list[Document]:
+    """Stages that tell of each changed session its ``session_id`` and its ``state``."""
     is_deletion = {"$eq": ["$plan.delete", True]}
     is_kept = {"$and": [is_deletion, {"$eq": ["$found", "$before"]}]}
     is_before = {"$and": [{"$not": is_deletion}, is_as_observed(target, "$found", "$plan")]}
@@ -95,11 +112,8 @@ def read_back(target: Target, document: Document, change: Change) -> Counter[str
         }
     }
     applied = {"$or": [{"outcome": APPLIED}, {"outcome": {"$exists": False}}]}
-    groups = target.journal.aggregate(
-        [
-            {"$match": {**Plan.of(document).rows(), **applied}},
-            *found_session(target),
-            {"$group": {"_id": state, "rows": {"$sum": 1}}},
-        ]
-    )
-    return Counter({group["_id"]: group["rows"] for group in groups})
+    return [
+        {"$match": {**Plan.of(document).rows(), **applied}},
+        *found_session(target),
+        {"$project": {"_id": 0, "session_id": "$plan.session_id", "state": state}},
+    ]

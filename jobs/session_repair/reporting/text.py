@@ -135,6 +135,22 @@ def verdict_lines(report: Report) -> Iterator[str]:
         yield f"   {orphans} orphan sessions remain (created but no events)"
 
 
+def again_report(run_id: str, report: Report) -> Iterator[str]:
+    """What ``verify --run`` prints of the sessions that a run changed."""
+    seen = report.verification
+    assert seen is not None
+    yield from title(f"Run {run_id}, looked at again")
+    yield f"As the run left them: {seen.as_planned}"
+    yield f"Put back to what they were before: {seen.put_back}"
+    yield f"Changed since in another way: {seen.moved_on}"
+    yield f"Gone: {seen.gone}"
+    yield ""
+    if seen.put_back:
+        yield "⚠️  Somebody writes old values: find out who, then fix --apply"
+    elif not seen.moved_on:
+        yield "✅ It stayed repaired"
+
+
 def fix_heading(report: Report) -> Iterator[str]:
     """What ``fix`` prints before it writes."""
     yield from title("Fix Empty Sessions")

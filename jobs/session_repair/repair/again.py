@@ -1,0 +1,60 @@
+"""Again: look at the sessions of a run that ended, some time later. Did it stay repaired?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pymongo.database import Database
+
+from session_repair.errors import Refused
+from session_repair.mongo.runs import DONE, Run
+from session_repair.mongo.target import Target
+from session_repair.repair.execute import change_of, planned_report, settings_of_run
+from session_repair.repair.readback import account_for, moved_on, verify_sessions
+from session_repair.repair.report import Report
+from session_repair.settings import PLACES, SEMANTIC, Settings, revived
+
+Document = dict[str, Any]
+
+MOST_NAMED = 10_000  # of more, a look at all sessions is cheaper than one at each
+DATA = (*PLACES, "events", "event_fields")
+
+
+@dataclass(frozen=True)
+class Again:
+    """What became of a run's sessions; of those ``changed`` by others only their events tell."""
+
+    report: Report
+    settings: Settings  # to look at those with
+    changed: int
+
+
+def look_again(database: Database[Document], settings: Settings, run_id: str) -> Again:
+    """Hold each session that a finished run changed against what it made of it.
+
+    A session that is put back is to be corrected once more. Raises Refused where the run has not
+    ended, or its journal is not whole any more.
+    """
+    document = Run.find(database, settings, run_id).read()
+    if document["state"] != DONE:
+        raise Refused(
+            f"run {run_id} is {document['state']}, not {DONE}: there is no repair to look at "
+            f"again. See ./spark-submit.sh runs {run_id}."
+        )
+    settings = settings_of_run(document, settings, DATA)
+    planned_with = revived({name: document["settings"][name] for name in SEMANTIC})
+    target = Target(database, replace(settings, **planned_with))
+    change = change_of(document)
+    account_for(target, document)
+    seen = verify_sessions(target, document, change)
+    planned = planned_report(document)
+    totals = replace(planned.totals, planned=seen.put_back, deferred=0)
+    names = moved_on(target, document, change, MOST_NAMED + 1) if seen.moved_on else ()
+    return Again(
+        report=replace(planned, verb="verify", totals=totals, verification=seen),
+        settings=replace(
+            settings, since=None, until=None, session_ids=names if len(names) <= MOST_NAMED else ()
+        ),
+        changed=seen.moved_on,
+    )
