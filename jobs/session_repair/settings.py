@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -229,16 +230,25 @@ def read_uri(uri_file: str | None) -> str:
 
 
 def load_settings(uri: str, config: str | None, options: Mapping[str, Any]) -> Settings:
-    """Settings from the config file (``--config``, else conf/session_repair.toml), then options.
+    """Settings from the connection string, then the config file, then options.
 
-    An option of None was not given. Raises Refused on a file, key or value that is not understood.
+    The file is that of ``--config``, else conf/session_repair.toml; an option of None was not
+    given. Raises Refused on a file, key or value that is not understood.
     """
     from_file = read_config(Path(config)) if config else {}
     if config is None and DEFAULT_CONFIG.exists():
         from_file = read_config(DEFAULT_CONFIG)
     given = {name: value for name, value in options.items() if value is not None}
     asked = tuple(name for name in SEMANTIC if name in given)
-    return replace(Settings(uri=uri), **{**from_file, **given, "asked": asked})
+    named = database_in(uri)
+    from_uri = {"database": named} if named else {}
+    return replace(Settings(uri=uri), **{**from_uri, **from_file, **given, "asked": asked})
+
+
+def database_in(uri: str) -> str:
+    """The database that the path of the connection string names; empty where it names none."""
+    hosts_and_path = uri.partition("?")[0].rpartition("@")[2].rpartition("://")[2]
+    return unquote(hosts_and_path.partition("/")[2].partition(".")[0])
 
 
 def revived(described: Mapping[str, Any]) -> dict[str, Any]:

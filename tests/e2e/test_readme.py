@@ -41,6 +41,7 @@ OPTIONS_OF_OTHERS = {
     "--deploy-mode",
     "--archives",
     "--conf",
+    "--driver-java-options",
     "--packages",
     "--times",
     "--rounds",

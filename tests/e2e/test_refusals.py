@@ -55,7 +55,6 @@ def test_no_address_is_refused(command: Command, verb: tuple[str, ...]) -> None:
         "mongodb://localhost:port",
         "mongodb://localhost:99999",
         "mongodb://localhost/?replicaSet",
-        "mongodb+srv://localhost",
         "mongodb://[::1",
     ],
 )

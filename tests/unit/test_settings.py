@@ -227,7 +227,8 @@ def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
         assert mapping == getattr(Settings(uri=URI), f"{owner}_fields")
     named = {*delivered, *delivered["collections"]} - {"collections", "fields"}
     with_default = {item.name for item in fields(Settings) if item.default is not None}
-    assert named == with_default - set(settings.NOT_IN_A_FILE)
+    # A database in the file would win over the one that the connection string names.
+    assert named == with_default - {*settings.NOT_IN_A_FILE, "database"}
 
 
 def test_without_the_delivered_file_the_defaults_hold(
@@ -235,6 +236,28 @@ def test_without_the_delivered_file_the_defaults_hold(
 ) -> None:
     monkeypatch.setattr(settings, "DEFAULT_CONFIG", tmp_path / "absent.toml")
     assert load_settings(URI, None, {}) == Settings(uri=URI)
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ("mongodb://h", "browsing"),
+        ("mongodb://h/", "browsing"),
+        ("mongodb://h/?replicaSet=a/b", "browsing"),
+        ("mongodb://h/shop", "shop"),
+        ("mongodb+srv://ann:p%2Fw%40@h.example/shop?w=1", "shop"),
+        ("mongodb://ann:p/w@h:1,i:2/shop", "shop"),
+        ("mongodb://h/shop%5F2.sessions", "shop_2"),
+        ("mongodb://%2Ftmp%2Fmongodb-27017.sock/shop", "shop"),
+    ],
+)
+def test_the_path_of_the_connection_string_names_the_database(
+    address: str, named: str, tmp_path: Path
+) -> None:
+    assert load_settings(address, None, {}).database == named
+    file = config(tmp_path, 'database = "of_the_file"')
+    assert load_settings(address, file, {}).database == "of_the_file"
+    assert load_settings(address, file, {"database": "given"}).database == "given"
 
 
 def test_the_connection_string_is_in_no_repr_and_no_description() -> None:

@@ -164,6 +164,7 @@ def size_jvm(documents: int, may_look_up: bool) -> None:
 
 # Exceptions of the connector's driver that mean MongoDB was away; Spark wraps them in its own.
 AWAY = ("MongoTimeout", "MongoSocket", "MongoNotPrimary", "MongoNodeIsRecovering", "MongoServerUn")
+TLS_REASON = re.compile(r"javax\.net\.ssl\.\w+: ([^\n}]+)")
 DENIED = ("MongoSecurityException", "Unauthorized", "error 13 ", "error 18 ")
 
 
@@ -173,6 +174,11 @@ def spark_error(error: Py4JJavaError) -> RepairError:
     causes = [line.strip() for line in trace.splitlines() if line.startswith("Caused by: ")]
     cause = causes[-1].removeprefix("Caused by: ") if causes else str(error.java_exception)
     line = URI.sub("mongodb://…", cause.partition("\n")[0])[:500]
+    if "javax.net.ssl" in trace:
+        return Unreachable(
+            f"Spark's connection to MongoDB failed in TLS: {TLS_REASON.findall(trace)[-1]}. "
+            "See docs/connection.md: Java reads no tlsCAFile."
+        )
     if any(name in trace for name in AWAY):
         return Unreachable(f"MongoDB was away while Spark worked: {line}")
     if any(name in trace for name in DENIED):

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bson import json_util
+from dns.exception import DNSException
 from pymongo import MongoClient, ReadPreference
 from pymongo.database import Database
 from pymongo.errors import (
@@ -28,6 +29,10 @@ from session_repair.settings import Settings
 Document = dict[str, Any]
 
 UNAUTHORIZED, AUTHENTICATION_FAILED, INVALID_NAMESPACE = 13, 18, 73
+TLS_ADVICE = (
+    "Check that the server speaks TLS, that tlsCAFile names the authority that signed its "
+    "certificate, and that the certificate is for the host in the connection string."
+)
 
 
 @contextmanager
@@ -54,7 +59,10 @@ def database_of(client: MongoClient[Document], settings: Settings) -> Database[D
 
 
 def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
-    """A client that has not connected yet. Raises Refused on an unusable connection string."""
+    """A client that has not connected yet.
+
+    Raises Refused on an unusable connection string, Unreachable where its name does not resolve.
+    """
     timeout_ms = settings.server_selection_timeout.total_seconds() * 1000
     if not settings.uri.startswith(("mongodb://", "mongodb+srv://")):
         raise Refused(
@@ -68,12 +76,28 @@ def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
             tz_aware=True,
             **{"serverSelectionTimeoutMS": timeout_ms, "connectTimeoutMS": timeout_ms, **more},
         )
+    except OSError as error:  # of a file that the string names; ssl.SSLError is one too
+        raise Refused(unusable_tls_file(error)) from None
     except (InvalidURI, ConfigurationError, ValueError) as error:
+        if isinstance(error.__cause__, DNSException):
+            raise Unreachable(
+                f"the mongodb+srv name cannot be resolved: {first_line(error)} "
+                "Check the name, and the name server."
+            ) from None
+        if str(error).startswith("Private key doesn't match"):
+            raise Refused(unusable_tls_file(error)) from None
         # The driver's message quotes parts of the string, the password among them.
         raise Refused(
             f"the connection string is not usable ({type(error).__name__}). Write "
             "mongodb://user:password@host:port/, with / : @ , in a password as %2F %3A %40 %2C."
         ) from None
+
+
+def unusable_tls_file(error: Exception) -> str:
+    return (
+        f"a file that the connection string names for TLS cannot be used: {error}. "
+        "Check tlsCAFile and tlsCertificateKeyFile."
+    )
 
 
 @contextmanager
@@ -82,7 +106,7 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except ServerSelectionTimeoutError as error:
-        raise Unreachable(f"MongoDB cannot be reached: {first_line(error)}") from None
+        raise Unreachable(f"MongoDB cannot be reached: {with_advice(error)}") from None
     except AutoReconnect as error:
         raise Unreachable(f"the connection to MongoDB broke: {first_line(error)}") from None
     except OperationFailure as error:
@@ -98,7 +122,20 @@ def clear_errors() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].partition(", full error:")[0].partition(", Timeout:")[0]
+    line = str(error)
+    for end in ("\n", ", full error:", ", Timeout:", " (configured timeouts:"):
+        line = line.partition(end)[0]
+    return line
+
+
+def with_advice(error: Exception) -> str:
+    """The first line of the error, and where TLS may be the reason, what to check."""
+    line = first_line(error)
+    if "ssl" in line.lower():
+        return f"{line}. {TLS_ADVICE}"
+    if line.endswith("connection closed"):
+        return f"{line}. If the server wants TLS, write tls=true."
+    return line
 
 
 def reason_of(error: OperationFailure) -> str:
