@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import socket
 import subprocess
 import threading
@@ -15,8 +17,11 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from demo.generate import generate
 from demo.member import Member
 from demo.server import EmbeddedMongod
+from session_repair.mongo.connection import spark_uri
+from session_repair.settings import Settings
 from setup.pem_to_jks import main as pem_to_jks
 from tests.e2e.test_refusals import one_line
 from tests.harness.commands import Command, spark_submit
@@ -209,6 +214,7 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.left: float = math.inf  # bytes that it still hands on
         self.is_silent = threading.Event()
         self.door = socket.create_server(("127.0.0.1", 0))
         self.open: list[socket.socket] = [self.door]
@@ -231,7 +237,8 @@ class Proxy:
     def pump(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                if not self.is_silent.is_set():
+                self.left -= len(data)
+                if self.left > 0 and not self.is_silent.is_set():
                     target.sendall(data)
 
     def close(self) -> None:
@@ -275,3 +282,30 @@ def test_a_connection_that_falls_silent_is_given_up(
     ended = command("runs", "--database", "test_nothing", *quick, uri=proxy.uri)
     assert time.monotonic() - fell_silent[0] < 10
     assert one_line(ended, 75).startswith("runs: ")
+
+
+def test_spark_is_told_how_long_a_silence_may_last() -> None:
+    told = [
+        re.findall(r"socketTimeoutMS=\w+", spark_uri(Settings(uri=f"mongodb://h/{query}")), re.I)
+        for query in ("", "?w=1", "?sockettimeoutms=3000")
+    ]
+    assert told == [
+        ["socketTimeoutMS=600000"],
+        ["socketTimeoutMS=600000"],
+        ["sockettimeoutms=3000"],
+    ]
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("spark")
+def test_a_read_of_spark_that_falls_silent_ends(
+    command: Command, quick: tuple[str, str], proxy: Proxy, db: Db
+) -> None:
+    generate(db, 20_000)
+    proxy.left = 6_000_000  # the two collections are three times as large
+    began = time.monotonic()
+    uri = f"{proxy.uri}&socketTimeoutMS=3000"
+    ended = command("verify", "--database", db.name, *quick, uri=uri)
+    assert ended.code == 75
+    assert ended.complaints.startswith("verify: MongoDB was away while Spark worked: ")
+    assert time.monotonic() - began < 60

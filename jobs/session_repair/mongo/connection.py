@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bson import json_util
@@ -29,6 +29,9 @@ from session_repair.settings import Settings
 Document = dict[str, Any]
 
 UNAUTHORIZED, AUTHENTICATION_FAILED, INVALID_NAMESPACE = 13, 18, 73
+# Longer than a read skips documents before it hands on the first. Without it Java's driver waits
+# for ever for a server that keeps its connections and says nothing; pymongo's notices by itself.
+SILENCE = timedelta(minutes=10)
 TLS_ADVICE = (
     "Check that the server speaks TLS, that tlsCAFile names the authority that signed its "
     "certificate, and that the certificate is for the host in the connection string."
@@ -172,6 +175,8 @@ def spark_uri(settings: Settings) -> str:
     }
     names = {name.lower() for name in wanted}
     kept = [pair for pair in given if pair.partition("=")[0].lower() not in names]
+    if not any(pair.lower().startswith("sockettimeoutms=") for pair in kept):
+        kept.append(f"socketTimeoutMS={SILENCE // timedelta(milliseconds=1)}")
     return base + "?" + "&".join([*kept, *(f"{name}={value}" for name, value in wanted.items())])
 
 
