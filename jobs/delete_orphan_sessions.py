@@ -25,13 +25,10 @@ from session_repair.cli.options import (
     with_told_ending,
 )
 from session_repair.cli.spark import starting_spark
-from session_repair.mongo.connection import (
-    connected,
-    require_rights,
-    require_transactions,
-)
+from session_repair.mongo.connection import connected
+from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import new_run_id
-from session_repair.repair.execute import carry_out, new_lease, new_run
+from session_repair.repair.execute import carry_out, new_lease, new_run, require_ready
 from session_repair.repair.plan import before_plan, plan_run, survey_deletions
 from session_repair.repair.report import DELETE_ORPHANS, Report
 from session_repair.reporting.text import deletion_heading, deletion_plan, fix_report
@@ -45,8 +42,7 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
     with connected(settings) as database, ExitStack() as work:
         if not is_apply:
             return dry_run(database, settings)
-        require_rights(database, settings, "remove")
-        require_transactions(database)
+        require_ready(database, settings, DELETE_ORPHANS, TO_PLAN)
         with starting_spark(DELETE_ORPHANS, database, settings) as starting:
             flight = before_plan(database, settings, DELETE_ORPHANS)
             lease = work.enter_context(new_lease(database, settings, flight.now))

@@ -22,10 +22,11 @@ from session_repair.cli.options import (
 )
 from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
-from session_repair.mongo.connection import connected, require_rights
+from session_repair.mongo.connection import connected
 from session_repair.mongo.lease import Lease
+from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import Run, new_run_id
-from session_repair.repair.execute import carry_out, new_lease, new_run
+from session_repair.repair.execute import carry_out, new_lease, new_run, require_ready
 from session_repair.repair.plan import before_plan, plan_run, survey_corrections
 from session_repair.repair.report import Report
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
@@ -42,7 +43,7 @@ def fix(settings: Settings, mode: str) -> Report:
     with connected(settings) as database, ExitStack() as work:
         if mode == DRY_RUN:
             return dry_run(database, settings)
-        require_rights(database, settings)
+        require_ready(database, settings, "fix", TO_PLAN)
         report, run, lease = plan(database, settings, work)
         lines = plan_report(report)
         if mode == APPLY:

@@ -81,7 +81,7 @@ class Settings:
     plan_ttl: timedelta = timedelta(hours=24)
     confirm_delay: timedelta = timedelta(0)
     max_changes: str | None = None
-    max_lag: timedelta = timedelta(seconds=10)
+    max_lag: timedelta | None = None  # 10 s, where the lag can be seen; if given it must be
     max_time: timedelta | None = None
     pause_file: str | None = None
     min_age: timedelta = timedelta(hours=24)

@@ -128,8 +128,10 @@ def test_a_user_who_may_only_read_cannot_apply(
     before = fingerprint(guarded_db)
     uri = guarded_mongod.uri_for(READER, PASSWORD)
     assert one_line(command("fix", "--database", "guarded", "--apply", uri=uri), 2) == (
-        "fix: user 'reader' lacks the right to insert, update on guarded.sessions. "
-        "Grant it, or leave out --apply.\n"
+        "fix: user 'reader' lacks the right to "
+        "createIndex, insert, remove, update on guarded.session_repair_journal; "
+        "insert, update on guarded.session_repair_runs; update on guarded.sessions. "
+        "Grant it: docs/rights.md has the roles. Nothing was read or written.\n"
     )
     assert fingerprint(guarded_db) == before
 

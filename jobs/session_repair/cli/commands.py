@@ -31,12 +31,13 @@ from session_repair.health.queries import (
     recounted,
     unknown,
 )
-from session_repair.mongo.connection import connected, require_rights
+from session_repair.mongo.connection import connected
 from session_repair.mongo.runs import PLANNED, Run, list_runs
 from session_repair.mongo.target import Target
 from session_repair.repair.execute import (
     change_of,
     finish,
+    require_ready_to_undo,
     settings_of_run,
     take_back,
     working,
@@ -80,7 +81,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
             show(undo_report(found, is_apply))
             return Exit.PARTIAL if found.lost else Exit.CLEAN
         require_not_undone(run.read())
-        require_rights(database, settings)
+        require_ready_to_undo(database, settings, change_of(run.read()))
         with working(run, settings) as (run, lease):
             undone = take_back(database, settings, run, lease)
     show(undo_report(undone, is_apply))

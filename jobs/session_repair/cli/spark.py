@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from session_repair.errors import Refused, RepairError, Unreachable
 from session_repair.mongo.collections import estimated_documents
+from session_repair.mongo.rights import TO_READ, require_rights
 from session_repair.repair.strategy import needs_all_sessions
 from session_repair.settings import Settings
 
@@ -134,8 +135,9 @@ def starting_spark(
     """Spark for a verb on these collections, started while this process does something else.
 
     It is stopped at the end, unless it was there before: a notebook's is the notebook's. What fails
-    inside Spark becomes a RepairError.
+    inside Spark becomes a RepairError. Raises Refused where the user may not read.
     """
+    require_rights(database, settings, TO_READ)
     while GIVEN_UP:
         GIVEN_UP.pop().join()
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only

@@ -21,6 +21,7 @@ from session_repair.health.model import UNKNOWN_COUNT, Count, Health, HeldLease,
 from session_repair.mongo.collections import empty_sessions
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
+from session_repair.mongo.rights import FOR_HEALTH, require_rights
 from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE
 from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
 from session_repair.repair.past import RESTORED
@@ -53,6 +54,7 @@ def bounded(seconds: float) -> Iterator[None]:
 
 def look(database: Database[Document], settings: Settings, max_age: timedelta) -> Health:
     """The health by the latest runs and MongoDB's own counts. Scans no collection."""
+    require_rights(database, settings, FOR_HEALTH)
     now = server_time(database)
     runs = database[settings.runs]
     documents = latest_runs(database, settings)

@@ -29,6 +29,7 @@ from session_repair.settings import Settings
 Document = dict[str, Any]
 
 UNAUTHORIZED, AUTHENTICATION_FAILED, INVALID_NAMESPACE = 13, 18, 73
+OLDEST = 15  # maxWireVersion of MongoDB 5.2
 # Longer than a read skips documents before it hands on the first. Without it Java's driver waits
 # for ever for a server that keeps its connections and says nothing; pymongo's notices by itself.
 SILENCE = timedelta(minutes=10)
@@ -44,7 +45,7 @@ def connected(settings: Settings) -> Iterator[Database[Document]]:
     client = client_of(settings)
     database = database_of(client, settings)
     with client, clear_errors():
-        client.admin.command("ping")
+        require_version(hello_of(database))
         yield database
 
 
@@ -148,12 +149,39 @@ def reason_of(error: OperationFailure) -> str:
     return first_line(error) + rule
 
 
+def hello_of(database: Database[Document]) -> Document:
+    """What the server says of itself."""
+    # A command decodes dates without a zone unless told otherwise.
+    return database.client.admin.command("hello", codec_options=database.codec_options)
+
+
 def server_time(database: Database[Document]) -> datetime:
     """The server's clock, the only one that decides what is in flight."""
-    # A command decodes dates without a zone unless told otherwise.
-    hello = database.client.admin.command("hello", codec_options=database.codec_options)
-    now: datetime = hello["localTime"]
+    now: datetime = hello_of(database)["localTime"]
     return now
+
+
+def require_version(hello: Document) -> None:
+    """Raise Refused on a server that lacks an operator that some verb would miss, undo among them.
+
+    By the version of its protocol, which MongoDB raises with each release.
+    """
+    if hello["maxWireVersion"] < OLDEST:
+        raise Refused(
+            "this MongoDB is older than 5.2, whose operators the job uses. "
+            "Nothing was read or written."
+        )
+
+
+def is_router(hello: Document) -> bool:
+    """Whether it is a mongos that said so, the router of a sharded cluster."""
+    return hello.get("msg") == "isdbgrid"
+
+
+def require_transactions(hello: Document) -> None:
+    """Raise Refused where the server has no transactions, which a deletion needs."""
+    if "setName" not in hello and not is_router(hello):
+        raise Refused("deleting needs transactions, so a replica set; this server is none.")
 
 
 def spark_uri(settings: Settings) -> str:
@@ -180,40 +208,8 @@ def spark_uri(settings: Settings) -> str:
     return base + "?" + "&".join([*kept, *(f"{name}={value}" for name, value in wanted.items())])
 
 
-RIGHTS_TO_APPLY = {
-    "sessions": {"find", "insert", "update"},
-    "journal": {"find", "insert", "update", "remove", "createIndex"},
-    "runs": {"find", "insert", "update"},
-}
-
-
-def require_rights(database: Database[Document], settings: Settings, *on_sessions: str) -> None:
-    """Raise Refused when the user lacks a right that a write needs; ``$merge`` needs insert too.
-
-    And when the sessions stand in a capped collection, whose documents cannot grow, or a
-    collection compares text otherwise than by its bytes.
-    """
-    refuse_unwritable(database, settings)
-    status = database.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
-    if not status["authenticatedUsers"]:
-        return  # the server runs without access control
-    for setting, rights in RIGHTS_TO_APPLY.items():
-        needed = rights | set(on_sessions) if setting == "sessions" else rights
-        collection = getattr(settings, setting)
-        held: set[str] = set()
-        for privilege in status["authenticatedUserPrivileges"]:
-            if covers(privilege["resource"], database.name, collection):
-                held.update(privilege["actions"])
-        lacking = sorted(needed - held)
-        if lacking and "anyAction" not in held:
-            user = status["authenticatedUsers"][0]["user"]
-            raise Refused(
-                f"user {user!r} lacks the right to {', '.join(lacking)} on "
-                f"{database.name}.{collection}. Grant it, or leave out --apply."
-            )
-
-
 def refuse_unwritable(database: Database[Document], settings: Settings) -> None:
+    """Raise Refused where documents cannot grow, or text is not compared by its bytes."""
     names = [settings.sessions, settings.journal, settings.runs]
     for found in database.list_collections(filter={"name": {"$in": names}}):
         name, options = f"{database.name}.{found['name']}", found.get("options", {})
@@ -228,18 +224,3 @@ def refuse_unwritable(database: Database[Document], settings: Settings) -> None:
                 "'/A' may pass for '/a'. Copy it into a collection without one to repair it; "
                 "verify works on it."
             )
-
-
-def require_transactions(database: Database[Document]) -> None:
-    """Raise Refused on a server without transactions, which a deletion needs."""
-    if "setName" not in database.client.admin.command("hello"):
-        raise Refused("deleting needs transactions, so a replica set; this server is none.")
-
-
-def covers(resource: Document, database: str, collection: str) -> bool:
-    """Whether a privilege's resource includes the collection."""
-    if resource.get("anyResource"):
-        return True
-    if "db" not in resource:
-        return False
-    return resource["db"] in ("", database) and resource["collection"] in ("", collection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from pymongo.errors import PyMongoError
 
 from session_repair import __version__
 from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
+from session_repair.mongo.lease import LEASE_ID
 from session_repair.settings import Settings, describe
 
 Document = dict[str, Any]
@@ -46,6 +48,29 @@ class Reach(NamedTuple):
         """That of a run's document: ``progress`` of its application, or ``undo``."""
         reached = document.get(part) or {}
         return Reach(reached.get("after", ""), reached.get("begun", ""))
+
+
+RUN_ID = re.compile(r"r\d{8}-\d{6}-[0-9a-f]{6}")
+
+
+def refuse_foreign(database: Database[Document], settings: Settings) -> None:
+    """Raise Refused where the journal or the runs hold documents that are not of this job.
+
+    They would expire with the journal. Looked for at both ends of the _id index: all _ids of the
+    job's begin with that of a run, but for the lease's.
+    """
+    for name in (settings.journal, settings.runs):
+        for way in (pymongo.ASCENDING, pymongo.DESCENDING):
+            found = database[name].find_one({}, {"_id": 1}, sort=[("_id", way)])
+            if found is not None and not is_ours(found["_id"]):
+                raise Refused(
+                    f"{database.name}.{name} holds documents of others. Name a collection that is "
+                    "the job's alone under [collections] in the config file."
+                )
+
+
+def is_ours(key: Any) -> bool:
+    return isinstance(key, str) and (key == LEASE_ID or RUN_ID.match(key) is not None)
 
 
 def new_run_id(now: datetime) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from session_repair.errors import Exit, RepairError
+from session_repair.errors import Exit, Refused, RepairError
+from session_repair.mongo.connection import UNAUTHORIZED, first_line, hello_of, is_router
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -24,8 +25,13 @@ Document = dict[str, Any]
 LONG_MERGE = 0.5  # seconds; a longer one keeps its documents from the live ingest for too long
 LEAST_BATCH = 10
 FIRST_BATCH = 1_000  # rows, as long as nothing is known of the server's speed
+USUAL_LAG = timedelta(seconds=10)  # where --max-lag does not say another
 LAG_POLL = 1.0  # seconds between two looks at the replication lag while it is too great
 LAG_EVERY = 3.0  # seconds between two looks else
+
+
+class LagUnseen(Refused):
+    """How far the secondaries are behind cannot be known here."""
 
 
 class Stopped(RepairError):
@@ -51,6 +57,7 @@ class Pace:
     batch_size: int = field(init=False)
     is_interrupted: threading.Event = field(default_factory=threading.Event)
     looked_at: float = float("-inf")  # at the replicas, by time.monotonic
+    is_blind: bool = False  # the lag cannot be seen, and that was told
 
     def __post_init__(self) -> None:
         self.batch_size = min(FIRST_BATCH, self.settings.batch_size)
@@ -67,13 +74,22 @@ class Pace:
         self.stop_if_asked(run_id)
         if not self.is_lag_due():
             return
-        limit = self.settings.max_lag
+        try:
+            self.await_replicas(run_id)
+        except LagUnseen as error:
+            if not self.is_blind:
+                self.tell(f"{error} Batches wait for a majority, and for no other replica.")
+            self.is_blind = True
+        self.looked_at = time.monotonic()
+
+    def await_replicas(self, run_id: str) -> None:
+        """Wait while they lag by more than the limit, until it is half of that."""
+        limit = USUAL_LAG if self.settings.max_lag is None else self.settings.max_lag
         if replication_lag(self.database) > limit:
             self.tell(f"Replication lags by more than {limit.seconds} s: waiting")
             while replication_lag(self.database) > limit / 2:
                 self.is_interrupted.wait(LAG_POLL)
                 self.stop_if_asked(run_id)
-        self.looked_at = time.monotonic()
 
     def stop_if_asked(self, run_id: str) -> None:
         reason = self.reason_to_stop()
@@ -123,17 +139,19 @@ class Pace:
 
 
 def replication_lag(database: Database[Document]) -> timedelta:
-    """How far the slowest secondary is behind; zero without one, or without the right to ask.
+    """How far the slowest secondary is behind; zero without one. Raises LagUnseen.
 
     A member that is delayed on purpose is behind by that much less. Source: members[].optimeDate
     of replSetGetStatus, the last write each member applied.
     """
+    if not may_lag(hello_of(database)):
+        return timedelta(0)
     admin = database.client.admin
     try:
         members = admin.command("replSetGetStatus")["members"]
         config = admin.command("replSetGetConfig")["config"]["members"]
-    except OperationFailure:
-        return timedelta(0)  # not a replica set, or the user may not see its state
+    except OperationFailure as error:
+        raise LagUnseen(f"Replication lag cannot be seen: {why_unseen(error)}.") from None
     delays = {it["_id"]: timedelta(seconds=it.get("secondaryDelaySecs", 0)) for it in config}
     written: list[datetime] = [it["optimeDate"] for it in members if it["stateStr"] == "PRIMARY"]
     applied: list[datetime] = [
@@ -144,3 +162,25 @@ def replication_lag(database: Database[Document]) -> timedelta:
     if not written or not applied:
         return timedelta(0)
     return max(max(written) - min(applied), timedelta(0))
+
+
+def may_lag(hello: Document) -> bool:
+    """Whether the server that says hello may have secondaries. Raises LagUnseen for a router."""
+    if is_router(hello):
+        raise LagUnseen("Replication lag cannot be seen through a mongos.")
+    return "setName" in hello
+
+
+def why_unseen(error: OperationFailure) -> str:
+    if error.code == UNAUTHORIZED:
+        return "the user lacks the right to replSetGetStatus, replSetGetConfig on the cluster"
+    return first_line(error)
+
+
+def require_lag(database: Database[Document], settings: Settings) -> None:
+    """Raise Refused where ``--max-lag`` is asked for and the lag cannot be seen."""
+    if settings.max_lag is not None:
+        try:
+            replication_lag(database)
+        except LagUnseen as error:
+            raise Refused(f"{error} Leave out --max-lag to go on without it.") from None

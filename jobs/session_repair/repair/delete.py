@@ -21,9 +21,10 @@ from pymongo.errors import BulkWriteError
 from session_repair.errors import RepairError
 from session_repair.mongo.bson_types import spellings
 from session_repair.mongo.expressions import is_as_observed, is_missing, is_present
+from session_repair.mongo.merge import merge_into
 from session_repair.mongo.target import Target
 from session_repair.repair.outcomes import APPLIED, SKIPPED_CHANGED, SKIPPED_GONE
-from session_repair.repair.rows import PLANNED, Change, Work, found_session, merge_into
+from session_repair.repair.rows import PLANNED, Change, Work, found_session
 from session_repair.repair.split import Failures, in_parts, patiently
 
 Document = dict[str, Any]

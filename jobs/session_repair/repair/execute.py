@@ -14,8 +14,26 @@ from pymongo.database import Database
 
 from session_repair import __version__
 from session_repair.errors import Exit, Refused
-from session_repair.mongo.connection import clear_errors, connected, require_rights, server_time
+from session_repair.mongo.connection import (
+    clear_errors,
+    connected,
+    hello_of,
+    is_router,
+    refuse_unwritable,
+    require_transactions,
+    server_time,
+)
 from session_repair.mongo.lease import Lease, held_lease
+from session_repair.mongo.merge import require_mergeable
+from session_repair.mongo.rights import (
+    TO_CORRECT,
+    TO_DELETE,
+    TO_PLAN,
+    TO_PUT_BACK,
+    TO_SEE_LAG,
+    Rights,
+    require_rights,
+)
 from session_repair.mongo.runs import (
     DONE,
     JOURNAL_FORMAT,
@@ -26,9 +44,10 @@ from session_repair.mongo.runs import (
     interrupted_runs,
     new_run_id,
     recorded_errors,
+    refuse_foreign,
 )
 from session_repair.mongo.target import Target
-from session_repair.mongo.throttle import Pace
+from session_repair.mongo.throttle import Pace, require_lag
 from session_repair.repair.apply import CORRECTION, apply_run
 from session_repair.repair.delete import DELETION
 from session_repair.repair.journal import Plan, plan_digest
@@ -46,6 +65,35 @@ Planning = Callable[[Database[Document], Settings, Run], object]
 def change_of(document: Document) -> Change:
     """What the run with this document does to its sessions."""
     return DELETION if document["verb"] == DELETE_ORPHANS else CORRECTION
+
+
+def require_ready(
+    database: Database[Document], settings: Settings, verb: str, *more: Rights
+) -> None:
+    """Raise Refused, before anything is started, unless the server lets a run of the verb write."""
+    is_deletion = verb == DELETE_ORPHANS
+    lag = () if settings.max_lag is None else (TO_SEE_LAG,)
+    require_rights(database, settings, TO_DELETE if is_deletion else TO_CORRECT, *more, *lag)
+    require_writable(database, settings, is_deletion)
+    require_lag(database, settings)
+    if is_deletion:
+        require_transactions(hello_of(database))
+
+
+def require_ready_to_undo(database: Database[Document], settings: Settings, change: Change) -> None:
+    """Raise Refused unless the server lets what the change did be taken back."""
+    is_deletion = change is DELETION
+    require_rights(database, settings, TO_PUT_BACK if is_deletion else TO_CORRECT)
+    require_writable(database, settings, is_deletion)
+
+
+def require_writable(database: Database[Document], settings: Settings, is_deletion: bool) -> None:
+    """Raise Refused where the collections cannot be written to in the way that the change does."""
+    refuse_unwritable(database, settings)
+    refuse_foreign(database, settings)
+    if is_router(hello_of(database)):
+        merged = [settings.journal, *([] if is_deletion else [settings.sessions])]
+        require_mergeable(database, settings.sessions, *merged)
 
 
 def new_lease(
@@ -134,7 +182,6 @@ def finish(
     ``plan`` makes the plan of a run that has none yet. Raises Refused on any other run.
     """
     with connected(settings) as database:
-        require_rights(database, settings)
         run = Run.find(database, settings, run_id)
         document = run.read()
         if document["state"] not in states:
@@ -143,6 +190,7 @@ def finish(
                 f"See ./spark-submit.sh runs {run_id}."
             )
         settings = settings_of_run(document, settings)
+        require_ready(database, settings, document["verb"], *([] if plan is None else [TO_PLAN]))
         if document["state"] != PLANNING:
             require_young_plan(database, settings, run)
         with working(run, settings) as (run, lease):

@@ -15,6 +15,7 @@ from pymongo.client_session import ClientSession
 
 from session_repair.errors import LONGEST
 from session_repair.mongo.lease import Lease
+from session_repair.mongo.merge import merge_into
 from session_repair.mongo.runs import Reach, Run
 from session_repair.mongo.target import LATEST, Target
 from session_repair.repair.journal import Plan
@@ -63,17 +64,6 @@ def found_session(target: Target) -> list[Document]:
         },
         {"$set": {"found": {"$first": "$found"}}},
     ]
-
-
-def merge_into(collection: str, when_matched: list[Document]) -> Document:
-    return {
-        "$merge": {
-            "into": collection,
-            "on": "_id",
-            "whenMatched": when_matched,
-            "whenNotMatched": "discard",
-        }
-    }
 
 
 States = dict[str, tuple[str, bool]]  # by row: its outcome, and whether that is a mark

@@ -27,7 +27,7 @@ from session_repair.mongo.collections import (
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.lookup import look_up_events, look_up_sessions
 from session_repair.mongo.read import read_events, read_sessions
-from session_repair.mongo.throttle import replication_lag
+from session_repair.mongo.throttle import LagUnseen, replication_lag
 from session_repair.mongo.window import ActiveWindow, count_active
 from session_repair.repair.report import OddType, Report
 from session_repair.repair.since import window_of
@@ -150,14 +150,21 @@ def scope_of(settings: Settings, paths: Mapping[str, str]) -> Document:
 
 
 def refuse_stale_reads(database: Database[Document], settings: Settings) -> None:
-    """Raise Refused when Spark would read from a secondary that lags by more than ``--settle``."""
+    """Raise Refused when Spark would read from a secondary that lags by more than ``--settle``.
+
+    Or may do so, where the lag cannot be seen.
+    """
     if database.client.read_preference == ReadPreference.PRIMARY:
         return
-    lag = replication_lag(database)
+    allowed = "the connection string allows reads from a secondary"
+    try:
+        lag = replication_lag(database)
+    except LagUnseen as error:
+        raise Refused(f"{allowed}. {error} Read from the primary.") from None
     if lag > settings.settle:
         raise Refused(
-            f"the connection string allows reads from a secondary, and one lags by {lag}, more "
-            f"than --settle {format_duration(settings.settle)}. Read from the primary."
+            f"{allowed}, and one lags by {lag}, more than --settle "
+            f"{format_duration(settings.settle)}. Read from the primary."
         )
 
 
