@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -51,7 +52,8 @@ def fix(settings: Settings, mode: str) -> Report:
             lines = fix_report(report)
         show(lines)
         if settings.report:
-            with starting_spark("fix", database, settings) as starting:
+            unlimited = replace(settings, max_time=None)  # the repair is done
+            with starting_spark("fix", database, unlimited) as starting:
                 write_datasets(starting.session(report.totals.planned), report, settings)
         return report
 

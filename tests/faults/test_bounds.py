@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -16,8 +18,15 @@ from pymongo.write_concern import WriteConcern
 
 from demo.generate import generate
 from demo.server import Member, ReplicaSet
-from tests.harness.commands import Command, command_at, reported, started
-from tests.harness.documents import JOURNAL, Db, Document, differing
+from tests.harness.commands import (
+    PATIENCE,
+    Command,
+    command_at,
+    reported,
+    spark_submit,
+    started,
+)
+from tests.harness.documents import JOURNAL, Db, Document, differing, hash_of
 from tests.harness.holds import Point, held
 from tests.harness.runs import batches, is_begun, last_run, outcomes
 from tests.oracle import recomputed_documents
@@ -96,8 +105,20 @@ def test_the_time_limit_stops_the_run_between_two_batches(
         assert command("apply", plan, "--batch-size", "20", "--max-time", "3s", on=db).code == 5
     assert outcomes(db) == {"applied": 20, "none": BROKEN - 20}
     assert last_run(db)["progress"]["counts"] == {"applied": 20}
+    assert 1 <= last_run(db)["progress"]["rows_per_second"] <= 20  # 20 in one second and more
     assert command("resume", plan, on=db).code == 0
     assert last_run(db)["progress"]["counts"] == {"applied": BROKEN}
+    assert differing(db, expected) == []
+
+
+def test_the_time_limit_cuts_a_plan_off_too(command: Command, db: Db) -> None:
+    generate(db, 300)
+    expected, before = recomputed_documents(db), hash_of(db)
+    ended = command("fix", "--apply", "--max-time", "500ms", on=db)
+    assert (ended.code, "--max-time is over" in ended.err) == (5, True), ended.told
+    run = last_run(db)
+    assert (run["state"], run["verdict"], hash_of(db)) == ("planning", 5, before)
+    assert command("resume", run["_id"], on=db).code == 0
     assert differing(db, expected) == []
 
 
@@ -229,11 +250,31 @@ def test_a_lagging_replica_pauses_the_run_until_it_has_caught_up_half(
         # Now the first has caught up, and the second lags by less than 5 s but more than half.
         stays_at(db, {"none": broken}, 3)
         assert not run.done()
+        progress = last_run(db)["progress"]
+        assert re.fullmatch(r"waiting: a replica lags \d+ s, --max-lag is 5 s", progress["waiting"])
+        asked = spark_submit("health", "--database", db.name, uri=three.uri)
+        at_work = json.loads(asked.out)["at_work"]
+        assert at_work == {
+            "id": last_run(db)["_id"],
+            "verb": "fix",
+            "state": "planned",
+            "planned": broken,
+            "done": 0,
+            "rows_per_second": None,
+            "waiting": progress["waiting"],
+        }
+        watch = rest.enter_context(started(three.uri, db.name, "runs", "--watch"))
+        line = f"{at_work['id']}  fix planned  0/{broken}  {at_work['waiting']}"
+        deadline = time.monotonic() + PATIENCE
+        while watch.text().splitlines() != [line] and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert watch.text().splitlines() == [line]
         second.close()
         assert run.result().code == 0
         assert outcomes(db) == {"applied": broken}
         assert differing(db, expected) == []
-    assert run.result().err.count("Replication lags by more than 5 s: waiting") == 1
+        assert watch.wait() == 0  # there is no run at work any more
+    assert run.result().err.count(at_work["waiting"]) == 1
 
 
 def test_a_member_that_is_delayed_on_purpose_does_not_pause_the_run(three: ReplicaSet) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -22,13 +23,14 @@ from session_repair.cli.options import (
     with_told_ending,
 )
 from session_repair.errors import Exit, Refused
-from session_repair.health.model import json_schema
+from session_repair.health.model import AtWork, json_schema
 from session_repair.health.queries import (
     MAX_AGE,
     bounded,
     count_empty,
     look,
     recounted,
+    run_at_work,
     unknown,
 )
 from session_repair.mongo.connection import connected
@@ -44,7 +46,12 @@ from session_repair.repair.execute import (
 )
 from session_repair.repair.report import Report
 from session_repair.repair.undo import require_not_undone, survey_undo
-from session_repair.reporting.text import fix_report, runs_table, trend, undo_report
+from session_repair.reporting.text import (
+    fix_report,
+    runs_table,
+    trend,
+    undo_report,
+)
 from session_repair.settings import PLACES, Settings
 
 
@@ -91,17 +98,36 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
 @commands.command("runs")
 @click.argument("run_id", metavar="[RUN]", required=False)
 @with_options(CONNECTION)
-def runs(run_id: str | None, **options: Any) -> Exit:
+@click.option("--watch", is_flag=True, help="Follow the run at work, until there is none.")
+def runs(run_id: str | None, watch: bool, **options: Any) -> Exit:
     """The history of runs; with RUN, one of them in full, as JSON."""
     settings = settings_from(**options)
+    if watch and run_id is not None:
+        raise Refused("--watch follows the run that is at work. Leave out RUN.")
     with connected(settings) as database:
-        if run_id is None:
+        if watch:
+            for now in followed(lambda: run_at_work(database, settings)):
+                show([str(now)])
+        elif run_id is None:
             documents = list_runs(database, settings)
             show([*trend(documents, settings), *runs_table(documents)])
         else:
             document = Run.find(database, settings, run_id).read()
             show([json.dumps(document, indent=2, default=str, ensure_ascii=False)])
     return Exit.CLEAN
+
+
+WATCH_SECONDS = 1.0  # between two looks
+
+
+def followed(look_at_work: Callable[[], AtWork | None]) -> Iterator[AtWork]:
+    """The run at work, each time that something of it has changed, until none is at work."""
+    before = None
+    while (now := look_at_work()) is not None:
+        if now != before:
+            yield now
+        before = now
+        time.sleep(WATCH_SECONDS)
 
 
 @commands.command("health")

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from math import ceil
 from typing import Any
 
@@ -19,6 +20,7 @@ from pyspark.sql import SparkSession
 from session_repair.errors import Refused, RepairError, Unreachable
 from session_repair.mongo.collections import estimated_documents
 from session_repair.mongo.rights import TO_READ, require_rights
+from session_repair.mongo.throttle import Stopped
 from session_repair.repair.strategy import needs_all_sessions
 from session_repair.settings import Settings
 
@@ -60,6 +62,8 @@ WHOLE_HEAP = "-XX:InitialRAMPercentage=100"  # of --driver-memory, at once: it i
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 # The findings of a session are one generated method of 11 kB; beyond 8 it would be interpreted.
 LONG_METHODS = "-XX:-DontCompileHugeMethods"
+
+CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 
 URI = re.compile(r"mongodb(\+srv)?://\S+")
 
@@ -146,12 +150,44 @@ def starting_spark(
         size_jvm(estimated_documents(database, settings), may_look_up)
     spark = StartingSpark(f"session-repair {verb}")
     try:
-        yield spark
+        with time_limit(spark, settings.max_time):
+            yield spark
     except Py4JJavaError as error:
         raise spark_error(error) from error
     finally:
         if is_ours:
             spark.stop()
+
+
+@contextmanager
+def time_limit(spark: StartingSpark, limit: timedelta | None) -> Iterator[None]:
+    """Raises Stopped when the limit cuts off what Spark does within the block.
+
+    It may just write the journal: a plan that is not whole is made anew by ``resume``.
+    """
+    is_over, is_done = threading.Event(), threading.Event()
+
+    def watch(seconds: float) -> None:
+        if is_done.wait(seconds):
+            return
+        is_over.set()
+        while not is_done.wait(CANCEL_SECONDS):  # the driver may just begin the next job
+            if spark.found is not None:
+                spark.found.sparkContext.cancelAllJobs()
+
+    if limit is not None:
+        threading.Thread(target=watch, args=[limit.total_seconds()], daemon=True).start()
+    try:
+        yield
+    except Py4JJavaError:
+        if is_over.is_set():
+            raise Stopped(
+                "--max-time is over, and what is to be done was not found out yet: no session was "
+                "written. Allow more time, or look at fewer sessions with --since."
+            ) from None
+        raise
+    finally:
+        is_done.set()
 
 
 def size_jvm(documents: int, may_look_up: bool) -> None:

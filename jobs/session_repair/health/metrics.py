@@ -43,4 +43,10 @@ def figures_of_health(health: Health) -> Iterator[Figure]:
     yield one(
         "health_last_run_age_seconds", "Since the last run", last.age_seconds if last else None
     )
+    run = health.at_work
+    planned, done = (run.planned, run.done) if run else (None, None)
+    waits = float(run.waiting is not None) if run else None
+    yield one("health_run_planned", "Sessions that the run at work is to change", planned)
+    yield one("health_run_done", "Those of them that have an outcome", done)
+    yield one("health_run_waiting", "1 while the run at work waits", waits)
     yield one("health_lease_held", "1 while a run is at work", lease.is_held if lease else None)

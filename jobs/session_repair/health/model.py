@@ -40,6 +40,28 @@ class HeldLease:
 
 
 @dataclass(frozen=True)
+class AtWork:
+    """The run that holds the lease, as it is now."""
+
+    id: Annotated[str, "as ./spark-submit.sh runs lists it"]
+    verb: Annotated[str, "fix or delete-orphans"]
+    state: Annotated[str, "planning, planned, applying or undoing"]
+    planned: Annotated[int | None, "sessions to be changed; null while that is being found out"]
+    done: Annotated[int, "of them, those that have an outcome"]
+    rows_per_second: Annotated[int | None, "how fast; null before the first batch"]
+    waiting: Annotated[str | None, "why it waits; null while it does not"]
+
+    def __str__(self) -> str:
+        far = f"{self.id}  {self.verb} {self.state}"
+        if self.planned is not None:
+            far += f"  {self.done}/{self.planned}"
+            if self.rows_per_second:
+                left = (self.planned - self.done) / self.rows_per_second
+                far += f", {self.rows_per_second} rows/s, {left:.0f} s left"
+        return far if self.waiting is None else f"{far}  {self.waiting}"
+
+
+@dataclass(frozen=True)
 class Health:
     """What is known of the sessions of one database, and whether that is good."""
 
@@ -59,6 +81,7 @@ class Health:
     orphan: Annotated[Count, "empty sessions without any event"]
     last_run: Annotated[LastRun | None, "null where no run has ever ended, or MongoDB is away"]
     lease: Annotated[HeldLease | None, "null when MongoDB is away"]
+    at_work: Annotated[AtWork | None, "null where no run is, or MongoDB is away"] = None
 
 
 UNKNOWN_COUNT = Count(None, None, None)

@@ -17,7 +17,7 @@ from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from session_repair.errors import Exit, RepairError, Unreachable
-from session_repair.health.model import UNKNOWN_COUNT, Count, Health, HeldLease, LastRun
+from session_repair.health.model import UNKNOWN_COUNT, AtWork, Count, Health, HeldLease, LastRun
 from session_repair.mongo.collections import empty_sessions
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
@@ -74,6 +74,30 @@ def look(database: Database[Document], settings: Settings, max_age: timedelta) -
         **counts,
         last_run=None if last is None else last_run_of(last, now),
         lease=lease,
+        at_work=at_work(database, settings, lease),
+    )
+
+
+def run_at_work(database: Database[Document], settings: Settings) -> AtWork | None:
+    """The run that holds the lease; None where none is at work."""
+    held = database[settings.runs].find_one({"_id": LEASE_ID})
+    return at_work(database, settings, lease_of(held, server_time(database)))
+
+
+def at_work(database: Database[Document], settings: Settings, lease: HeldLease) -> AtWork | None:
+    """How far the holder of the lease is."""
+    document = database[settings.runs].find_one({"_id": lease.holder}) if lease.holder else None
+    if document is None:
+        return None
+    progress = document.get("progress") or {}
+    return AtWork(
+        id=document["_id"],
+        verb=document.get("verb", "?"),
+        state=document.get("state", "?"),
+        planned=document.get("planned"),
+        done=sum((progress.get("counts") or {}).values()),
+        rows_per_second=progress.get("rows_per_second"),
+        waiting=progress.get("waiting"),
     )
 
 

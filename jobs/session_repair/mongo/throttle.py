@@ -85,8 +85,9 @@ class Pace:
     def await_replicas(self, run_id: str) -> None:
         """Wait while they lag by more than the limit, until it is half of that."""
         limit = USUAL_LAG if self.settings.max_lag is None else self.settings.max_lag
-        if replication_lag(self.database) > limit:
-            self.tell(f"Replication lags by more than {limit.seconds} s: waiting")
+        lag = replication_lag(self.database)
+        if lag > limit:
+            self.tell(f"waiting: a replica lags {lag.seconds} s, --max-lag is {limit.seconds} s")
             while replication_lag(self.database) > limit / 2:
                 self.is_interrupted.wait(LAG_POLL)
                 self.stop_if_asked(run_id)

@@ -55,8 +55,9 @@ def apply_run(work: Work, pace: Pace, change: Change, on_progress: Progress) -> 
     """
     document = work.run.read()
     reach = Reach.of(document, "progress")
-    done = sum(document["progress"]["counts"].values())
+    before = done = sum(document["progress"]["counts"].values())
     batch: list[str] = []
+    began = time.monotonic()
     while True:
         if not batch:  # nothing is owed now: the time to wait or to stop
             pace.before_batch(work.run.run_id)
@@ -69,13 +70,25 @@ def apply_run(work: Work, pace: Pace, change: Change, on_progress: Progress) -> 
         if not pace.is_due():
             following = begin_batch(work, ended, pace.batch_size, change)
         begun = following[-1] if following else ended
-        reach = moved(work, reach, Reach(ended, begun), outcomes)
-        batch, done = following, done + sum(outcomes.values())
+        done += sum(outcomes.values())
+        rate = round((done - before) / max(time.monotonic() - began, 0.001))
+        reach = moved(work, reach, Reach(ended, begun), outcomes, rate)
+        batch = following
         on_progress(done)
 
 
-def moved(work: Work, was: Reach, now: Reach, counts: Counter[str] | dict[str, int]) -> Reach:
-    patiently(partial(work.run.move, "progress", was, now, counts, state=APPLYING))
+def moved(
+    work: Work,
+    was: Reach,
+    now: Reach,
+    counts: Counter[str] | dict[str, int],
+    rate: int | None = None,
+) -> Reach:
+    """The reach that the run's document has from now on, beside the rate in rows per second."""
+    told: Document = {"progress.waiting": None, "state": APPLYING}
+    if rate is not None:
+        told["progress.rows_per_second"] = rate
+    patiently(partial(work.run.move, "progress", was, now, counts, **told))
     return now
 
 

@@ -158,7 +158,12 @@ def settle_interrupted(collection: Collection[Document], settings: Settings, lea
 def carry_out(database: Database[Document], settings: Settings, run: Run, lease: Lease) -> Report:
     """Apply what has no outcome yet, then read back what the database says."""
     target, document = Target(database, settings), run.read()
-    pace = Pace(database, settings, lease.taken, lambda line: click.echo(f"  {line}", err=True))
+
+    def tell(line: str) -> None:
+        click.echo(f"  {line}", err=True)
+        run.record(**{"progress.waiting": line})
+
+    pace = Pace(database, settings, lease.taken, tell)
     work, change = Work(target, run, Plan.of(document), lease), change_of(document)
     with progress_of(document["planned"]) as on_progress, pace.interruptible():
         apply_run(work, pace, change, on_progress)

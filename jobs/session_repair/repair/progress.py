@@ -1,8 +1,9 @@
-"""Progress: a live bar on a terminal, a plain line per batch elsewhere."""
+"""Progress: a live bar on a terminal, with rate and time left; a plain line per batch elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,5 +17,17 @@ def progress_of(total: int) -> Iterator[Callable[[int], None]]:
     if not sys.stdout.isatty():
         yield lambda done: click.echo(f"  Processed {done}/{total}...")
         return
-    with click.progressbar(length=total, label="  Processed", show_pos=True) as bar:
-        yield lambda done: bar.update(done - bar.pos)
+    began = time.monotonic()
+    with click.progressbar(
+        length=total, label="  Processed", show_pos=True, item_show_func=rate_text
+    ) as bar:
+
+        def show(done: int) -> None:
+            step = done - bar.pos
+            bar.update(step, round(done / max(time.monotonic() - began, 0.001)))
+
+        yield show
+
+
+def rate_text(rate: int | None) -> str | None:
+    return None if rate is None else f"{rate} rows/s"
