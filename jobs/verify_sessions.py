@@ -20,8 +20,9 @@ from session_repair.errors import Refused
 from session_repair.mongo.connection import connected
 from session_repair.mongo.runs import new_run_id
 from session_repair.repair.again import look_again
+from session_repair.repair.plan import before_plan
 from session_repair.repair.report import Report
-from session_repair.repair.survey import preflight, survey
+from session_repair.repair.survey import survey
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.text import again_report, verification_report
 from session_repair.settings import Settings
@@ -44,7 +45,7 @@ def verify(settings: Settings) -> Report:
         connected(settings) as database,
         starting_spark("verify", database, settings) as starting,
     ):
-        flight = preflight(database, settings, "verify")
+        flight = before_plan(database, settings, "verify")
         click.echo(flight.choice, err=True)
         spark = starting.session(flight.documents)
         require_report_folder(spark, settings)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -25,6 +26,7 @@ SCOPES = ("empty", "all")
 LAST_SUCCESS = "last-success"
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+FIELD_PATH = re.compile(r"[^.$][^.]*(\.[^.$][^.]*)*")
 LIMIT = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -44,6 +46,7 @@ NOT_IN_A_FILE = (
     "session_ids",
     "since",
     "until",
+    "allow_absent",
     "asked",
     "break_lease",
     "duplicates",
@@ -84,6 +87,7 @@ class Settings:
     max_lag: timedelta | None = None  # 10 s, where the lag can be seen; if given it must be
     max_time: timedelta | None = None
     pause_file: str | None = None
+    allow_absent: tuple[str, ...] = ()  # fields that no document has yet
     min_age: timedelta = timedelta(hours=24)
     max_delete: str = "5%"
     duplicates: bool = False  # delete empty copies, not orphans
@@ -95,7 +99,7 @@ class Settings:
     metrics: str | None = None
     notify_file: str | None = None
     notify_state: str | None = None
-    asked: tuple[str, ...] = ()  # the semantic settings that the command line gave
+    asked: tuple[str, ...] = ()  # those of ASKED that the command line gave
 
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
@@ -115,6 +119,25 @@ class Settings:
                 f"journal_ttl {format_duration(self.journal_ttl)} is shorter than plan_ttl "
                 f"{format_duration(self.plan_ttl)}: a plan could be applied whose journal is about "
                 "to go, and never be undone. Write a longer journal_ttl."
+            )
+        refuse_overlaps(self)
+
+
+def refuse_overlaps(settings: Settings) -> None:
+    """Raise Refused where what is written under one name would be written over another."""
+    for one, other in combinations(COLLECTIONS, 2):
+        if getattr(settings, one) == (name := getattr(settings, other)):
+            raise Refused(
+                f"{one} and {other} are both named {name!r}. Give each its own collection."
+            )
+    written = {"_id": "_id", **settings.session_fields}
+    for (one, path), (other, known) in combinations(written.items(), 2):
+        if one == "_id" and other == "session_id":
+            continue  # an _id may be the session's name, which is never written
+        if f"{known}.".startswith(f"{path}.") or f"{path}.".startswith(f"{known}."):
+            raise Refused(
+                f"under [fields.sessions] {one} is {path!r}, and {other} is {known!r}: what is "
+                "written into one would change the other. Give each its own field."
             )
 
 
@@ -154,6 +177,9 @@ SEMANTIC = (
     "duplicates",
 )
 
+
+# What else a run that is resumed takes from its command line.
+ASKED = (*SEMANTIC, "allow_absent")
 
 # What says where a run's data is: all that its undoing depends on.
 PLACES = ("database", "sessions", "journal", "session_fields")
@@ -239,7 +265,7 @@ def load_settings(uri: str, config: str | None, options: Mapping[str, Any]) -> S
     if config is None and DEFAULT_CONFIG.exists():
         from_file = read_config(DEFAULT_CONFIG)
     given = {name: value for name, value in options.items() if value is not None}
-    asked = tuple(name for name in SEMANTIC if name in given)
+    asked = tuple(name for name in ASKED if name in given)
     named = database_in(uri)
     from_uri = {"database": named} if named else {}
     return replace(Settings(uri=uri), **{**from_uri, **from_file, **given, "asked": asked})
@@ -287,7 +313,7 @@ def read_config(path: Path) -> dict[str, Any]:
         names = table(path, f"fields.{owner}", field_names.pop(owner, {}))
         refuse_unknown(path, f"fields.{owner}", names, known)
         for name, stored_as in names.items():
-            if not isinstance(stored_as, str) or not stored_as:
+            if not isinstance(stored_as, str) or not FIELD_PATH.fullmatch(stored_as):
                 raise Refused(f"--config {path}: {owner}.{name} = {stored_as!r} is no field name.")
         settings[f"{owner.removesuffix('s')}_fields"] = {**same_names(known), **names}
     refuse_unknown(path, "fields", field_names, ("sessions", "events"))

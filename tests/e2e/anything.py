@@ -168,7 +168,10 @@ def shops(draw: Callable[..., Any]) -> Shop:
     for number in draw(st.permutations(range(100, 190))):
         key = (odd_id if odd_events else plain_id)(number)
         events.append({"_id": key, **document(draw, right, sound)})
-    # Without an event that has every field the job takes the names for wrong ones.
+    # Without a document that has every field the job takes the names for wrong ones.
     plain = {"session_id": SESSION_IDS[0], "timestamp": MORNING, "page": "/home", "user_id": ANN}
     events.append({"_id": plain_id(999), **plain})
+    dates = {"first_event_at": MORNING, "last_event_at": MORNING}
+    plain = {"session_id": "sound", "event_count": 0, "pages": [], "user_id": ANN, **dates}
+    sessions.append({"_id": plain_id(998), **plain})
     return Shop(sessions, events)

@@ -40,7 +40,9 @@ def test_no_row_is_lost_where_ids_of_many_types_fill_several_partitions(
         {"_id": odd_id(n), "session_id": f"s{n}", "page": f"/{n}", **fields} for n in numbers
     )
     foreseen = foresee(db)
-    assert command("fix", "--database", db.name, "--apply").code == 0
+    dates = ("--allow-absent", "first_event_at", "--allow-absent", "last_event_at")
+    absent = (*dates, "--allow-absent", "event_count", "--allow-absent", "user_id")
+    assert command("fix", "--database", db.name, "--apply", *absent).code == 0
     left = {key_of(it["_id"]): bson.encode(it) for it in exact(db, "sessions")}
     assert left == foreseen.documents
     assert {it["pages"][0] for it in exact(db, "sessions")} == {f"/{n}" for n in range(4_000)}
@@ -180,7 +182,8 @@ def test_other_names_and_nested_ones(
     db: Database[Document], command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "names.toml").write_text(NAMES)
-    where = ("--database", db.name, "--config", f"{tmp_path}/names.toml")
+    names = ("--config", f"{tmp_path}/names.toml", "--allow-absent", "who.user")
+    where = ("--database", db.name, *names)
     sessions, events = db["web.sessions-2025"], db["web.events-2025 (raw)"]
     stats = {"kept": 1, "of-events": {"n": 0, "also": [1]}, "pages": []}
     made = [
@@ -323,7 +326,7 @@ def test_the_time_zones_of_the_machine_the_jvm_and_the_server_change_nothing(
             foreseen = foresee(db)
             options = ("--conf", f"spark.driver.extraJavaOptions=-Duser.timezone={jvm}")
             ended = spark_submit(
-                *(*options, "fix", "--apply", "--scope", "all"),
+                *(*options, "fix", "--apply", "--scope", "all", "--allow-absent", "user_id"),
                 *("--json", str(file), "--report", str(tmp_path / "report")),
                 uri=server.uri,
             )

@@ -209,6 +209,33 @@ def test_a_plan_that_could_outlive_its_journal_is_refused(
     assert load_settings(URI, None, equal).plan_ttl == timedelta(days=2)
 
 
+OVERLAPPING = {
+    '[collections]\njournal = "sessions"': "sessions and journal are both named 'sessions'",
+    '[collections]\nruns = "events"': "events and runs are both named 'events'",
+    '[fields.sessions]\nevent_count = "pages"': "event_count is 'pages', and pages is 'pages'",
+    '[fields.sessions]\npages = "m"\nuser_id = "m.user"': "user_id is 'm.user', and pages is 'm'",
+    '[fields.sessions]\nuser_id = "_id"': "user_id is '_id'",
+    '[fields.sessions]\npages = "_id.pages"': "pages is '_id.pages'",
+    '[fields.sessions]\npages = "meta..pages"': "'meta..pages' is no field name",
+    '[fields.events]\npage = "$page"': "'$page' is no field name",
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), OVERLAPPING.items(), ids=OVERLAPPING)
+def test_names_that_would_be_written_over_each_other_are_refused(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    with pytest.raises(Refused) as refusal:
+        load_settings(URI, config(tmp_path, text), {})
+    assert reason in str(refusal.value)
+
+
+def test_names_that_only_begin_alike_are_taken(tmp_path: Path) -> None:
+    names = 'session_id = "_id"\npages = "page"\nevent_count = "pages"\nuser_id = "m.u"'
+    made = load_settings(URI, config(tmp_path, f"[fields.sessions]\n{names}\n"), {})
+    assert made.session_fields["pages"] == "page"
+
+
 def test_a_config_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"absent\.toml: No such file"):
         load_settings(URI, str(tmp_path / "absent.toml"), {})

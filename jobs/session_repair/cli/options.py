@@ -78,6 +78,9 @@ IDENTITY = (
     ),
     click.option("--settle", type=Duration(), help="Leave sessions active that recently (15m)."),
     click.option("--strategy", type=click.Choice(STRATEGIES), help="How to read (auto)."),
+    click.option(
+        "--allow-absent", multiple=True, metavar="FIELD", help="No document has this field yet."
+    ),
 )
 SELECTION = (
     *IDENTITY,

@@ -2,37 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pymongo.database import Database
 
-from session_repair.errors import BreakerTripped
-from session_repair.repair.report import Totals
+from session_repair.errors import BreakerTripped, Refused
+from session_repair.mongo.names import is_in_any, names_like
+from session_repair.repair.report import DELETE_ORPHANS, Totals
 from session_repair.settings import Settings, limit_of
 
 Document = dict[str, Any]
 
+# What no ``--allow-absent`` lets through: without it nothing can be told of any session.
+REQUIRED_OF_SESSIONS = ("session_id",)
 REQUIRED_OF_EVENTS = ("session_id", "timestamp", "page")
+# What makes a session empty: where it is not known by its name, filled ones would be deleted.
+REQUIRED_OF_DELETIONS = (*REQUIRED_OF_SESSIONS, "event_count", "pages")
 
 
 def require_events(database: Database[Document], settings: Settings) -> None:
-    """Raise BreakerTripped when there are no events, or none has a field the job needs.
+    """Raise BreakerTripped when there are no events.
 
-    Either is far more often a wrong name in the settings than the truth.
+    That is far more often a wrong name in the settings than the truth.
     """
-    events = database[settings.events]
-    if events.find_one({}, {"_id": 1}) is None:
+    if database[settings.events].find_one({}, {"_id": 1}) is None:
         raise BreakerTripped(
             f"collection {settings.events!r} has no event at all. Nothing was written. "
             "If the events were archived there is nothing to rebuild from."
         )
-    for field in REQUIRED_OF_EVENTS:
-        path = settings.event_fields[field]
-        if events.find_one({path: {"$exists": True}}, {"_id": 1}) is None:
-            raise BreakerTripped(
-                f"no event of {settings.events!r} has the field {path!r}. Nothing was written. "
-                f"Name the right one under [fields.events] in the config file."
+
+
+def require_fields(database: Database[Document], settings: Settings, verb: str) -> None:
+    """Raise BreakerTripped when a field of the settings stands in no document of its collection.
+
+    That, too, is far more often a wrong name than the truth; ``--allow-absent`` says that it is
+    the truth, and Refused is raised where that names no field. Of an empty collection nothing can
+    be told.
+    """
+    known = {*settings.session_fields.values(), *settings.event_fields.values()}
+    for name in settings.allow_absent:
+        if name not in known:
+            raise Refused(
+                f"--allow-absent {name} names no field of the settings; "
+                f"those are {', '.join(sorted(known))}."
             )
+    of_sessions = REQUIRED_OF_DELETIONS if verb == DELETE_ORPHANS else REQUIRED_OF_SESSIONS
+    complaints, tables, passes = [], [], []
+    for one, collection, paths, required in (
+        ("session", settings.sessions, settings.session_fields, of_sessions),
+        ("event", settings.events, settings.event_fields, REQUIRED_OF_EVENTS),
+    ):
+        absent = absent_fields(database, settings, collection, paths, required)
+        if absent:
+            names = [told(database, collection, path, paths) for path in absent.values()]
+            complaints.append(f"no {one} of {collection!r} has the field {', nor '.join(names)}")
+            tables.append(f"[fields.{one}s]")
+        passes += [f" --allow-absent {absent[field]}" for field in absent if field not in required]
+    if complaints:
+        may_pass = f", or pass{''.join(passes)} where there is none yet" if passes else ""
+        raise BreakerTripped(
+            f"{'; '.join(complaints)}. Nothing was written. "
+            f"Name the right one under {' and '.join(tables)} in the config file{may_pass}."
+        )
+
+
+def told(database: Database[Document], collection: str, path: str, paths: Mapping[str, str]) -> str:
+    """The path that no document of a collection has, and the names there that look like it."""
+    names = names_like(database, collection, path, paths.values())
+    return f"{path!r} (alike: {', '.join(map(repr, names))})" if names else repr(path)
+
+
+def absent_fields(
+    database: Database[Document],
+    settings: Settings,
+    collection: str,
+    paths: Mapping[str, str],
+    required: tuple[str, ...],
+) -> dict[str, str]:
+    """The fields that no document of a collection has, and the names they should have there."""
+    if not is_in_any(database, collection, "_id"):
+        return {}
+    asked = {
+        field: path
+        for field, path in paths.items()
+        if field in required or path not in settings.allow_absent
+    }
+    return {it: path for it, path in asked.items() if not is_in_any(database, collection, path)}
 
 
 def require_bounded(planned: int, limit: str | None, totals: Totals, option: str) -> None:

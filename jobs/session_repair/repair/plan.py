@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from session_repair.mongo.runs import Run
 from session_repair.mongo.window import ActiveWindow
-from session_repair.repair.breakers import require_bounded, require_events
+from session_repair.repair.breakers import require_bounded, require_events, require_fields
 from session_repair.repair.journal import (
     Plan,
     drop_other_attempts,
@@ -35,12 +35,16 @@ def before_plan(
     verb: str,
     window: ActiveWindow | None = None,
 ) -> Preflight:
-    """What the server says before there is a plan; the ``window`` is of one that is made anew.
+    """What the server says before there is a plan, or findings that one could be made of.
 
-    Raises BreakerTripped, before Spark is waited for, where the events look wrong as a whole.
+    The ``window`` is of a plan that is made anew.
+
+    Raises BreakerTripped, before Spark is waited for, where the data look wrong as a whole.
     """
     flight = preflight(database, settings, verb, window)
-    require_events(database, settings)
+    if verb != "verify":
+        require_events(database, settings)
+    require_fields(database, settings, verb)
     return flight
 
 

@@ -11,8 +11,9 @@ from session_repair.rules.correct import has_finding
 
 
 def deletable_orphans(corrected: DataFrame, now: datetime, min_age: timedelta) -> DataFrame:
-    """The corrected rows of orphan sessions that are old enough."""
-    return corrected.where(has_finding("orphan_session") & is_at_rest(now, min_age))
+    """The corrected rows of orphan sessions that are certainly empty and old enough."""
+    is_orphan = has_finding("orphan_session") & is_certainly_empty()
+    return corrected.where(is_orphan & is_at_rest(now, min_age))
 
 
 def deletable_copies(corrected: DataFrame, now: datetime, min_age: timedelta) -> DataFrame:
@@ -22,7 +23,17 @@ def deletable_copies(corrected: DataFrame, now: datetime, min_age: timedelta) ->
     """
     is_empty_copy = has_finding("duplicate_session") & ~has_finding("malformed")
     is_empty_copy = is_empty_copy & F.col("names_no_page") & F.col("counts_nothing")
+    is_empty_copy = is_empty_copy & is_certainly_empty()
     return corrected.where(is_empty_copy & is_at_rest(now, min_age))
+
+
+def is_certainly_empty() -> Column:
+    """True when the empty session has its pages or its count, be it null. Never null.
+
+    One that has neither may be filled under the names that another program gives them.
+    """
+    pages, count = F.col("stored.types.pages"), F.col("stored.types.event_count")
+    return (pages != "missing") | (count != "missing")
 
 
 def is_at_rest(now: datetime, min_age: timedelta) -> Column:

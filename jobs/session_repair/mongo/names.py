@@ -1,0 +1,58 @@
+"""Names: which fields the documents of a collection have, and which look like one that none has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from difflib import SequenceMatcher
+from typing import Any
+
+import pymongo
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo.database import Database
+
+Document = dict[str, Any]
+
+LOOKED_AT = 20  # documents at each end of the _id index
+ALIKE = 0.6  # of 1; evnt_count and eventCount are, so is pageList for pages
+NAMED = 3
+
+
+def is_in_any(database: Database[Document], collection: str, path: str) -> bool:
+    """Whether a document has the field, were it null. A scan only where none has."""
+    return database[collection].find_one({path: {"$exists": True}}, {"_id": 1}) is not None
+
+
+def names_like(
+    database: Database[Document], collection: str, path: str, known: Collection[str]
+) -> list[str]:
+    """The names in some documents that look most like the path, but for those that are known."""
+    # Dates may be beyond the years that Python knows.
+    exact: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+    documents = database.get_collection(collection, exact)
+    names: set[str] = set()
+    for way in (pymongo.ASCENDING, pymongo.DESCENDING):
+        for document in documents.find().sort("_id", way).limit(LOOKED_AT):
+            names.update(paths_in(document))
+    ranked = sorted((-likeness(path, name), name) for name in names.difference(known))
+    return [name for unlike, name in ranked if -unlike >= ALIKE][:NAMED]
+
+
+def paths_in(document: Document, parent: str = "") -> Iterator[str]:
+    """The path of every field, in nested documents too, that is no such document itself."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from paths_in(value, f"{parent}{name}.")
+        else:
+            yield f"{parent}{name}"
+
+
+def likeness(one: str, other: str) -> float:
+    """How alike two paths are, as a whole or in their last names; between 0 and 1."""
+    pairs = ((one, other), (one.rpartition(".")[2], other.rpartition(".")[2]))
+    return max(SequenceMatcher(None, plain(left), plain(right)).ratio() for left, right in pairs)
+
+
+def plain(name: str) -> str:
+    """The name however its words are set apart."""
+    return re.sub(r"[\W_]", "", name).lower()
