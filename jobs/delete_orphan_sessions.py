@@ -25,7 +25,7 @@ from session_repair.cli.options import (
     with_told_ending,
 )
 from session_repair.cli.spark import starting_spark
-from session_repair.mongo.connection import connected
+from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import new_run_id
 from session_repair.repair.execute import carry_out, new_lease, new_run, require_ready
@@ -60,6 +60,7 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 
 def dry_run(database: Database[Document], settings: Settings) -> Report:
     """What would be deleted."""
+    require_bytewise(database, *settings.collections)
     with starting_spark(DELETE_ORPHANS, database, settings) as starting:
         flight = before_plan(database, settings, DELETE_ORPHANS)
         click.echo(flight.choice, err=True)

@@ -23,7 +23,7 @@ from session_repair.cli.options import (
 )
 from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
-from session_repair.mongo.connection import connected
+from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import Run, new_run_id
@@ -60,6 +60,7 @@ def fix(settings: Settings, mode: str) -> Report:
 
 def dry_run(database: Database[Document], settings: Settings) -> Report:
     """What would be corrected; nothing is written but the datasets."""
+    require_bytewise(database, *settings.collections)
     with starting_spark("fix", database, settings) as starting:
         flight = before_plan(database, settings, "fix")
         click.echo(flight.choice, err=True)

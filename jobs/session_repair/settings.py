@@ -101,6 +101,11 @@ class Settings:
     notify_state: str | None = None
     asked: tuple[str, ...] = ()  # those of ASKED that the command line gave
 
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The names of all collections that a run reads or writes."""
+        return tuple(getattr(self, name) for name in COLLECTIONS)
+
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
             raise Refused(f"scope {self.scope!r} is unknown; write {' or '.join(SCOPES)}.")

@@ -33,7 +33,7 @@ from session_repair.health.queries import (
     run_at_work,
     unknown,
 )
-from session_repair.mongo.connection import connected
+from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.runs import PLANNED, Run, list_runs
 from session_repair.mongo.target import Target
 from session_repair.repair.execute import (
@@ -83,6 +83,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
         run = Run.find(database, settings, run_id)
         settings = settings_of_run(run.read(), settings, PLACES)
         if not is_apply:
+            require_bytewise(database, settings.sessions, settings.journal, settings.runs)
             document = run.read()
             found = survey_undo(Target(database, settings), document, change_of(document))
             show(undo_report(found, is_apply))

@@ -209,18 +209,21 @@ def spark_uri(settings: Settings) -> str:
 
 
 def refuse_unwritable(database: Database[Document], settings: Settings) -> None:
-    """Raise Refused where documents cannot grow, or text is not compared by its bytes."""
-    names = [settings.sessions, settings.journal, settings.runs]
-    for found in database.list_collections(filter={"name": {"$in": names}}):
-        name, options = f"{database.name}.{found['name']}", found.get("options", {})
-        if options.get("capped") and found["name"] == settings.sessions:
+    """Raise Refused where documents cannot grow."""
+    for found in database.list_collections(filter={"name": settings.sessions}):
+        if found.get("options", {}).get("capped"):
             raise Refused(
-                f"{name} is a capped collection, whose documents cannot grow. "
-                "Copy it into another one to repair it; verify works on it."
+                f"{database.name}.{settings.sessions} is a capped collection, whose documents "
+                "cannot grow. Copy it into another one to repair it; verify works on it."
             )
-        if "collation" in options:
+
+
+def require_bytewise(database: Database[Document], *names: str) -> None:
+    """Raise Refused where a collection lets a session, or its events, pass for those of another."""
+    for found in database.list_collections(filter={"name": {"$in": names}}):
+        if collation := found.get("options", {}).get("collation"):
             raise Refused(
-                f"{name} has a default collation ({options['collation']['locale']}), under which "
-                "'/A' may pass for '/a'. Copy it into a collection without one to repair it; "
-                "verify works on it."
+                f"{database.name}.{found['name']} has a default collation "
+                f"({collation['locale']}), under which '/A' may pass for '/a'. Copy it into a "
+                "collection without one to repair it; verify works on it."
             )

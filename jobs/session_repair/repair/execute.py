@@ -20,6 +20,7 @@ from session_repair.mongo.connection import (
     hello_of,
     is_router,
     refuse_unwritable,
+    require_bytewise,
     require_transactions,
     server_time,
 )
@@ -75,6 +76,7 @@ def require_ready(
     lag = () if settings.max_lag is None else (TO_SEE_LAG,)
     require_rights(database, settings, TO_DELETE if is_deletion else TO_CORRECT, *more, *lag)
     require_writable(database, settings, is_deletion)
+    require_bytewise(database, settings.events)
     require_lag(database, settings)
     if is_deletion:
         require_transactions(hello_of(database))
@@ -90,6 +92,7 @@ def require_ready_to_undo(database: Database[Document], settings: Settings, chan
 def require_writable(database: Database[Document], settings: Settings, is_deletion: bool) -> None:
     """Raise Refused where the collections cannot be written to in the way that the change does."""
     refuse_unwritable(database, settings)
+    require_bytewise(database, settings.sessions, settings.journal, settings.runs)
     refuse_foreign(database, settings)
     if is_router(hello_of(database)):
         merged = [settings.journal, *([] if is_deletion else [settings.sessions])]
