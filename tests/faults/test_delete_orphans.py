@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,18 +10,21 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from bson import Decimal128, Int64, ObjectId
+from bson import Binary, Decimal128, Int64, ObjectId
+from bson.binary import UuidRepresentation
 
 from demo.ingest import new_event, new_session
 from tests.harness.commands import Command, reported
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document, stored_bytes
 from tests.harness.holds import Point, held
 from tests.harness.runs import is_copied, is_planned, last_run, outcomes
+from tests.harness.shop import made_at
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 LONG_AGO = datetime(2025, 10, 1, 12, tzinfo=timezone.utc)
 USER = ObjectId("68f248fd0b0aa1706983ef11")
-APPLY = ("delete-orphans", "--apply", "--max-delete", "100%")
+DRY = ("delete-orphans", "--max-delete", "100%")
+APPLY = (*DRY, "--apply")
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -180,6 +184,84 @@ def test_an_event_in_any_spelling_and_another_name_save_a_session(command: Comma
     assert {spelled, listed, renamed} <= left
     assert other not in left
     assert last_run(db)["state"] == "done"
+
+
+# By the text of a session_id: what other programs make of it, one for each type and order of bytes.
+UUIDS = [uuid.UUID(int=number << 64 | number) for number in range(1, 5)]
+SPELLED: dict[str, Any] = {
+    "777": 777,
+    "778": Int64(778),
+    "779": 779.0,
+    "780.5": 780.5,
+    "781": Decimal128("781.0"),
+    "0.1": 0.1,
+    str(UUIDS[0]): Binary(UUIDS[0].bytes, 4),
+    str(UUIDS[1]): Binary(UUIDS[1].bytes, 3),
+    str(UUIDS[2]): Binary.from_uuid(UUIDS[2], UuidRepresentation.JAVA_LEGACY),
+    str(UUIDS[3]): Binary(UUIDS[3].bytes_le, 3),
+    "listed": ["other", "listed"],
+}
+KEPT = [
+    {"types": "array", "sessions": 1, "samples": ["listed"]},
+    {"types": "binData", "sessions": 4, "samples": [str(it) for it in UUIDS]},
+    {"types": "decimal", "sessions": 1, "samples": ["781"]},
+    {"types": "double", "sessions": 3, "samples": ["0.1", "779", "780.5"]},
+    {"types": "int", "sessions": 1, "samples": ["777"]},
+    {"types": "long", "sessions": 1, "samples": ["778"]},
+]
+
+
+def spelled(db: Db) -> None:
+    """An old orphan for each spelling, but for the event that names it so."""
+    made = [session_of(LONG_AGO + timedelta(days=1), session_id=text) for text in SPELLED]
+    db["sessions"].insert_many(made)
+
+
+def spell(db: Db) -> None:
+    """The events that name them."""
+    db["events"].insert_many(
+        {**event_of({"session_id": value}), "_id": made_at(LONG_AGO, 100 + number)}
+        for number, value in enumerate(SPELLED.values())
+    )
+
+
+def test_an_event_that_spells_the_id_in_another_type_keeps_its_session_out_of_the_plan(
+    command: Command, db: Db, mongo_uri: str
+) -> None:
+    gone = orphans(db, 2)
+    spelled(db)
+    spell(db)
+    # Of copies, too, whose are the events of another spelling?
+    copies(db, "888", FULL, {})
+    db["events"].insert_one({**event_of({"session_id": 888}), "_id": made_at(LONG_AGO, 99)})
+    gone_copy = copies(db, "full", FULL, {})[1:]
+    for name in (SESSIONS, "events"):
+        db[name].create_index("session_id")
+    for strategy in ("scan", "lookup"):
+        code, report = reported(command, *DRY, "--strategy", strategy, on=db)
+        assert (code, report["totals"]["planned"], report["kept"]) == (0, 2, KEPT)
+        code, report = reported(command, *DRY, "--duplicates", "--strategy", strategy, on=db)
+        kept = [{"types": "int", "sessions": 1, "samples": ["888"]}]
+        assert (code, report["totals"]["planned"], report["kept"]) == (0, 1, kept)
+    before = stored_bytes(db)
+    told = command(*APPLY, on=db, uri=f"{mongo_uri}&uuidRepresentation=standard")
+    assert (told.code, last_run(db)["report"]["kept"]) == (0, KEPT)
+    told = command(*COPIES, on=db)
+    assert told.code == 0
+    left = {key: before[key] for key in before if key not in [*gone, *gone_copy]}
+    assert stored_bytes(db) == left
+
+
+def test_an_event_that_spells_the_id_in_another_type_saves_its_session_after_the_plan(
+    command: Command, db: Db
+) -> None:
+    gone = orphans(db, 2)
+    spelled(db)
+    before = stored_bytes(db)
+    with deletion(command, db, APPLY, Point("aggregate", JOURNAL), is_planned):
+        spell(db)
+    assert outcomes(db) == {"applied": 2, "skipped_changed": len(SPELLED)}
+    assert stored_bytes(db) == {key: before[key] for key in before if key not in gone}
 
 
 def test_any_other_field_changed_after_the_copy_keeps_the_session(command: Command, db: Db) -> None:

@@ -6,10 +6,9 @@ only the server can say what a field really holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 
 from session_repair.rules.usual import USUAL_TYPES
@@ -121,16 +120,6 @@ def type_of_date(path: str) -> dict[str, Any]:
     }
     checked = {"$cond": [in_range, "date", "date out of range"]}
     return {"$cond": [{"$eq": [plain, "date"]}, checked, plain]}
-
-
-def spellings(session_ids: Iterable[str]) -> list[Any]:
-    """The session_ids, and the ObjectIds that others spell them as."""
-    texts = list(session_ids)
-    return texts + [ObjectId(text) for text in texts if is_digits_of_object_id(text)]
-
-
-def is_digits_of_object_id(text: str) -> bool:
-    return ObjectId.is_valid(text) and str(ObjectId(text)) == text
 
 
 def type_expressions(paths: Mapping[str, str]) -> dict[str, Any]:

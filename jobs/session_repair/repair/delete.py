@@ -8,7 +8,7 @@ after the commit, and a session that is needed now is put back as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from typing import Any
 
 import bson
@@ -16,16 +16,18 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
+from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from session_repair.errors import RepairError
-from session_repair.mongo.bson_types import spellings
 from session_repair.mongo.expressions import is_as_observed, is_missing, is_present
 from session_repair.mongo.merge import merge_into
+from session_repair.mongo.spellings import types_of_events
 from session_repair.mongo.target import Target
 from session_repair.repair.outcomes import APPLIED, SKIPPED_CHANGED, SKIPPED_GONE
 from session_repair.repair.rows import PLANNED, Change, Work, found_session
 from session_repair.repair.split import Failures, in_parts, patiently
+from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
@@ -100,13 +102,14 @@ def is_still(document: Document) -> Document:
 def needed_rows(
     target: Target, rows: list[Document], session: ClientSession | None = None
 ) -> set[str]:
-    """The _ids of rows whose session must stay: an orphan with an event, a copy left alone."""
+    """The _ids of rows whose session must stay: one that events name, a copy left alone."""
     copies = [row for row in rows if "canonical" in row["plan"]]
     orphans = [row for row in rows if "canonical" not in row["plan"]]
     needed = set()
-    if orphans:
-        alive = ids_with_events(target, orphans, session)
-        needed |= {row["_id"] for row in orphans if row["plan"]["session_id"] in alive}
+    for some in filter(None, (copies, orphans)):
+        names = [row["plan"]["session_id"] for row in some]
+        kept = types_that_keep(target.database, target.settings, names, some is copies, session)
+        needed |= {row["_id"] for row in some if row["plan"]["session_id"] in kept}
     if copies:
         there = canonical_documents(target, copies, session)
         needed |= {row["_id"] for row in copies if canonical_of(row["plan"]) not in there}
@@ -129,25 +132,22 @@ def canonical_of(plan: Document) -> bytes:
     return bson.encode({"_id": plan["canonical"]["v"], "session_id": plan["session_id"]})
 
 
-def ids_with_events(
-    target: Target, rows: list[Document], session: ClientSession | None = None
-) -> set[str]:
-    """Those session_ids of the rows that an event names."""
-    path = target.settings.event_fields["session_id"]
-    wanted = {path: {"$in": spellings(row["plan"]["session_id"] for row in rows)}}
-    groups = target.database[target.settings.events].aggregate(
-        [{"$match": wanted}, {"$group": {"_id": f"${path}"}}], session=session
-    )
-    return {name for group in groups for name in names_in(group["_id"])}
+def types_that_keep(
+    database: Database[Document],
+    settings: Settings,
+    session_ids: Collection[str],
+    are_copies: bool,
+    session: ClientSession | None = None,
+) -> dict[str, list[str]]:
+    """Of the session_ids that must stay: the BSON types in which events name them.
 
-
-def names_in(value: Any) -> Iterator[str]:
-    """The text of a session_id; where an array holds some, of each of them."""
-    if isinstance(value, list):
-        for member in value:
-            yield from names_in(member)
-    else:
-        yield str(value)
+    An orphan has no event. That a copy has some is no reason to keep it, but where one spells
+    the session_id in another type it cannot be told whose that is.
+    """
+    usual = {"string"} if are_copies else set()
+    path = settings.event_fields["session_id"]
+    found = types_of_events(database, settings.events, path, session_ids, session)
+    return {name: sorted(types - usual) for name, types in found.items() if types - usual}
 
 
 def kept_rows(target: Target, selected: Document) -> list[Document]:

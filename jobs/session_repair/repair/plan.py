@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from pymongo.database import Database
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from session_repair.mongo.runs import Run
 from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.breakers import require_bounded, require_events, require_fields
+from session_repair.repair.delete import types_that_keep
 from session_repair.repair.journal import (
     Plan,
     drop_other_attempts,
     plan_digest,
     write_journal,
 )
-from session_repair.repair.report import DELETE_ORPHANS
+from session_repair.repair.report import DELETE_ORPHANS, kept_sessions
 from session_repair.repair.survey import Preflight, Survey, preflight, survey
 from session_repair.rules.deletable import deletable_copies, deletable_orphans
 from session_repair.rules.journal_rows import deletion_rows, journal_rows
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
+
+ASKED_AT_ONCE = 5_000  # session_ids in one query
 
 
 def before_plan(
@@ -78,10 +84,36 @@ def survey_deletions(
     found = survey(spark, database, settings, flight, DELETE_ORPHANS, run_id)
     choose = deletable_copies if settings.duplicates else deletable_orphans
     deletable = choose(found.corrected, flight.now, settings.min_age)
+    kept = kept_by_events(database, settings, deletable)
+    deletable = deletable.transform(without, list(kept))
     totals = replace(found.report.totals, planned=deletable.count())
-    report = replace(found.report, totals=totals, corrections=())
+    report = replace(found.report, totals=totals, corrections=(), kept=kept_sessions(kept))
     require_bounded(totals.planned, settings.max_delete, totals, "--max-delete")
     return replace(found, corrected=deletable, report=report)
+
+
+def kept_by_events(
+    database: Database[Document], settings: Settings, deletable: DataFrame
+) -> dict[str, list[str]]:
+    """Of the deletable sessions that events name: the BSON types in which they do.
+
+    The reading knows its own spellings of an id only; the server is asked for all of them.
+    """
+    kept: dict[str, list[str]] = {}
+    rows = deletable.select("session_id").distinct().toLocalIterator()
+    names = (row["session_id"] for row in rows)
+    while some := list(islice(names, ASKED_AT_ONCE)):
+        kept |= types_that_keep(database, settings, some, settings.duplicates)
+    return kept
+
+
+def without(sessions: DataFrame, session_ids: list[str]) -> DataFrame:
+    """The rows of all other sessions."""
+    if not session_ids:
+        return sessions
+    named = F.from_json(F.lit(json.dumps(session_ids)), "array<string>")
+    others = sessions.sparkSession.range(1).select(F.explode(named).alias("session_id"))
+    return sessions.join(others, "session_id", "left_anti")
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from session_repair.errors import Exit
+from session_repair.errors import Exit, shortened
 from session_repair.repair.outcomes import Outcomes
 from session_repair.settings import SCAN
 
 DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix could repair
+LISTED = 20  # sessions that are kept, by name, of each kind
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
 
 
@@ -122,6 +125,29 @@ class Left:
     error: str | None
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Sessions that a deletion leaves because events name them in these BSON types; some of them.
+
+    Each session is counted once.
+    """
+
+    types: str
+    sessions: int
+    samples: tuple[str, ...]
+
+
+def kept_sessions(types: Mapping[str, Sequence[str]]) -> tuple[Kept, ...]:
+    """The sessions that are kept, of whose session_ids the types are given."""
+    alike = defaultdict(list)
+    for session_id, names in types.items():
+        alike[", ".join(names)].append(session_id)
+    return tuple(
+        Kept(names, len(ids), tuple(shortened(it) for it in sorted(ids)[:LISTED]))
+        for names, ids in sorted(alike.items())
+    )
+
+
 Kind = TypeVar("Kind")
 
 
@@ -148,6 +174,7 @@ class Report:
     verification: Verification | None = None
     days: tuple[Day, ...] = ()
     left: tuple[Left, ...] = ()
+    kept: tuple[Kept, ...] = ()
     strategy: str = SCAN  # a look-up finds nothing in the sessions that it does not read
     window: dict[str, datetime] | None = None  # since and until: only what is active in it was read
 
@@ -177,7 +204,14 @@ class Report:
             verification=made(Verification, verification) if verification else None,
             days=tuple(made(Day, it) for it in document.get("days", ())),
             left=tuple(made(Left, it) for it in document.get("left", ())),
+            kept=tuple(
+                made(Kept, it, samples=tuple(it["samples"])) for it in document.get("kept", ())
+            ),
         )
+
+    @property
+    def sessions_kept(self) -> int:
+        return sum(it.sessions for it in self.kept)
 
     def symptom(self, code: str) -> Symptoms:
         return next(symptom for symptom in self.symptoms if symptom.code == code)

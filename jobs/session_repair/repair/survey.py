@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.errors import Refused
-from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES, spellings
+from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
 from session_repair.mongo.collections import (
     Census,
     odd_documents,
@@ -27,6 +27,7 @@ from session_repair.mongo.collections import (
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.lookup import look_up_events, look_up_sessions
 from session_repair.mongo.read import read_events, read_sessions
+from session_repair.mongo.spellings import spellings
 from session_repair.mongo.throttle import LagUnseen, replication_lag
 from session_repair.mongo.window import ActiveWindow, count_active
 from session_repair.repair.report import OddType, Report
