@@ -158,7 +158,7 @@ def test_session_id_touches_that_session_alone(rules: Rules) -> None:
     assert rules.changed(ONE) == {
         "one": {**rules.made["one"], "event_count": 1, "pages": ["/home"]},
     }
-    assert "✅ Fixed 1 sessions\n" in rules.ended[ONE].out
+    assert "✅ Fixed 1 session\n" in rules.ended[ONE].out
 
 
 def test_the_default_scope_fills_empty_sessions_and_no_other(rules: Rules) -> None:

@@ -161,7 +161,30 @@ def test_the_way_to_read_follows_from_indexes_and_the_number_of_suspects(
         shop.session(f"more {number}")
     assert told() == "Strategy scan: 8 of 17 sessions are empty, too many to look up\n"
     named = command("fix", "--database", db.name, "--session-id", "broken")
-    assert (named.code, named.err) == (3, "Strategy lookup: 1 sessions are named\n")
+    assert (named.code, named.err) == (3, "Strategy lookup: 1 session is named\n")
+
+
+def test_a_run_for_one_session_says_nothing_of_the_others_and_names_one_that_is_not_there(
+    db: Database[Document], shop: Shop, command: Command
+) -> None:
+    for number in range(4):
+        shop.session(f"more {number}")
+        shop.events(f"more {number}", {0: "/home"})
+    fixed = command("fix", "--apply", "--session-id", "broken", on=db)
+    assert (fixed.code, fixed.complaints) == (0, "")
+    assert fixed.out.endswith(
+        "✅ Fixed 1 session\nℹ️  Found 0 orphan sessions (no events)\n" + "=" * 60 + "\n\n"
+        "=== Verification ===\n"
+        "In the whole collection, beyond this run: total sessions 15, sessions with events 10, "
+        "empty sessions remaining 5\n"
+        "Read back as planned: 1\n\n"
+        "✅ All fixable sessions in this scope (--scope empty, --session-id broken) have been "
+        "fixed!\n"
+    )
+    for words in (("verify",), ("fix",), ("fix", "--apply")):
+        ended = command(*words, "--session-id", "brokn", on=db)
+        assert ended.out.endswith("⚠️  No session has the session_id that --session-id names\n")
+        assert "✅ All" not in ended.out
 
 
 @pytest.mark.parametrize(
@@ -227,4 +250,4 @@ def test_an_array_that_holds_the_session_id_is_nobodys(
     for strategy in ("scan", "lookup"):
         ended = command("delete-orphans", "--database", db.name, "--strategy", strategy)
         assert (ended.code, ended.complaints) == (0, "")
-        assert "Found 1 orphan sessions (no events)" in ended.out
+        assert "Found 1 orphan session (no events)" in ended.out

@@ -165,7 +165,7 @@ def test_undo_leaves_alone_what_a_later_run_wrote_even_if_it_looks_the_same(
     assert command("fix", "--apply", on=planned).code == 0
     healed = stored_bytes(planned)[key]
     ended = command("undo", first, on=planned)
-    assert (ended.code, "1 sessions written by a later run" in ended.told) == (0, True), ended.told
+    assert (ended.code, "1 session written by a later run" in ended.told) == (0, True), ended.told
     ended = command("undo", first, "--apply", on=planned)
     assert ended.code == 5
     session_id = plan_of(planned, key)["session_id"]

@@ -13,6 +13,7 @@ from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import (
     Correction,
     FieldChange,
+    Kept,
     OddType,
     Report,
     Sample,
@@ -20,7 +21,8 @@ from session_repair.repair.report import (
     Totals,
     Verification,
 )
-from session_repair.reporting.sections import BLOCKS
+from session_repair.repair.undo import UndoReport
+from session_repair.reporting.sections import BLOCKS, CORRECTED
 from session_repair.reporting.text import (
     LINE,
     deletion_heading,
@@ -28,15 +30,19 @@ from session_repair.reporting.text import (
     dry_run_report,
     fix_heading,
     fix_report,
+    plan_report,
     printable,
     runs_table,
     trend,
+    undo_report,
     verification_report,
 )
-from session_repair.rules.symptoms import CODES
+from session_repair.rules.symptoms import CODES, SYMPTOMS
 from session_repair.settings import Settings, describe
 from tests.unit.frames import NOW
 
+SETTINGS = Settings(uri="mongodb://h")
+WHOLE = describe(SETTINGS)
 NO_SAMPLE = Sample(session_id=None, session_key=None, stored=None, rebuilt=None, evidence=None)
 TOTALS = Totals(
     sessions=12,
@@ -63,7 +69,7 @@ def report(
         verb=verb,
         run_id="r1",
         server_time=NOW,
-        settings={},
+        settings=parts.pop("settings", {}),
         totals=replace(TOTALS, **(totals or {})),
         symptoms=tuple(by_code.get(symptom.code, symptom) for symptom in nothing),
         corrections=parts.pop("corrections", ()),
@@ -176,14 +182,14 @@ def test_odd_types_are_counted_with_a_few_of_their_documents() -> None:
             "orphan_session",
             "Delete Orphan Sessions",
             "Found 5 orphan sessions (no events)",
-            "ℹ️  3 are too young or in flight",
+            "ℹ️  3 are too young, in flight, or without pages and count",
         ),
         (
             {"duplicates": True},
             "duplicate_session",
             "Delete Empty Copies",
             "Found 5 documents that repeat a session_id",
-            "ℹ️  3 are not empty, too young, in flight or malformed",
+            "ℹ️  3 are not empty, too young, in flight, malformed, or without pages and count",
         ),
     ],
 )
@@ -220,12 +226,12 @@ def test_a_dry_run_shows_old_and_new_values_and_that_nothing_was_written() -> No
         f"{bar}\nFix Empty Sessions\n{bar}\nFound 6 potentially empty sessions\n\n"
     )
     assert text(dry_run_report(planned)) == (
-        "Would fix 1 sessions. This was a dry run: nothing was written.\n"
+        "Would fix 1 session. This was a dry run: nothing was written.\n"
         "  s1\n"
         "    event_count: 0 → 2\n"
         "    user: none → u\n"
         "\n"
-        "⚠️  1 sessions can be repaired from their events: fix --apply\n"
+        "⚠️  1 session can be repaired from its events: fix --apply\n"
     )
 
 
@@ -237,14 +243,14 @@ def test_a_fix_that_did_all_of_its_plan_says_so() -> None:
         verb="fix",
     )
     shown = text(fix_report(done))
-    assert "\n✅ Fixed 3 sessions\nℹ️  Found 1 orphan sessions (no events)\n" in shown
+    assert "\n✅ Fixed 3 sessions\nℹ️  Found 1 orphan session (no events)\n" in shown
     assert (
         "\n=== Verification ===\nTotal sessions: 12\nSessions with events: 11\n"
         "Empty sessions remaining: 1\n"
     ) in shown
     assert shown.endswith(
         "\n\n✅ All fixable sessions have been fixed!\n"
-        "   1 orphan sessions remain (created but no events)\n"
+        "   1 orphan session remains (created but no events)\n"
     )
     assert "⚠️" not in shown
 
@@ -277,6 +283,121 @@ def test_a_fix_that_left_something_is_never_called_complete(
     assert "⚠️  Not everything was" in shown
 
 
+def done(*found: Symptoms, **parts: Any) -> str:
+    """What a fix of one session prints that did all of its plan; the last block of it."""
+    made = report(
+        *found,
+        outcomes=Outcomes(1, 1, 0, 0, 0),
+        verification=replace(VERIFICATION, as_planned=1, empty_remaining=9),
+        verb=parts.pop("verb", "fix"),
+        **parts,
+    )
+    return text(fix_report(made))
+
+
+NARROW = {
+    "--scope empty, --session-id s1, --session-id s2": {"session_ids": ["s1", "s2"]},
+    "--scope empty, --session-id 1, --session-id 2, --session-id 3, 2 more": {
+        "session_ids": ["1", "2", "3", "4", "5"]
+    },
+    "--scope empty, --since 2025-10-20T00:00:00+00:00": {"since": "2025-10-20T00:00:00+00:00"},
+    "--scope all, --until 2025-10-21": {"until": "2025-10-21", "scope": "all"},
+}
+
+
+@pytest.mark.parametrize(("scope", "asked"), NARROW.items(), ids=NARROW)
+def test_a_run_about_some_sessions_speaks_of_them_and_of_no_others(
+    scope: str, asked: dict[str, Any]
+) -> None:
+    shown = done(settings={**WHOLE, **asked}, totals={"sessions": 1})
+    assert shown.endswith(
+        "\n=== Verification ===\n"
+        "In the whole collection, beyond this run: total sessions 12, sessions with events 11, "
+        "empty sessions remaining 9\n"
+        "Read back as planned: 1\n\n"
+        f"✅ All fixable sessions in this scope ({scope}) have been fixed!\n"
+    )
+
+
+def test_what_is_still_empty_after_a_whole_run_is_accounted_for() -> None:
+    found = (
+        Symptoms("orphan_session", 4, 0, 0, ()),
+        Symptoms("malformed", 2, 0, 0, ()),
+        Symptoms("count_mismatch", 3, 1, 1, ()),
+        Symptoms("user_mismatch", None, 0, 0, ()),
+        Symptoms("pages_extra", 7, 0, 0, ()),
+    )
+    assert done(*found, settings=WHOLE).endswith(
+        "Empty sessions remaining: 9\nRead back as planned: 1\n\n"
+        "✅ All fixable sessions have been fixed!\n"
+        "   4 orphan sessions remain (created but no events)\n"
+        "   2 sessions are malformed and left alone\n"
+        "   1 finding lies outside of this scope (--scope empty)\n"
+        "   5 others name no page or count nothing: by their events, malformed, copies, in flight "
+        "or new\n"
+    )
+
+
+def test_sessions_that_do_not_exist_are_never_called_sound() -> None:
+    asked: dict[str, Any] = {
+        "settings": {**WHOLE, "session_ids": ["s1"]},
+        "totals": {"sessions": 0},
+    }
+    made = report(**asked)
+    line = "⚠️  No session has the session_id that --session-id names\n"
+    for shown in (text(verification_report(made)), text(dry_run_report(made)), done(**asked)):
+        assert shown.endswith(f"\n\n{line}")
+
+
+def test_a_deletion_tells_what_it_keeps_and_what_it_had_to_delete() -> None:
+    kept = (Kept("int", 2, ("777", "\x1b778")), Kept("binData, double", 1, ("779",)))
+    some = Symptoms("orphan_session", 5, 0, 0, ())
+    parts: dict[str, Any] = {"kept": kept, "verb": "delete-orphans", "settings": WHOLE}
+    made = report(some, totals={"planned": 1}, **parts)
+    assert list(deletion_heading(made))[3:] == [
+        "Found 5 orphan sessions (no events)",
+        "ℹ️  2 sessions are kept: events spell their ids as int: 777, \\x1b778",
+        "ℹ️  1 session is kept: events spell its id as binData, double: 779",
+        "",
+    ]
+    assert list(deletion_plan(made)) == [
+        "Would delete 1 session. This was a dry run: nothing was written.",
+        "ℹ️  1 is too young, in flight, or without pages and count",
+    ]
+    assert done(some, totals={"planned": 1}, **parts).endswith(
+        "\n\n✅ All planned orphan sessions have been deleted!\n"
+        "ℹ️  1 is too young, in flight, or without pages and count\n"
+    )
+    nothing = replace(made, outcomes=Outcomes(0, 0, 0, 0, 0), verification=VERIFICATION)
+    nothing = replace(nothing, totals=replace(nothing.totals, planned=0))
+    assert "\n✅ There was no orphan session to be deleted\n" in text(fix_report(nothing))
+
+
+def test_one_of_anything_is_told_in_the_singular() -> None:
+    every = [Symptoms(code, 1, 1, 1, ()) for code in CODES]
+    one = {"sessions": 1, "planned": 1, "deferred": 1, "potentially_empty": 1}
+    parts: dict[str, Any] = {"settings": WHOLE, "totals": one}
+    lines = [
+        *verification_report(report(*every, **parts)),
+        *fix_heading(report(*every, **parts)),
+        *dry_run_report(report(*every, **parts)),
+        *plan_report(report(*every, **parts)),
+        *deletion_heading(report(*every, **parts)),
+        *undo_report(UndoReport("r1", {"restored": 1}, (), 1), is_apply=True),
+        done(*every, **parts),
+    ]
+    nouns = "sessions|dates|differences|documents|ids|findings|rows|others"
+    verbs = "are|were|have|remain|wait|need|lie|differ|repeat|count|report|disagree"
+    plural = re.compile(rf"\b1 ((\w+ ){{0,3}}({nouns})|(\w+ )?({verbs}))\b")
+    assert [line for line in lines if plural.search(line)] == []
+    assert len([line for line in lines if re.search(r"\b1 [a-z]", line)]) > len(BLOCKS)
+
+
+def test_what_a_wider_scope_corrects_is_what_the_symptoms_say() -> None:
+    mended = [it.code for it in SYMPTOMS if it.mended_by and not it.by_shrinking]
+    assert list(CORRECTED) == mended
+
+
 @pytest.mark.parametrize("counts", [(3, 2, 0, 0, 0), (3, 4, 0, 0, 0), (0, 0, 0, 1, 0)])
 def test_outcomes_that_do_not_add_up_to_the_plan_are_an_error(counts: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="outcomes for"):
@@ -303,10 +424,6 @@ def test_stored_text_cannot_steer_the_terminal(hostile: str, harmless: str) -> N
     shown = text([*verification_report(found), *dry_run_report(found)])
     assert shown.count(harmless) == 5 * len(CODES) - len(CODES) + 3
     assert (hostile in shown) == (hostile == harmless)
-
-
-SETTINGS = Settings(uri="mongodb://h")
-WHOLE = describe(SETTINGS)
 
 
 def fixes(*found: int, verb: str = "fix") -> list[dict[str, Any]]:

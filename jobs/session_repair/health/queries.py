@@ -27,6 +27,7 @@ from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
 from session_repair.repair.past import RESTORED
 from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.settings import Settings, format_duration
+from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
 
@@ -166,7 +167,8 @@ def judge(
     if fixable.age_seconds > max_age.total_seconds():
         return "unknown", f"the fixable sessions were counted {limit}"
     if fixable.count:
-        return "degraded", f"{fixable.count} sessions can be repaired from their events"
+        can = f"{number_of(fixable.count, 'session')} can be repaired"
+        return "degraded", f"{can} from {either(fixable.count, 'its', 'their')} events"
     return "ok", None
 
 
@@ -286,7 +288,8 @@ def recounted(known: Health, empty: Count) -> Health:
     answer, before = replace(known, empty=empty), known.empty.count
     if known.status != "ok" or empty.count is None or before is None or empty.count <= before:
         return answer
-    reason = f"{empty.count} sessions are empty now, {before} when they were last counted"
+    now = f"{number_of(empty.count, 'session')} {either(empty.count, 'is', 'are')} empty now"
+    reason = f"{now}, {before} when they were last counted"
     return replace(answer, status="degraded", reason=reason, verdict=Exit.FIXABLE_REMAINS)
 
 

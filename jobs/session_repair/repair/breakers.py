@@ -11,6 +11,7 @@ from session_repair.errors import BreakerTripped, Refused
 from session_repair.mongo.names import is_in_any, names_like
 from session_repair.repair.report import DELETE_ORPHANS, Totals
 from session_repair.settings import Settings, limit_of
+from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
 
@@ -98,6 +99,7 @@ def require_bounded(planned: int, limit: str | None, totals: Totals, option: str
     most = limit_of(limit, totals.sessions)
     if planned > most:
         raise BreakerTripped(
-            f"{planned} of {totals.sessions} sessions are in the plan, {option} {limit} allows "
+            f"{planned} of {number_of(totals.sessions, 'session')} "
+            f"{either(planned, 'is', 'are')} in the plan, {option} {limit} allows "
             f"{most}. Nothing was written. Look at the plan, then raise the limit."
         )

@@ -58,6 +58,7 @@ from session_repair.repair.report import DELETE_ORPHANS, Report
 from session_repair.repair.rows import Change, Work, settle
 from session_repair.repair.undo import UndoReport, settle_undo, undo_run
 from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
+from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
 Planning = Callable[[Database[Document], Settings, Run], object]
@@ -224,7 +225,8 @@ def take_back(
         return undone
     verdict = int(Exit.CLEAN if undone.is_whole else Exit.PARTIAL)
     if undone.lost:
-        error = f"{undone.lost} rows of the journal are lost or have expired"
+        are = either(undone.lost, "is lost or has", "are lost or have")
+        error = f"{number_of(undone.lost, 'row')} of the journal {are} expired"
         run.record(verdict=verdict, error=error)
     else:
         run.record(state=UNDONE, verdict=verdict, error=None)

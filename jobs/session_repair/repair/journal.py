@@ -22,6 +22,7 @@ from pymongo.database import Database
 from session_repair.errors import Refused
 from session_repair.mongo.connection import spark_uri
 from session_repair.settings import Settings, semantics
+from session_repair.wording import either, number_of
 
 if TYPE_CHECKING:  # the verbs without Spark read the journal too
     from pyspark.sql import DataFrame
@@ -109,9 +110,10 @@ class Seal:
         """Raises Refused when there are not just as many whole plans as were made."""
         if not self.rows == self.whole == planned:
             raise Refused(
-                f"the journal of run {self._run_id} holds {self.rows} rows, {self.whole} of them "
-                f"whole, where {planned} were made. Nothing more was applied; rows were lost, "
-                "added, edited or have expired. Plan again."
+                f"the journal of run {self._run_id} holds {number_of(self.rows, 'row')}, "
+                f"{self.whole} whole, where {planned} {either(planned, 'was', 'were')} made. "
+                "Nothing more was applied; rows were lost, added, edited or have expired. "
+                "Plan again."
             )
         return self._digest.hexdigest()
 

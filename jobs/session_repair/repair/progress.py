@@ -9,11 +9,13 @@ from contextlib import contextmanager
 
 import click
 
+from session_repair.wording import number_of
+
 
 @contextmanager
 def progress_of(total: int) -> Iterator[Callable[[int], None]]:
     """A function to be told how many of the total are done."""
-    click.echo(f"Processing {total} sessions...")
+    click.echo(f"Processing {number_of(total, 'session')}...")
     if not sys.stdout.isatty():
         yield lambda done: click.echo(f"  Processed {done}/{total}...")
         return

@@ -13,6 +13,7 @@ from session_repair.mongo.lookup import suspects_of
 from session_repair.mongo.window import ActiveWindow, require_indexes
 from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.settings import AUTO, LOOKUP, SCAN, Settings
+from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
 
@@ -61,11 +62,14 @@ def choose(
             line = create_index_line(settings.database, name, path)
             return scan_because(settings, f"no index of {name} begins with {path}", line)
     if settings.session_ids:
-        return Choice(LOOKUP, f"{len(settings.session_ids)} sessions are named")
+        number = len(settings.session_ids)
+        named = f"{number_of(number, 'session')} {either(number, 'is', 'are')} named"
+        return Choice(LOOKUP, named)
     suspects = suspects_of(settings, in_both=verb == DELETE_ORPHANS)
     sessions = database[settings.sessions]
     number, all_ = sessions.count_documents(suspects), sessions.estimated_document_count()
-    found, share = f"{number} of {all_} sessions are empty", number / max(all_, 1)
+    found = f"{number} of {number_of(all_, 'session')} {either(number, 'is', 'are')} empty"
+    share = number / max(all_, 1)
     if settings.strategy == LOOKUP:
         return Choice(LOOKUP, "as asked for", suspects, share)
     if share > MOST_SUSPECTS:

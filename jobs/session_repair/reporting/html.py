@@ -18,11 +18,18 @@ from session_repair.repair.outcomes import WHY
 from session_repair.repair.report import DELETE_ORPHANS, OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
 from session_repair.reporting.sections import BLOCKS
-from session_repair.reporting.text import deletable, odd_type_line, printable, shown, way_on
+from session_repair.reporting.text import (
+    deletable,
+    not_planned,
+    odd_type_line,
+    printable,
+    shown,
+    way_on,
+)
 from session_repair.rules.symptoms import CODES
+from session_repair.wording import either
 
 MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}
-ONE = {"orphan_session": "orphan session", "duplicate_session": "empty copy"}
 SINCE = {
     "put_back": "put back to what they were after the repair",
     "moved_on": "changed further by live ingest after the repair",
@@ -94,7 +101,7 @@ def number(count: int) -> str:
 
 def sessions(count: int, kind: str = "") -> str:
     """The number and its noun: 1 session, 2 orphan sessions."""
-    return f"{count:,} {kind}session{'' if count == 1 else 's'}"
+    return f"{count:,} {kind}{either(count, 'session', 'sessions')}"
 
 
 def subjects(count: int, report: Report) -> str:
@@ -102,7 +109,7 @@ def subjects(count: int, report: Report) -> str:
     if not is_deletion(report):
         return sessions(count)
     kind = deletable(report)
-    return f"{count:,} {ONE[kind.code] if count == 1 else kind.one}"
+    return f"{count:,} {either(count, kind.one, kind.many)}"
 
 
 def verdict(report: Report) -> str:
@@ -120,7 +127,10 @@ def verdict(report: Report) -> str:
     if not planned:
         return f"Nothing was to be {done.lower()}"
     if put_back(report):
-        return f"{done}: {subjects(applied, report)}, but {put_back(report):,} were put back since"
+        were = either(put_back(report), "was", "were")
+        return (
+            f"{done}: {subjects(applied, report)}, but {put_back(report):,} {were} put back since"
+        )
     if applied < planned:
         return f"{done}: {applied:,} of {subjects(planned, report)}"
     return f"{done}: {subjects(planned, report)}"
@@ -137,7 +147,8 @@ def story(report: Report) -> list[str]:
     if totals.events is None:
         told = [f"Of {sessions(totals.sessions)} the empty ones were compared with their events."]
     else:
-        told = [f"{sessions(totals.sessions)} and {totals.events:,} events were compared."]
+        events = f"{totals.events:,} {either(totals.events, 'event', 'events')}"
+        told = [f"{sessions(totals.sessions)} and {events} were compared."]
     if report.outcomes is None:
         told.append("Nothing was written to any session.")
         if totals.planned:
@@ -145,17 +156,20 @@ def story(report: Report) -> list[str]:
     elif report.verdict is not Exit.CLEAN:
         told.append(f"Not everything was done: {way_on(report)}.")
     if totals.deferred and not is_deletion(report):
-        told.append(f"{sessions(totals.deferred)} in flight wait for a later run.")
+        wait = either(totals.deferred, "waits", "wait")
+        told.append(f"{sessions(totals.deferred)} in flight {wait} for a later run.")
     orphans = 0 if is_deletion(report) else report.symptom("orphan_session").found
     if orphans:
-        told.append(f"{sessions(orphans, 'orphan ')} remain, which no event could fill.")
+        remain = either(orphans, "remains", "remain")
+        told.append(f"{sessions(orphans, 'orphan ')} {remain}, which no event could fill.")
     return told
 
 
 def figures(report: Report) -> list[tuple[str, int, int | None]]:
     """The figures that stand out: what they count, before, and after where that was looked at."""
     totals, checked = report.totals, report.verification
-    empty = checked.empty_remaining if checked else None
+    # What is empty now was counted in the whole collection.
+    empty = checked.empty_remaining if checked and not report.settings.get("session_ids") else None
     told: list[tuple[str, int | None, int | None]] = [
         ("Sessions", totals.sessions, None),
         ("Events", totals.events, None),
@@ -176,7 +190,7 @@ def is_deletion(report: Report) -> bool:
 def key(report: Report) -> dict[str, str]:
     """What the colours of the charts stand for."""
     if is_deletion(report):
-        return {"stay": deletable(report).one}
+        return {"stay": deletable(report).many}
     if report.outcomes is None:
         return {"repair": "fix repairs", "wait": "in flight", "stay": "left as they are"}
     if report.outcomes.applied < report.outcomes.planned or put_back(report):
@@ -195,10 +209,10 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     """What was skipped or deferred, how often and why."""
     told = []
     if is_deletion(report):
-        kind = deletable(report)
-        found = report.symptom(kind.code).found
-        rest = 0 if found is None else found - report.totals.planned
-        told = [(rest, kind.left)] if rest else []
+        rest = not_planned(report)
+        told = [(it.sessions, f"kept: events spell the id as {it.types}") for it in report.kept]
+        why = f"{either(rest, 'is', 'are')} {deletable(report).left}"
+        told += [(rest, why)] if rest else []
     elif report.totals.deferred:
         settle = report.settings.get("settle", "the settle window")
         told.append((report.totals.deferred, f"deferred: active within {settle} of the run"))

@@ -7,91 +7,115 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Block:
-    """One numbered check: its heading, its count line, the symptoms it sums up."""
+    """One numbered check: its heading, its count line, the symptoms it sums up.
+
+    ``wrong`` stands behind the number of them, the first of it behind 1.
+    """
 
     heading: str
     counted: str
     codes: tuple[str, ...]
-    wrong: str
+    wrong: tuple[str, str]
     right: str
 
+
+# The symptoms that --scope all corrects, without dropping anything.
+CORRECTED = (
+    *("empty_pages", "zero_events", "count_mismatch", "pages_missing"),
+    *("first_event_mismatch", "last_event_mismatch", "user_mismatch"),
+)
 
 BLOCKS = (
     Block(
         "Empty Pages",
         "Sessions with empty pages",
         ("empty_pages",),
-        "sessions need page data",
+        ("session needs page data", "sessions need page data"),
         "No session lacks page data that its events have",
     ),
     Block(
         "Zero Events",
         "Sessions with 0 events",
         ("zero_events",),
-        "sessions report 0 events although events exist",
+        (
+            "session reports 0 events although events exist",
+            "sessions report 0 events although events exist",
+        ),
         "No session reports 0 events although events exist",
     ),
     Block(
         "Event Counts",
         "Sessions whose count differs from their events",
         ("count_mismatch",),
-        "sessions count other than their events",
+        ("session counts other than its events", "sessions count other than their events"),
         "Every other count matches the events",
     ),
     Block(
         "Pages",
         "Sessions whose pages differ from their events",
         ("pages_missing", "pages_extra"),
-        "differences between pages and events",
+        ("difference between pages and events", "differences between pages and events"),
         "Every other list of pages matches the events",
     ),
     Block(
         "Timestamps",
         "First and last dates that differ from the events",
         ("first_event_mismatch", "last_event_mismatch"),
-        "dates differ from the events",
+        ("date differs from the events", "dates differ from the events"),
         "First and last dates match the events",
     ),
     Block(
         "Users",
         "Sessions whose user differs from their events",
         ("user_mismatch", "user_conflict"),
-        "sessions disagree with their events, or their events with each other",
+        (
+            "session disagrees with its events, or its events with each other",
+            "sessions disagree with their events, or their events with each other",
+        ),
         "Every session names the user of its events",
     ),
     Block(
         "Duplicates",
         "Documents that repeat a session_id",
         ("duplicate_session",),
-        "documents repeat the session_id of another",
+        (
+            "document repeats the session_id of another",
+            "documents repeat the session_id of another",
+        ),
         "No session_id is repeated",
     ),
     Block(
         "Orphan Sessions",
         "Empty sessions without any event",
         ("orphan_session",),
-        "orphan sessions (created but no events)",
+        ("orphan session (created but no events)", "orphan sessions (created but no events)"),
         "No empty session is without events",
     ),
     Block(
         "Orphan Events",
         "Session ids that only events name",
         ("orphan_events",),
-        "session ids have events but no session",
+        ("session id has events but no session", "session ids have events but no session"),
         "Every event belongs to a session",
     ),
     Block(
         "Phantom Sessions",
         "Filled sessions without any event",
         ("phantom_session",),
-        "filled sessions have no event (archived?); they are never emptied",
+        (
+            "filled session has no event (archived?); it is never emptied",
+            "filled sessions have no event (archived?); they are never emptied",
+        ),
         "Every filled session has events",
     ),
     Block(
         "Malformed",
         "Sessions with a field of a wrong type, or such events",
         ("malformed",),
-        "sessions are left alone because of a wrong type or their size",
+        (
+            "session is left alone because of a wrong type or its size",
+            "sessions are left alone because of a wrong type or their size",
+        ),
         "No field has a wrong type",
     ),
 )

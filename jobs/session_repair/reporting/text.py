@@ -16,10 +16,12 @@ from session_repair.repair.report import (
     Report,
     Sample,
     Symptoms,
+    Verification,
 )
 from session_repair.repair.undo import UndoReport
-from session_repair.reporting.sections import BLOCKS, Block
+from session_repair.reporting.sections import BLOCKS, CORRECTED, Block
 from session_repair.settings import Settings
+from session_repair.wording import either, number_of
 
 LINE = "=" * 60
 SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
@@ -76,11 +78,12 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
     if not found:
         yield f"  ✅ {block.right}"
         return
-    yield f"  ⚠️  {found} {block.wrong}"
+    yield f"  ⚠️  {number_of(found, *block.wrong)}"
     to_correct = sum(symptom.to_correct for symptom in symptoms)
     deferred = sum(symptom.deferred for symptom in symptoms)
     if to_correct or deferred:
-        waiting = f", {deferred} wait for a session in flight" if deferred else ""
+        wait = either(deferred, "waits", "wait")
+        waiting = f", {deferred} {wait} for a session in flight" if deferred else ""
         yield f"     fix corrects {to_correct}{waiting}"
     for symptom in symptoms:
         for sample in symptom.samples:
@@ -123,16 +126,63 @@ def shown(value: str | None) -> str:
 
 
 def verdict_lines(report: Report) -> Iterator[str]:
-    totals = report.totals
+    planned, deferred = report.totals.planned, report.totals.deferred
     if report.verdict is Exit.FIXABLE_REMAINS:
-        yield f"⚠️  {totals.planned} sessions can be repaired from their events: fix --apply"
+        can = f"{number_of(planned, 'session')} can be repaired"
+        yield f"⚠️  {can} from {either(planned, 'its', 'their')} events: fix --apply"
+    elif names_nobody(report):
+        yield NOBODY
     else:
         yield "✅ Nothing in this scope is left to repair"
-    if totals.deferred:
-        yield f"   {totals.deferred} sessions are in flight and were left for a later run"
+    if deferred:
+        were = either(deferred, "is in flight and was", "are in flight and were")
+        yield f"   {number_of(deferred, 'session')} {were} left for a later run"
+    yield from remaining_lines(report)
+
+
+NOBODY = "⚠️  No session has the session_id that --session-id names"
+
+
+def names_nobody(report: Report) -> bool:
+    """Whether the sessions that the run was to look at do not exist."""
+    return bool(report.settings.get("session_ids")) and not report.totals.sessions
+
+
+def remaining_lines(report: Report) -> Iterator[str]:
+    """What no correction of this scope concerns, as far as the run knows of it."""
     orphans = report.symptom("orphan_session").found
     if orphans:
-        yield f"   {orphans} orphan sessions remain (created but no events)"
+        remain = f"{number_of(orphans, 'orphan session')} {either(orphans, 'remains', 'remain')}"
+        yield f"   {remain} (created but no events)"
+    malformed = report.symptom("malformed").found
+    if malformed:
+        cannot = f"{number_of(malformed, 'session')} {either(malformed, 'is', 'are')} malformed"
+        yield f"   {cannot} and left alone"
+    others = findings_outside(report)
+    if others:
+        yield (
+            f"   {number_of(others, 'finding')} {either(others, 'lies', 'lie')} outside of this "
+            f"scope ({scope_of(report)})"
+        )
+
+
+def findings_outside(report: Report) -> int:
+    """The findings that a wider scope may correct, as far as they were counted."""
+    if report.settings.get("scope") != "empty":
+        return 0
+    found = [report.symptom(code) for code in CORRECTED]
+    return sum(it.found - it.to_correct - it.deferred for it in found if it.found is not None)
+
+
+def scope_of(report: Report) -> str:
+    """The options that bound what the run could correct, as they are typed."""
+    asked = report.settings
+    options = [f"--scope {asked['scope']}"] if "scope" in asked else []
+    ids = [printable(str(it)) for it in asked.get("session_ids") or ()]
+    options += [f"--session-id {shown(it)}" for it in ids[:SHOWN]]
+    options += [f"{len(ids) - SHOWN} more"] if len(ids) > SHOWN else []
+    options += [f"--{name} {asked[name]}" for name in ("since", "until") if asked.get(name)]
+    return ", ".join(options)
 
 
 def again_report(run_id: str, report: Report) -> Iterator[str]:
@@ -155,13 +205,15 @@ def fix_heading(report: Report) -> Iterator[str]:
     """What ``fix`` prints before it writes."""
     yield from title("Fix Empty Sessions")
     yield from window_line(report)
-    yield f"Found {report.totals.potentially_empty} potentially empty sessions"
+    empty = report.totals.potentially_empty or 0
+    yield f"Found {number_of(empty, 'potentially empty session')}"
     yield ""
 
 
 def dry_run_report(report: Report) -> Iterator[str]:
     """What ``fix`` prints when it writes nothing."""
-    yield f"Would fix {report.totals.planned} sessions. This was a dry run: nothing was written."
+    would = f"Would fix {number_of(report.totals.planned, 'session')}"
+    yield f"{would}. This was a dry run: nothing was written."
     for correction in report.corrections:
         yield from correction_lines(correction)
     yield ""
@@ -170,7 +222,9 @@ def dry_run_report(report: Report) -> Iterator[str]:
 
 def plan_report(report: Report) -> Iterator[str]:
     """What ``fix --plan`` prints."""
-    yield f"Planned to fix {report.totals.planned} sessions. Nothing was written to them."
+    planned = report.totals.planned
+    done = f"Planned to fix {number_of(planned, 'session')}"
+    yield f"{done}. Nothing was written to {either(planned, 'it', 'them')}."
     for correction in report.corrections:
         yield from correction_lines(correction)
     yield ""
@@ -188,40 +242,78 @@ def fix_report(report: Report) -> Iterator[str]:
     outcomes, verification = report.outcomes, report.verification
     assert outcomes is not None
     assert verification is not None
-    orphans = report.symptom("orphan_session").found
+    is_deletion = report.verb == DELETE_ORPHANS
+    deferred, orphans = report.totals.deferred, report.symptom("orphan_session").found
     yield ""
     yield LINE
-    done = "Deleted" if report.verb == DELETE_ORPHANS else "Fixed"
-    yield f"✅ {done} {outcomes.applied} sessions"
+    yield f"✅ {'Deleted' if is_deletion else 'Fixed'} {number_of(outcomes.applied, 'session')}"
     for name, count in outcomes.left().items():
         yield f"⚠️  {count} {name}"
         yield from reasons(report, name, count)
-    if report.totals.deferred:
-        yield f"ℹ️  Deferred {report.totals.deferred} sessions in flight"
-    if report.verb != DELETE_ORPHANS:
-        yield f"ℹ️  Found {orphans} orphan sessions (no events)"
+    if deferred:
+        yield f"ℹ️  Deferred {number_of(deferred, 'session')} in flight"
+    if not is_deletion:
+        yield f"ℹ️  Found {number_of(orphans or 0, 'orphan session')} (no events)"
     yield LINE
     yield ""
     yield "=== Verification ==="
-    yield f"Total sessions: {verification.sessions}"
-    yield f"Sessions with events: {verification.with_events}"
-    yield f"Empty sessions remaining: {verification.empty_remaining}"
+    yield from whole_collection(report, verification)
     yield f"Read back as planned: {verification.as_planned}"
     for name in ("put_back", "moved_on", "gone"):
         count = getattr(verification, name)
         if count:
             yield f"Since then {name.replace('_', ' ')}: {count}"
     yield ""
+    yield from (deletion_verdict(report) if is_deletion else fix_verdict(report, verification))
+
+
+def whole_collection(report: Report, verification: Verification) -> Iterator[str]:
+    """The figures of all sessions; of a run that was about some of them, as such."""
+    figures = {
+        "Total sessions": verification.sessions,
+        "Sessions with events": verification.with_events,
+        "Empty sessions remaining": verification.empty_remaining,
+    }
+    if is_narrow(report):
+        told = ", ".join(f"{name.lower()} {count}" for name, count in figures.items())
+        yield f"In the whole collection, beyond this run: {told}"
+    else:
+        yield from (f"{name}: {count}" for name, count in figures.items())
+
+
+def is_narrow(report: Report) -> bool:
+    """Whether the run was about some sessions only."""
+    return any(map(report.settings.get, PARTIAL))
+
+
+def fix_verdict(report: Report, verification: Verification) -> Iterator[str]:
+    scope = f" in this scope ({scope_of(report)})" if is_narrow(report) else ""
     if report.verdict is not Exit.CLEAN:
         yield f"⚠️  Not everything was done: {way_on(report)}"
-    elif report.verb == DELETE_ORPHANS:
-        yield f"✅ All planned {deletable(report).one} have been deleted!"
+    elif names_nobody(report):
+        yield NOBODY
     elif report.totals.deferred:
-        yield "✅ All sessions that can be fixed now have been fixed; those in flight wait"
+        have = f"All sessions{scope} that can be fixed now have been fixed"
+        yield f"✅ {have}; those in flight wait"
     else:
-        yield "✅ All fixable sessions have been fixed!"
-    if orphans and report.verb != DELETE_ORPHANS:
-        yield f"   {orphans} orphan sessions remain (created but no events)"
+        yield f"✅ All fixable sessions{scope} have been fixed!"
+    yield from remaining_lines(report)
+    orphans = report.symptom("orphan_session").found or 0
+    others = verification.empty_remaining - orphans
+    if others > 0 and report.verdict is Exit.CLEAN and not is_narrow(report):
+        name = either(others, "other names no page or counts", "others name no page or count")
+        yield f"   {others} {name} nothing: by their events, malformed, copies, in flight or new"
+
+
+def deletion_verdict(report: Report) -> Iterator[str]:
+    kind = deletable(report)
+    if report.verdict is not Exit.CLEAN:
+        yield f"⚠️  Not everything was done: {way_on(report)}"
+    elif report.totals.planned:
+        yield f"✅ All planned {kind.many} have been deleted!"
+    else:
+        yield f"✅ There was no {kind.one} to be deleted"
+    yield from deletion_left(report)
 
 
 def reasons(report: Report, outcome: str, count: int) -> Iterator[str]:
@@ -247,23 +339,26 @@ class Deletable:
     heading: str
     code: str
     one: str
-    found: str
+    many: str
+    found: tuple[str, str]
     left: str
 
 
 ORPHANS = Deletable(
     "Delete Orphan Sessions",
     "orphan_session",
+    "orphan session",
     "orphan sessions",
-    "orphan sessions (no events)",
-    "are too young or in flight",
+    ("orphan session (no events)", "orphan sessions (no events)"),
+    "too young, in flight, or without pages and count",
 )
 COPIES = Deletable(
     "Delete Empty Copies",
     "duplicate_session",
+    "empty copy",
     "empty copies",
-    "documents that repeat a session_id",
-    "are not empty, too young, in flight or malformed",
+    ("document that repeats a session_id", "documents that repeat a session_id"),
+    "not empty, too young, in flight, malformed, or without pages and count",
 )
 
 
@@ -277,27 +372,45 @@ def deletion_heading(report: Report) -> Iterator[str]:
     yield from title(kind.heading)
     found = report.symptom(kind.code).found
     if found is not None:  # a look-up reads no copies but those of empty sessions
-        yield f"Found {found} {kind.found}"
+        yield f"Found {number_of(found, *kind.found)}"
+    for kept in report.kept:
+        spell = f"is kept: events spell its id as {kept.types}"
+        if kept.sessions != 1:
+            spell = f"are kept: events spell their ids as {kept.types}"
+        more = kept.sessions - len(kept.samples)
+        some = [*map(shown, kept.samples), *([f"{more} more"] if more else [])]
+        yield f"ℹ️  {number_of(kept.sessions, 'session')} {spell}: {', '.join(some)}"
     yield ""
 
 
 def deletion_plan(report: Report) -> Iterator[str]:
     """What ``delete-orphans`` prints when it writes nothing."""
     kind, planned = deletable(report), report.totals.planned
-    yield f"Would delete {planned} sessions. This was a dry run: nothing was written."
+    would = f"Would delete {number_of(planned, 'session')}"
+    yield f"{would}. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
         yield f"  {printable(str(sample.session_id))}"
-    found = report.symptom(kind.code).found
-    left = 0 if found is None else found - planned
+    yield from deletion_left(report)
+
+
+def deletion_left(report: Report) -> Iterator[str]:
+    """How many of what was found are not in the plan, but for those that are kept."""
+    left = not_planned(report)
     if left:
-        yield f"ℹ️  {left} {kind.left}"
+        yield f"ℹ️  {left} {either(left, 'is', 'are')} {deletable(report).left}"
+
+
+def not_planned(report: Report) -> int:
+    """The findings that a deletion is about and did not plan; 0 where they were not counted."""
+    found = report.symptom(deletable(report).code).found
+    return 0 if found is None else found - report.totals.planned - report.sessions_kept
 
 
 def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
     """What ``undo`` prints."""
     yield from title(f"Undo {undo.run_id}")
     for state, count in sorted(undo.counts.items()):
-        yield f"{count} sessions {state}"
+        yield f"{number_of(count, 'session')} {state}"
     if undo.is_empty:
         yield "The run wrote no session: there is nothing to undo, and it stays as it is."
         return
@@ -307,7 +420,8 @@ def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
     if REFUSED in undo.counts:
         yield "⚠️  What MongoDB refused stands in the journal: see plan.observed, or before"
     if undo.lost:
-        yield f"⚠️  {undo.lost} rows of its journal are lost or have expired: not restored"
+        are = either(undo.lost, "is lost or has", "are lost or have")
+        yield f"⚠️  {number_of(undo.lost, 'row')} of its journal {are} expired: not restored"
     if not is_apply:
         yield "This was a dry run: nothing was written. Restore with --apply."
 
