@@ -60,8 +60,8 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
 
 def dry_run(database: Database[Document], settings: Settings) -> Report:
     """What would be deleted."""
-    require_bytewise(database, *settings.collections)
     with starting_spark(DELETE_ORPHANS, database, settings) as starting:
+        require_bytewise(database, *settings.collections)
         flight = before_plan(database, settings, DELETE_ORPHANS)
         click.echo(flight.choice, err=True)
         spark, run_id = starting.session(flight.documents), new_run_id(flight.now)

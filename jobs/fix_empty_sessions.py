@@ -60,8 +60,8 @@ def fix(settings: Settings, mode: str) -> Report:
 
 def dry_run(database: Database[Document], settings: Settings) -> Report:
     """What would be corrected; nothing is written but the datasets."""
-    require_bytewise(database, *settings.collections)
     with starting_spark("fix", database, settings) as starting:
+        require_bytewise(database, *settings.collections)
         flight = before_plan(database, settings, "fix")
         click.echo(flight.choice, err=True)
         spark = starting.session(flight.documents)
