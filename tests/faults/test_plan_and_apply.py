@@ -202,7 +202,7 @@ def test_a_plan_made_with_options_is_applied_without_repeating_them(
     assert wrong is not None
     sessions.update_one({"_id": wrong["_id"]}, {"$set": {"event_count": 1}})
     before = hash_of(shop)
-    options = ("--scope", "all", "--settle", "1h", "--since", "2025-01-01")
+    options = ("--scope", "all", "--settle", "1h")
     ended = command("fix", "--plan", *options, "--session-id", wrong["session_id"], on=shop)
     assert ended.code == 3, ended.told
     assert hash_of(shop) == before
