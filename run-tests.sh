@@ -9,9 +9,13 @@ unset SPARK_HOME SPARK_CONF_DIR MONGODB_URI # the tests bring their own
 # shellcheck source=setup/functions.sh
 source setup/functions.sh
 
-options=()
+options=() workers=(-n 2 --dist loadfile) # each with a MongoDB and a Spark of its own
 for argument in "$@"; do
-  if [[ $argument == --faults ]]; then options+=(-m "faults or not faults"); else options+=("$argument"); fi
+  if [[ $argument == --faults ]]; then
+    options+=(-m "faults or not faults")
+  else
+    options+=("$argument") workers=()
+  fi
 done
 
 set_up
@@ -35,7 +39,7 @@ step shellcheck "$VENV/bin/shellcheck" spark-submit.sh setup/functions.sh run-te
 step lint "$python" -m ruff check
 step format "$python" -m ruff format --check
 step types "$python" -m mypy setup/pem_to_jks.py setup/load_classes.py "${code[@]}"
-step tests "$python" -m pytest "${options[@]}"
+step tests "$python" -m pytest "${workers[@]}" "${options[@]}"
 
 if ((${#failed[@]})); then
   echo "run-tests.sh: failed: ${failed[*]}" >&2

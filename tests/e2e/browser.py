@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.e2e.shell import cache, node_and_npm, run
+from tests.e2e.shell import cache, node_and_npm, put_in_place, run
 
 CHROMIUM = "@sparticuz/chromium@153.0.0"  # its brotli files hold the browser and its libraries
 PARTS = ("chromium", "al2023.tar")
@@ -62,7 +62,7 @@ def install_chromium() -> Path:
         with tarfile.open(fresh / "al2023.tar") as libraries:
             libraries.extractall(fresh, filter="data")
         (fresh / "chromium").chmod(0o755)
-        fresh.rename(folder)
+        put_in_place(fresh, folder)
     fonts = f"{matplotlib.get_data_path()}/fonts/ttf"
     (folder / "fonts.conf").write_text(
         f"<fontconfig><dir>{fonts}</dir><cachedir>{folder}/fonts</cachedir></fontconfig>\n"
