@@ -186,6 +186,17 @@ def test_several_rights_less_are_all_named(shop: Db, command: Command, login: Lo
     )
 
 
+def test_the_history_is_a_right_of_its_own(
+    shop: Db, command: Command, login: Login, roles: dict[str, list[Document]]
+) -> None:
+    assert roles.keys() >= {VERIFY}
+    ended = command("verify", "--since", "last-success", on=shop, uri=login(VERIFY))
+    assert one_line(ended, 2) == (
+        "verify: user 'user0' lacks the right to find on shop.session_repair_runs. "
+        "Grant it: docs/rights.md has the roles. Nothing was read or written.\n"
+    )
+
+
 @pytest.mark.usefixtures("spark")
 def test_a_lag_that_may_not_be_seen_is_told_and_one_that_is_asked_for_is_refused(
     shop: Db, command: Command, login: Login, roles: dict[str, list[Document]]

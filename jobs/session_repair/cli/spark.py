@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from session_repair.errors import Refused, RepairError, Unreachable
 from session_repair.mongo.collections import estimated_documents
-from session_repair.mongo.rights import TO_READ, require_rights
+from session_repair.mongo.rights import require_rights, rights_to_read
 from session_repair.mongo.throttle import Stopped
 from session_repair.repair.strategy import needs_all_sessions
 from session_repair.settings import Settings
@@ -141,7 +141,7 @@ def starting_spark(
     It is stopped at the end, unless it was there before: a notebook's is the notebook's. What fails
     inside Spark becomes a RepairError. Raises Refused where the user may not read.
     """
-    require_rights(database, settings, TO_READ)
+    require_rights(database, settings, rights_to_read(settings))
     while GIVEN_UP:
         GIVEN_UP.pop().join()
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only

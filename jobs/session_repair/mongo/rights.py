@@ -12,7 +12,7 @@ from typing import Any
 from pymongo.database import Database
 
 from session_repair.errors import Refused
-from session_repair.settings import COLLECTIONS, Settings
+from session_repair.settings import COLLECTIONS, LAST_SUCCESS, Settings
 
 Document = dict[str, Any]
 Rights = Mapping[str, frozenset[str]]  # actions by the setting of a collection, or by one of these:
@@ -58,6 +58,13 @@ def require_rights(database: Database[Document], settings: Settings, *needed: Ri
             f"user {user!r} lacks the right to {'; '.join(lacking)}. "
             "Grant it: docs/rights.md has the roles. Nothing was read or written."
         )
+
+
+def rights_to_read(settings: Settings) -> Rights:
+    """Those of a verb that reads; ``--since last-success`` reads the history too."""
+    if settings.since != LAST_SUCCESS:
+        return TO_READ
+    return joined(TO_READ, {"runs": frozenset({"find"})})
 
 
 def lacking_rights(privileges: Iterable[Document], settings: Settings, needed: Rights) -> list[str]:
