@@ -18,6 +18,7 @@ from session_repair.cli.options import (
 from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
 from session_repair.mongo.connection import connected
+from session_repair.mongo.rights import TO_LOOK_AGAIN, require_rights
 from session_repair.mongo.runs import new_run_id
 from session_repair.repair.again import look_again
 from session_repair.repair.plan import before_plan
@@ -31,6 +32,7 @@ from session_repair.settings import Settings
 def verify_run(settings: Settings, run_id: str) -> Report:
     """Look again at the sessions of a run; with Spark only at those that others changed since."""
     with connected(settings) as database:
+        require_rights(database, settings, TO_LOOK_AGAIN)
         again = look_again(database, settings, run_id)
         show(again_report(run_id, again.report))
     if not again.changed:

@@ -112,6 +112,7 @@ def test_each_verb_works_with_its_role_alone(shop: Db, command: Command, login: 
     assert run(VERIFY, "verify") == 3
     assert run(FIX, "fix", "--apply", *LAG_SEEN) == 0
     assert shop[SESSIONS].count_documents({"pages": ["/home", "/cart"], "event_count": 2}) == 1
+    assert run(FIX, "verify", "--run", last_run(shop)["_id"]) == 0
     assert run(FIX, "undo", last_run(shop)["_id"], "--apply") == 0
     assert stored_bytes(shop) == before
     assert run(HEALTH, "runs") == 0
@@ -186,13 +187,27 @@ def test_several_rights_less_are_all_named(shop: Db, command: Command, login: Lo
     )
 
 
-def test_the_history_is_a_right_of_its_own(
-    shop: Db, command: Command, login: Login, roles: dict[str, list[Document]]
+@pytest.mark.parametrize(
+    ("option", "lacking"),
+    [
+        (("--since", "last-success"), "find on shop.session_repair_runs"),
+        (
+            ("--run", "r1"),
+            "find on shop.session_repair_journal; find on shop.session_repair_runs",
+        ),
+    ],
+)
+def test_what_reads_the_past_needs_the_right_to(
+    shop: Db,
+    command: Command,
+    login: Login,
+    roles: dict[str, list[Document]],
+    option: tuple[str, str],
+    lacking: str,
 ) -> None:
     assert roles.keys() >= {VERIFY}
-    ended = command("verify", "--since", "last-success", on=shop, uri=login(VERIFY))
-    assert one_line(ended, 2) == (
-        "verify: user 'user0' lacks the right to find on shop.session_repair_runs. "
+    assert one_line(command("verify", *option, on=shop, uri=login(VERIFY)), 2) == (
+        f"verify: user 'user0' lacks the right to {lacking}. "
         "Grant it: docs/rights.md has the roles. Nothing was read or written.\n"
     )
 

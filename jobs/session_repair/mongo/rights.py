@@ -38,6 +38,7 @@ JOURNALED: Rights = {
     "journal": frozenset({"find", "insert", "update"}),
     "runs": frozenset({"find", "insert", "update"}),
 }
+TO_LOOK_AGAIN = joined(TO_READ, {"journal": frozenset({"find"}), "runs": frozenset({"find"})})
 TO_PLAN = joined(TO_READ, JOURNALED, {"journal": frozenset({"createIndex", "remove"})})
 TO_CORRECT = joined(JOURNALED, {"sessions": frozenset({"find", "update"})})
 TO_PUT_BACK = joined(JOURNALED, {"sessions": frozenset({"find", "insert"})})
