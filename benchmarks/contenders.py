@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from benchmarks.measure import Cost, measured
 from benchmarks.peers import rebuilt
 
 ROOT = Path(__file__).resolve().parents[1]
-FIX, VERIFY, SESSION_ID = VERBS = ("fix", "verify", "session-id")
+FIX, VERIFY, SESSION_ID, DAY, RUN = VERBS = ("fix", "verify", "session-id", "day", "run")
+FIX_DAY, VERIFY_DAY, VERIFY_RUN = "fix, one day", "verify, one day", "verify --run"
 AGAINST = " (against)"  # marks the same command of the other checkout
 CLEAN, FIXABLE_REMAINS = 0, 3  # the job's exit codes
 GUIDE_LOOP = "guide's loop"
+EMPTY = "empty Spark"
 
 Result = Mapping[str, Any]
 
@@ -45,10 +48,14 @@ class Contender:
     result_of: Callable[[Bench, str], Result]  # of the server afterwards, and of what was printed
     expected: int = CLEAN
     writes: bool = False
+    prepare: Callable[[Bench], str] = lambda _: ""  # what stands for {made} in the command
 
     def run(self, bench: Bench) -> tuple[Cost, Result]:
         """What it cost and what came of it. The bench has to be as it was generated."""
-        command = [part.replace("{uri}", bench.uri) for part in self.command]
+        named = {"{uri}": bench.uri, "{made}": self.prepare(bench)}
+        command = list(self.command)
+        for name, value in named.items():
+            command = [part.replace(name, value) for part in command]
         environment = {**self.environment, "MONGODB_URI": bench.uri}
         cost, output = measured(command, environment, bench.member.pid, self.expected)
         return cost, self.result_of(bench, output)
@@ -68,11 +75,17 @@ def contenders(
         for mark, checkout in checkouts.items()
         for it in of_checkout(bench, checkout, options)
     ]
-    found += [*peers(), *spark_peers()]
+    found += [*of_windows(bench, checkouts[""], options), *peers(), *spark_peers()]
     # The guide's loop is what verify is measured by, too.
     is_loop_wanted = with_guide_loop and bool({FIX, VERIFY} & set(verbs))
     wanted = [it for it in found if is_loop_wanted or it.name != GUIDE_LOOP]
-    wanted = [it for it in wanted if it.verb in verbs or it.name == GUIDE_LOOP]
+    # And one day, and a run, by the start and end of Spark.
+    is_empty_wanted = bool({SESSION_ID, DAY, RUN} & set(verbs))
+    wanted = [
+        it
+        for it in wanted
+        if it.verb in verbs or it.name == GUIDE_LOOP or (it.name == EMPTY and is_empty_wanted)
+    ]
     return sorted(wanted, key=lambda it: VERBS.index(it.verb))  # what is compared runs in a row
 
 
@@ -97,6 +110,46 @@ def of_checkout(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Co
     yield Contender(SESSION_ID, SESSION_ID, by_id, clean, repaired, writes=True)
 
 
+def of_windows(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Contender]:
+    """One day of the 28, and one more look at the sessions of a run."""
+    start = (str(checkout / "spark-submit.sh"), *options)
+    clean = clean_environment()
+    first = bench.database["events"].find_one(sort=[("_id", 1)])
+    assert first is not None
+    noon = first["timestamp"].replace(hour=12, minute=0, second=0, microsecond=0)
+    days = [(noon + timedelta(days=number)).isoformat() for number in (13, 14, 15)]
+    day = ("--since", days[0], "--until", days[1])
+    two_days = (*start, "fix", "--apply", "--since", days[0], "--until", days[2])
+
+    def indexed(bench: Bench) -> str:
+        bench.index_for_windows()
+        return ""
+
+    def repaired(bench: Bench) -> str:
+        bench.index_for_windows()
+        subprocess.run(two_days, env={**clean, "MONGODB_URI": bench.uri}, check=True)
+        run = bench.database["session_repair_runs"].find_one({"state": "done"})
+        assert run is not None
+        return str(run["_id"])
+
+    def left(bench: Bench, output: str) -> Result:
+        return {"left": bench.database["sessions"].count_documents({"event_count": 0})}
+
+    fix = (*start, "fix", "--apply", *day)
+    yield Contender(FIX_DAY, DAY, fix, clean, left, writes=True, prepare=indexed)
+    verify = (*start, "verify", *day)
+    # What it leaves, the indexes, is put back too.
+    yield Contender(
+        VERIFY_DAY, DAY, verify, clean, nothing, FIXABLE_REMAINS, writes=True, prepare=indexed
+    )
+    again = (*start, "verify", "--run", "{made}")
+    yield Contender(VERIFY_RUN, RUN, again, clean, nothing, writes=True, prepare=repaired)
+
+
+def nothing(bench: Bench, output: str) -> Result:
+    return {}
+
+
 def peers() -> Iterator[Contender]:
     """The ways without Spark."""
     environment = {**clean_environment(), "PYTHONPATH": str(ROOT)}
@@ -116,7 +169,7 @@ def spark_peers() -> Iterator[Contender]:
     scan = (*command, "scan", "{uri}", DATABASE)
     yield Contender("connector scan", VERIFY, scan, environment, printed)
     empty = (*command, "empty-spark", "{uri}", DATABASE)
-    yield Contender("empty Spark", SESSION_ID, empty, environment, printed)
+    yield Contender(EMPTY, SESSION_ID, empty, environment, printed)
 
 
 def digest(bench: Bench, output: str) -> Result:

@@ -32,6 +32,7 @@ Document = dict[str, Any]
 
 DATABASE, PRISTINE = "browsing", "as_generated"  # the first is the default of --database
 SAMPLED = 200  # sessions that tell whether the generator still makes the same
+OF_WINDOWS = (("events", "timestamp"), ("sessions", "last_event_at"))
 NOT_YET_INITIATED = 94
 REPAIRED = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
 
@@ -69,6 +70,9 @@ class Bench:
         pristine.aggregate([{"$out": {"db": DATABASE, "coll": "sessions"}}])  # keeps the indexes
         for name in set(self.database.list_collection_names()) - {"sessions", "events"}:
             self.database.drop_collection(name)
+        for collection, field in OF_WINDOWS:
+            if f"{field}_1" in self.database[collection].index_information():
+                self.database[collection].drop_index(f"{field}_1")
         self.client.admin.command("fsync")  # else the next run would pay for this checkpoint
         found = {
             "sessions": md5_of(self.database, "sessions") == self.sessions_md5,
@@ -79,6 +83,11 @@ class Bench:
         }
         if not all(found.values()):
             raise RuntimeError(f"the data of {self.times}x is not as it was generated: {found}")
+
+    def index_for_windows(self) -> None:
+        """Makes what --since finds active sessions by; the next restore drops it."""
+        for collection, field in OF_WINDOWS:
+            self.database[collection].create_index(field)
 
     def digest(self) -> str:
         """SHA-256 over the fields that a repair writes, of every session in the order of _id."""

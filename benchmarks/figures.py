@@ -8,7 +8,17 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from benchmarks.contenders import AGAINST, FIX, GUIDE_LOOP, SESSION_ID, VERIFY
+from benchmarks.contenders import (
+    AGAINST,
+    EMPTY,
+    FIX,
+    FIX_DAY,
+    GUIDE_LOOP,
+    SESSION_ID,
+    VERIFY,
+    VERIFY_DAY,
+    VERIFY_RUN,
+)
 from benchmarks.measure import Cost
 
 MEASURES = tuple(field.name for field in fields(Cost))
@@ -31,12 +41,16 @@ class Pair:
     measure: str
     times: int | None = None
     at_most: float | None = None
+    less: str | None = None  # a contender whose cost is taken from both first
 
 
 PAIRS = (
     Pair(FIX, GUIDE_LOOP, "wall", 1, 0.6),
     Pair(VERIFY, GUIDE_LOOP, "wall", 1, 0.75),
-    Pair(SESSION_ID, "empty Spark", "wall", 1, 2.5),
+    Pair(SESSION_ID, EMPTY, "wall", 1, 2.5),
+    Pair(VERIFY_DAY, VERIFY, "wall", 10, 0.15, less=EMPTY),
+    Pair(FIX_DAY, FIX, "mongod_cpu", 10, 0.1),
+    Pair(VERIFY_RUN, EMPTY, "wall", 1, 2.5),
     Pair(FIX, "pymongo", "wall", 10, 1.5),
     Pair(FIX, "server only", "wall"),
     Pair(FIX, "server only", "mongod_cpu", 10, 2.2),
@@ -94,7 +108,15 @@ def ratios(measured: Measured) -> Iterator[Ratio]:
             peer = measured.values(pair.peer, pair.measure)
             at_most = pair.at_most if pair.times == measured.times else None
             name = f"{pair.ours} ÷ {pair.peer}"
+            if pair.less is not None:
+                less = measured.values(pair.less, pair.measure)
+                ours, peer = differences(ours, less), differences(peer, less)
+                name += f", each less {pair.less}"
             yield ratio(name, pair.measure, ours, peer, at_most)
+
+
+def differences(costs: list[float], less: list[float]) -> list[float]:
+    return [cost - part for cost, part in zip(costs, less, strict=True)]
 
 
 def growth(results: Sequence[Measured]) -> Iterator[Ratio]:
