@@ -139,6 +139,17 @@ def test_a_run_over_a_part_counts_nothing_but_the_empty_sessions(name: str) -> N
     assert counts(part, run("r1", DAY)) == {"empty": (1, 1), "fixable": (0, 24), "orphan": (8, 25)}
 
 
+def test_a_run_since_the_last_success_leaves_all_that_is_left() -> None:
+    full = run("r1", DAY)
+    on = run("r2", HOUR, settings={"since": "last-success"})
+    assert counts(on, full) == {"empty": (1, 1), "fixable": (0, 1), "orphan": (8, 25)}
+    on["report"]["verification"]["put_back"] = 2
+    assert counts(on, full)["fixable"] == (2, 1)
+    for bound in ({"until": "2025-10-20"}, {"session_ids": ["x"]}):
+        part = run("r2", HOUR, settings={"since": "last-success", **bound})
+        assert counts(part, full)["fixable"] == (0, 24)
+
+
 def test_a_run_without_a_report_counts_nothing() -> None:
     failed = run("r1", DAY, report=None, state="planning", verdict=75)
     assert counts(failed)["fixable"] == (None, None)

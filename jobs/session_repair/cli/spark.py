@@ -53,6 +53,8 @@ REQUIRED = {
 SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
 # A task costs 0.1 s whatever it holds, and this many sessions with all their pages fit in memory.
 ROWS_PER_PARTITION = 100_000
+# Each task that reads writes a block for each partition: of more, billions of events are dust.
+MOST_PARTITIONS = 10_000
 
 # Up to so many documents most of a run is the JVM compiling itself: the quick compiler alone halves
 # its CPU time. Beyond, the thorough one pays. A look-up reads a part of them.
@@ -81,6 +83,7 @@ def size_shuffles(spark: SparkSession, rows: int) -> None:
     if not spark.sparkContext.getConf().contains(SHUFFLE_PARTITIONS):
         cores = spark.sparkContext.defaultParallelism
         partitions = max(ceil(rows / ROWS_PER_PARTITION), min(cores, 64))
+        partitions = min(partitions, MOST_PARTITIONS)
         spark.conf.set(SHUFFLE_PARTITIONS, partitions)
 
 

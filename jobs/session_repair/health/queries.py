@@ -26,7 +26,7 @@ from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING,
 from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
 from session_repair.repair.past import RESTORED
 from session_repair.repair.report import DELETE_ORPHANS
-from session_repair.settings import Settings, format_duration
+from session_repair.settings import LAST_SUCCESS, Settings, format_duration
 from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
@@ -241,6 +241,8 @@ def counted_by(document: Document) -> dict[str, list[tuple[datetime, int]]]:
     if is_done:  # verified in the whole collection, whatever the run was asked to look at
         counts["empty"].append((ended, report["verification"]["empty_remaining"]))
     if any(map(document["settings"].get, PARTIAL)):
+        if goes_on(document):
+            counts["fixable"].append((ended, still_fixable(document)))
         return counts
     if totals["potentially_empty"] is not None:  # a look-up of orphans does not know
         counts["empty"].append((began, totals["potentially_empty"]))
@@ -253,6 +255,14 @@ def counted_by(document: Document) -> dict[str, list[tuple[datetime, int]]]:
     counts["orphan"].append((began, found["orphan_session"]))
     counts["fixable"].append((ended, still_fixable(document)))
     return counts
+
+
+def goes_on(document: Document) -> bool:
+    """Whether a run began where the last success had ended: what it left is all that is left."""
+    asked = document["settings"]
+    is_bounded = asked.get("until") or asked.get("session_ids")
+    is_of_fix: bool = document["verb"] != DELETE_ORPHANS
+    return is_of_fix and asked.get("since") == LAST_SUCCESS and not is_bounded
 
 
 def still_fixable(document: Document) -> int:
