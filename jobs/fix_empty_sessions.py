@@ -15,6 +15,7 @@ from session_repair.cli.options import (
     OUTPUT,
     SELECTION,
     WRITING,
+    Codes,
     Duration,
     run_command,
     show,
@@ -99,6 +100,7 @@ def plan(
 @with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
 @click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
 @click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
+@click.option("--only", type=Codes(), metavar="CODE,…", help="Of the scope only these findings.")
 @click.option("--max-changes", metavar="N|P%", help="Stop when more sessions are to be changed.")
 @click.option("--confirm-delay", type=Duration(), help="Look twice, that long apart.")
 @with_told_ending

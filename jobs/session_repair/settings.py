@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
 from itertools import combinations
@@ -19,10 +19,10 @@ else:
     import tomli as tomllib
 
 from session_repair.errors import Refused
+from session_repair.scope import EMPTY, SCOPES, require_corrected
 
 DEFAULT_CONFIG = Path(__file__).parents[2] / "conf" / "session_repair.toml"
 
-SCOPES = ("empty", "all")
 LAST_SUCCESS = "last-success"
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
@@ -47,6 +47,8 @@ NOT_IN_A_FILE = (
     "since",
     "until",
     "allow_absent",
+    "allow",
+    "only",
     "asked",
     "break_lease",
     "duplicates",
@@ -71,7 +73,9 @@ class Settings:
     runs: str = "session_repair_runs"
     session_fields: Mapping[str, str] = field(default_factory=lambda: same_names(SESSION_FIELDS))
     event_fields: Mapping[str, str] = field(default_factory=lambda: same_names(EVENT_FIELDS))
-    scope: str = "empty"
+    scope: str = EMPTY
+    only: tuple[str, ...] = ()  # of the findings in the scope; all where it is empty
+    allow: tuple[str, ...] = ()  # such as zero_events=5: a level that verify lets pass
     strategy: str = AUTO  # how the collections are read
     allow_shrink: bool = False
     session_ids: tuple[str, ...] = ()
@@ -125,6 +129,9 @@ class Settings:
                 f"{format_duration(self.plan_ttl)}: a plan could be applied whose journal is about "
                 "to go, and never be undone. Write a longer journal_ttl."
             )
+        of_scope = (self.scope, self.allow_shrink)
+        require_corrected("--only", self.only, *of_scope)
+        require_corrected("--allow", [code for code, _ in levels_of(self.allow)], *of_scope)
         refuse_overlaps(self)
 
 
@@ -173,6 +180,7 @@ SEMANTIC = (
     "session_fields",
     "event_fields",
     "scope",
+    "only",
     "allow_shrink",
     "session_ids",
     "since",
@@ -193,7 +201,8 @@ PLACES = ("database", "sessions", "journal", "session_fields")
 def semantics(settings: Settings) -> dict[str, Any]:
     """The described settings that decide which plan is made."""
     described = describe(settings)
-    return {name: described[name] for name in SEMANTIC}
+    # Plans of versions that had no such setting keep their digest.
+    return {name: described[name] for name in SEMANTIC if name != "only" or described[name]}
 
 
 def limit_of(limit: str, total: int) -> int:
@@ -205,6 +214,18 @@ def limit_of(limit: str, total: int) -> int:
     if not match[2]:
         return int(number)
     return max(1, int(number * total / 100)) if number else 0  # of few sessions one is allowed
+
+
+def levels_of(allowed: Iterable[str]) -> list[tuple[str, str]]:
+    """The code and the limit of each level, such as ``zero_events=5`` or ``zero_events=1%``."""
+    levels = []
+    for level in allowed:
+        code, is_given, limit = level.partition("=")
+        if not is_given:
+            raise Refused(f"--allow {level} names no level; write {level}=5, or {level}=1%.")
+        limit_of(limit, 0)
+        levels.append((code, limit))
+    return levels
 
 
 def parse_duration(text: str) -> timedelta:

@@ -50,6 +50,7 @@ def corrected(
     cases: dict[str, Case],
     scope: str = "all",
     allow_shrink: bool = False,
+    only: tuple[str, ...] = (),
 ) -> DataFrame:
     """The corrected frame of one session for each case, its actions as 'code: action'."""
     documents = [
@@ -59,7 +60,7 @@ def corrected(
     events = {case: rebuilt(**says) for case, (_, says) in cases.items() if says is not None}
     found = diagnose(sessions_frame(spark, *documents), rebuilt_frame(spark, **events), NOW, SETTLE)
     action = F.transform("findings", lambda it: F.concat_ws(": ", it["code"], it["action"]))
-    planned = correct(found, scope, allow_shrink)
+    planned = correct(found, scope, allow_shrink, only)
     return planned.withColumn("actions", action)
 
 
@@ -164,6 +165,43 @@ def test_in_the_scope_all_every_mismatch_is_corrected_alone(spark: SparkSession)
         writes("user", "user_mismatch: correct", user=ALICE),
         writes("conflict", "user_conflict: report"),
         writes("phantom", "phantom_session: report"),
+    )
+
+
+ALL_REPORTED = tuple(code.replace("correct", "report") for code in ALL_CORRECTED)
+
+
+def test_only_the_named_findings_are_mended_and_an_empty_session_whole_or_not_at_all(
+    spark: SparkSession,
+) -> None:
+    cases: dict[str, Case] = {
+        "empty": (EMPTY, {}),
+        "no pages": ({"pages": [], "user": BOB}, {}),
+        "two": ({"event_count": 1, "last_event_at": at("10:00")}, {}),
+        "date": ({"last_event_at": at("10:00")}, {}),
+    }
+    date, count = "last_event_mismatch: {}", "count_mismatch: {}"
+    no_pages = {"pages": WHOLE["pages"], "user": ALICE}
+    assert_rows(
+        corrected(spark, cases, only=("count_mismatch", "user_mismatch")),
+        writes("empty", *ALL_REPORTED),
+        writes("no pages", "empty_pages: report", "user_mismatch: report"),
+        writes("two", count.format("correct"), date.format("report"), event_count=2),
+        writes("date", date.format("report")),
+    )
+    assert_rows(
+        corrected(spark, cases, only=("zero_events", "last_event_mismatch")),
+        writes("empty", *ALL_CORRECTED, **WHOLE),
+        writes("no pages", "empty_pages: report", "user_mismatch: report"),
+        writes("two", count.format("report"), date.format("correct"), last_event_at=at("10:05")),
+        writes("date", date.format("correct"), last_event_at=at("10:05")),
+    )
+    assert_rows(
+        corrected(spark, cases, scope="empty", only=("empty_pages",)),
+        writes("empty", *ALL_CORRECTED, **WHOLE),
+        writes("no pages", "empty_pages: correct", "user_mismatch: correct", **no_pages),
+        writes("two", count.format("report"), date.format("report")),
+        writes("date", date.format("report")),
     )
 
 

@@ -3,8 +3,9 @@ refused by its name, and the connection string appears nowhere."""
 
 from __future__ import annotations
 
+import re
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from session_repair.settings import (
     parse_duration,
     read_uri,
     revived,
+    semantics,
 )
 
 URI = "mongodb://repair:hush@db.example:27017"
@@ -244,6 +246,40 @@ def test_a_config_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b'database = "\xff"')
     with pytest.raises(Refused, match=r"bytes\.toml is not TOML"):
         load_settings(URI, str(tmp_path / "bytes.toml"), {})
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"only": ("orphans",)},
+            "--only orphans: --scope empty corrects sessions for empty_pages, ",
+        ),
+        (
+            {"only": ("user_mismatch",)},
+            "--only user_mismatch: --scope empty corrects sessions for ",
+        ),
+        ({"only": ("pages_extra",), "scope": "all"}, "--only pages_extra: --scope all corrects "),
+        ({"only": ("zero_events", "zero_events")}, "--only names zero_events twice. Leave out one"),
+        ({"allow": ("orphan_session=5",)}, "--allow orphan_session: --scope empty corrects "),
+        ({"allow": ("zero_events=5", "zero_events=6")}, "--allow names zero_events twice"),
+        ({"allow": ("zero_events",)}, "--allow zero_events names no level; write zero_events=5, "),
+        ({"allow": ("zero_events=few",)}, "'few' is no limit"),
+    ],
+)
+def test_findings_for_which_nothing_is_corrected_are_refused(
+    options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(Refused, match=f"^{re.escape(reason)}"):
+        load_settings(URI, None, options)
+
+
+def test_only_decides_a_plan_and_older_plans_have_the_digest_that_they_had() -> None:
+    assert "only" not in semantics(Settings(uri=URI))
+    only = Settings(uri=URI, scope="all", only=("user_mismatch",))
+    assert semantics(only) == {**semantics(replace(only, only=())), "only": ["user_mismatch"]}
+    shrunk = Settings(uri=URI, scope="all", allow_shrink=True, only=("pages_extra",))
+    assert shrunk.only == ("pages_extra",)
 
 
 def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:

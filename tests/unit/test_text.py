@@ -22,7 +22,7 @@ from session_repair.repair.report import (
     Verification,
 )
 from session_repair.repair.undo import UndoReport
-from session_repair.reporting.sections import BLOCKS, CORRECTED
+from session_repair.reporting.sections import BLOCKS
 from session_repair.reporting.text import (
     LINE,
     deletion_heading,
@@ -38,6 +38,7 @@ from session_repair.reporting.text import (
     verification_report,
 )
 from session_repair.rules.symptoms import CODES, SYMPTOMS
+from session_repair.scope import BY_SHRINKING, CORRECTED, OF_EMPTY
 from session_repair.settings import Settings, describe
 from tests.unit.frames import NOW
 
@@ -302,6 +303,7 @@ NARROW = {
     },
     "--scope empty, --since 2025-10-20T00:00:00+00:00": {"since": "2025-10-20T00:00:00+00:00"},
     "--scope all, --until 2025-10-21": {"until": "2025-10-21", "scope": "all"},
+    "--scope empty, --only zero_events": {"only": ["zero_events"]},
 }
 
 
@@ -396,6 +398,41 @@ def test_one_of_anything_is_told_in_the_singular() -> None:
 def test_what_a_wider_scope_corrects_is_what_the_symptoms_say() -> None:
     mended = [it.code for it in SYMPTOMS if it.mended_by and not it.by_shrinking]
     assert list(CORRECTED) == mended
+    assert list(BY_SHRINKING) == [it.code for it in SYMPTOMS if it.by_shrinking]
+    assert CORRECTED[:2] == OF_EMPTY
+
+
+@pytest.mark.parametrize(
+    ("allow", "asked", "verdict"),
+    [
+        ((), {}, 3),
+        (("zero_events=5",), {}, 3),  # 2 sessions without pages are not let pass
+        (("zero_events=5", "empty_pages=2"), {}, 0),
+        (("zero_events=4", "empty_pages=2"), {}, 3),
+        (("zero_events=10%", "empty_pages=4%"), {}, 0),
+        (("zero_events=9%", "empty_pages=4%"), {}, 3),
+        (("zero_events=5", "empty_pages=2"), {"scope": "all"}, 3),  # nor is 1 user there
+        (("zero_events=5", "empty_pages=2", "user_mismatch=1"), {"scope": "all"}, 0),
+    ],
+)
+def test_a_known_level_is_let_pass_and_still_told(
+    allow: tuple[str, ...], asked: dict[str, Any], verdict: int
+) -> None:
+    found = (
+        Symptoms("empty_pages", 3, 2, 1, ()),
+        Symptoms("zero_events", 5, 5, 0, ()),
+        Symptoms("user_mismatch", 7, 1, 0, ()),
+    )
+    settings = {**WHOLE, **asked, "allow": list(allow)}
+    made = report(*found, totals={"sessions": 50, "planned": 6}, settings=settings)
+    assert made.verdict == verdict
+    shown = text(verification_report(made))
+    assert "\n  Sessions with 0 events: 0\n  ⚠️  5 sessions report 0 events" in shown
+    ends = {
+        0: "✅ 6 sessions can be repaired from their events, and --allow lets that pass",
+        3: "⚠️  6 sessions can be repaired from their events: fix --apply",
+    }
+    assert ends[verdict] in shown.splitlines()
 
 
 @pytest.mark.parametrize("counts", [(3, 2, 0, 0, 0), (3, 4, 0, 0, 0), (0, 0, 0, 1, 0)])

@@ -44,8 +44,12 @@ from session_repair.repair.execute import (
     take_back,
     working,
 )
+from session_repair.repair.listing import lost_rows, rows_of_run
+from session_repair.repair.outcomes import OUTCOMES
 from session_repair.repair.report import Report
+from session_repair.repair.rows import PLANNED as PLANNED_ROW
 from session_repair.repair.undo import require_not_undone, survey_undo
+from session_repair.reporting.rows import FORMATS, NDJSON, row_lines
 from session_repair.reporting.text import (
     fix_report,
     runs_table,
@@ -53,6 +57,7 @@ from session_repair.reporting.text import (
     undo_report,
 )
 from session_repair.settings import PLACES, Settings
+from session_repair.wording import either, number_of
 
 
 @click.group("session-repair")
@@ -100,9 +105,31 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
 @click.argument("run_id", metavar="[RUN]", required=False)
 @with_options(CONNECTION)
 @click.option("--watch", is_flag=True, help="Follow the run at work, until there is none.")
-def runs(run_id: str | None, watch: bool, **options: Any) -> Exit:
+@click.option("--rows", is_flag=True, help="List every session of RUN, with what became of it.")
+@click.option(
+    "--outcome",
+    "outcomes",
+    type=click.Choice((PLANNED_ROW, *OUTCOMES)),
+    multiple=True,
+    help="Of the rows only these; may be repeated.",
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to list rows (ndjson).")
+def runs(
+    run_id: str | None,
+    watch: bool,
+    rows: bool,
+    outcomes: tuple[str, ...],
+    form: str | None,
+    **options: Any,
+) -> Exit:
     """The history of runs; with RUN, one of them in full, as JSON."""
     settings = settings_from(**options)
+    if (outcomes or form) and not rows:
+        raise Refused("--outcome and --format are about rows. Add --rows.")
+    if rows:
+        if run_id is None:
+            raise Refused("--rows lists the sessions of one run. Name RUN.")
+        return list_rows(settings, run_id, outcomes, form or NDJSON)
     if watch and run_id is not None:
         raise Refused("--watch follows the run that is at work. Leave out RUN.")
     with connected(settings) as database:
@@ -116,6 +143,20 @@ def runs(run_id: str | None, watch: bool, **options: Any) -> Exit:
             document = Run.find(database, settings, run_id).read()
             show([json.dumps(document, indent=2, default=str, ensure_ascii=False)])
     return Exit.CLEAN
+
+
+def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str], form: str) -> Exit:
+    """Print the rows of a run as they come; PARTIAL where its journal has lost some."""
+    with connected(settings) as database:
+        document = Run.find(database, settings, run_id).read()
+        settings = settings_of_run(document, settings, PLACES)
+        show(row_lines(rows_of_run(database, settings, document, outcomes), form))
+        lost = lost_rows(database, settings, document)
+    if not lost:
+        return Exit.CLEAN
+    are = either(lost, "is lost or has", "are lost or have")
+    click.echo(f"{number_of(lost, 'row')} of its journal {are} expired: not listed", err=True)
+    return Exit.PARTIAL
 
 
 WATCH_SECONDS = 1.0  # between two looks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import wraps
@@ -15,11 +16,11 @@ from session_repair.cli.streams import make_unfailing
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
-from session_repair.reporting.outputs import Outputs, telling
+from session_repair.reporting.outputs import STDOUT, Outputs, telling
+from session_repair.scope import SCOPES
 from session_repair.settings import (
     DURATION,
     LAST_SUCCESS,
-    SCOPES,
     STRATEGIES,
     Settings,
     instant_of,
@@ -53,6 +54,13 @@ class Instant(click.ParamType):
             return instant_of(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Codes(click.ParamType):
+    name = "codes"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        return tuple(code.strip() for code in value.split(","))
 
 
 class Since(click.ParamType):
@@ -100,7 +108,7 @@ SELECTION = (
     ),
 )
 ENDING = (
-    click.option("--json", metavar="FILE", help="Write the report as JSON."),
+    click.option("--json", metavar="FILE", help="Write the report as JSON; - for stdout."),
     click.option("--html", metavar="FILE", help="Write the report as one HTML page."),
     click.option("--metrics", metavar="FILE", help="Write figures for Prometheus (*.prom)."),
     click.option("--notify", metavar="URL", help="Post there when the verdict has changed."),
@@ -149,7 +157,11 @@ def with_told_ending(function: Callable[..., Report]) -> Command:
             # Told where the command line says, which is all that is known.
             with telling(verb, None, outputs_of(of_settings, notify), database):
                 raise
-        with telling(verb, settings, outputs_of(vars(settings), notify), database) as told:
+        lines = sys.stderr if settings.json == STDOUT else sys.stdout
+        with (
+            telling(verb, settings, outputs_of(vars(settings), notify), database) as told,
+            redirect_stdout(lines),
+        ):
             told.report = function(settings, **options)
         return told.report.verdict
 

@@ -29,7 +29,8 @@ UNDOING, UNDONE = "undoing", "undone"
 RESUMABLE = (PLANNING, PLANNED, APPLYING)
 OPEN = (*RESUMABLE, UNDOING)
 JOURNAL_FORMAT = 2  # of a run's journal rows and of its progress
-PARTIAL = ("session_ids", "since", "until")  # settings of a run that looked at some sessions only
+# Settings of a run that looked at some sessions only, or was to correct some only.
+PARTIAL = ("session_ids", "since", "until", "only")
 
 
 class Reach(NamedTuple):

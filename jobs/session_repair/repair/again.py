@@ -43,7 +43,8 @@ def look_again(database: Database[Document], settings: Settings, run_id: str) ->
             f"again. See ./spark-submit.sh runs {run_id}."
         )
     settings = settings_of_run(document, settings, DATA)
-    planned_with = revived({name: document["settings"][name] for name in SEMANTIC})
+    made_with = document["settings"]
+    planned_with = revived({name: made_with[name] for name in SEMANTIC if name in made_with})
     target = Target(database, replace(settings, **planned_with))
     change = change_of(document)
     account_for(target, document)

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from session_repair.errors import Exit, shortened
 from session_repair.repair.outcomes import Outcomes
-from session_repair.settings import SCAN
+from session_repair.scope import corrected_codes
+from session_repair.settings import SCAN, levels_of, limit_of
 
 DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix could repair
 LISTED = 20  # sessions that are kept, by name, of each kind
@@ -217,11 +218,25 @@ class Report:
         return next(symptom for symptom in self.symptoms if symptom.code == code)
 
     @property
+    def is_allowed(self) -> bool:
+        """Of no finding for which sessions are to be corrected are there more than ``--allow``."""
+        levels = dict(levels_of(self.settings.get("allow") or ()))
+        if not levels:
+            return False
+        deciding = corrected_codes(self.settings["scope"], self.settings["allow_shrink"])
+        return all(
+            it.to_correct <= limit_of(levels.get(it.code, "0"), self.totals.sessions)
+            for it in self.symptoms
+            if it.code in deciding
+        )
+
+    @property
     def verdict(self) -> Exit:
         """The exit code of the run: read from what was found and written, not counted again."""
         if self.outcomes is None:
             is_fixable_left = self.totals.planned and self.verb != DELETE_ORPHANS
-            return Exit.FIXABLE_REMAINS if is_fixable_left else Exit.CLEAN
+            is_told = is_fixable_left and not self.is_allowed
+            return Exit.FIXABLE_REMAINS if is_told else Exit.CLEAN
         put_back = self.verification.put_back if self.verification else 0
         if self.outcomes.applied < self.outcomes.planned or put_back:
             return Exit.PARTIAL

@@ -73,6 +73,7 @@ def reached_by_last_success(database: Database[Document], settings: Settings) ->
     now = describe(settings)
     same = {f"settings.{name}": now[name] for name in SAME}
     all_the_way: Document = {
+        "settings.only": now["only"] or {"$in": [None, []]},
         "settings.session_ids": [],
         "settings.until": None,
         "settings.since": {"$in": [None, LAST_SUCCESS]},

@@ -187,7 +187,7 @@ def survey(
         diagnosed(spark, settings, flight, read)
         .transform(observed, passing, flight.mark)
         .where(F.size("findings") > 0)
-        .transform(correct, settings.scope, settings.allow_shrink)
+        .transform(correct, settings.scope, settings.allow_shrink, settings.only)
     )
     if earlier is not None:
         corrected = corrected.transform(confirm, earlier)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
+
 from session_repair.errors import Refused, RepairError
 from session_repair.repair.report import Report
 from session_repair.reporting.ending import Ending, Telling
@@ -18,6 +20,7 @@ from session_repair.settings import Settings
 
 PAGE_LIBRARIES = ("jinja2", "matplotlib")
 METRICS_LIBRARIES = ("prometheus_client",)
+STDOUT = "-"  # where --json names it; what else would stand there goes to stderr
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Outputs:
     def require_writable(self) -> None:
         """Raise Refused, before anything is done, when the end could not be told."""
         for option, path in (
-            ("--json", self.json),
+            ("--json", None if self.json == STDOUT else self.json),
             ("--html", self.html),
             ("--metrics", self.metrics),
         ):
@@ -58,7 +61,11 @@ class Outputs:
 
 
 def write_json(path: str, ending: Ending) -> None:
-    write_file("--json", path, json.dumps(ending.document(), indent=2, default=str) + "\n")
+    text = json.dumps(ending.document(), indent=2, default=str) + "\n"
+    if path == STDOUT:
+        click.echo(text, nl=False)
+    else:
+        write_file("--json", path, text)
 
 
 def write_page(path: str, report: Report) -> None:

@@ -19,12 +19,6 @@ class Block:
     right: str
 
 
-# The symptoms that --scope all corrects, without dropping anything.
-CORRECTED = (
-    *("empty_pages", "zero_events", "count_mismatch", "pages_missing"),
-    *("first_event_mismatch", "last_event_mismatch", "user_mismatch"),
-)
-
 BLOCKS = (
     Block(
         "Empty Pages",

@@ -19,7 +19,8 @@ from session_repair.repair.report import (
     Verification,
 )
 from session_repair.repair.undo import UndoReport
-from session_repair.reporting.sections import BLOCKS, CORRECTED, Block
+from session_repair.reporting.sections import BLOCKS, Block
+from session_repair.scope import CORRECTED, EMPTY
 from session_repair.settings import Settings
 from session_repair.wording import either, number_of
 
@@ -132,6 +133,9 @@ def verdict_lines(report: Report) -> Iterator[str]:
         yield f"⚠️  {can} from {either(planned, 'its', 'their')} events: fix --apply"
     elif names_nobody(report):
         yield NOBODY
+    elif planned:
+        can = f"{number_of(planned, 'session')} can be repaired"
+        yield f"✅ {can} from {either(planned, 'its', 'their')} events, and --allow lets that pass"
     else:
         yield "✅ Nothing in this scope is left to repair"
     if deferred:
@@ -168,7 +172,7 @@ def remaining_lines(report: Report) -> Iterator[str]:
 
 def findings_outside(report: Report) -> int:
     """The findings that a wider scope may correct, as far as they were counted."""
-    if report.settings.get("scope") != "empty":
+    if report.settings.get("scope") != EMPTY and not report.settings.get("only"):
         return 0
     found = [report.symptom(code) for code in CORRECTED]
     return sum(it.found - it.to_correct - it.deferred for it in found if it.found is not None)
@@ -178,6 +182,7 @@ def scope_of(report: Report) -> str:
     """The options that bound what the run could correct, as they are typed."""
     asked = report.settings
     options = [f"--scope {asked['scope']}"] if "scope" in asked else []
+    options += [f"--only {','.join(asked['only'])}"] if asked.get("only") else []
     ids = [printable(str(it)) for it in asked.get("session_ids") or ()]
     options += [f"--session-id {shown(it)}" for it in ids[:SHOWN]]
     options += [f"{len(ids) - SHOWN} more"] if len(ids) > SHOWN else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 
@@ -20,23 +21,27 @@ from session_repair.rules.symptoms import (
     size_of_names,
     stored,
 )
+from session_repair.scope import ALL, OF_EMPTY
 
 TOO_LARGE = "left alone: its correction does not fit into 16 MB"
 OTHER_FIELDS = 1024  # bytes of a document that come with fields it did not have
 LEAST_ELEMENT = 8  # bytes that an array of BSON keeps with a text, at least
 
 
-def correct(diagnosed: DataFrame, scope: str, allow_shrink: bool) -> DataFrame:
+def correct(
+    diagnosed: DataFrame, scope: str, allow_shrink: bool, only: Sequence[str] = ()
+) -> DataFrame:
     """One row per diagnosed row, with ``changes`` and an action for each finding: CORRECTED.
 
-    A session in the scope ``empty`` is rebuilt whole. Without ``allow_shrink`` no count is
-    lowered, no page dropped, and where fewer events exist than the session counts, dates only
-    widen: the missing events may have expired. A session that with its correction, or whose journal
-    row, would be too large for MongoDB is only reported.
+    A session in the scope ``empty`` is rebuilt whole. With ``only``, sessions are corrected for
+    these findings: an empty one whole, of another the fields that mend them. Without
+    ``allow_shrink`` no count is lowered, no page dropped, and where fewer events exist than the
+    session counts, dates only widen: the missing events may have expired. A session that with its
+    correction, or whose journal row, would be too large for MongoDB is only reported.
     """
     return (
-        diagnosed.withColumn("changes", changes(allow_shrink))
-        .withColumn("changes", F.when(is_in_scope(scope), F.col("changes")))
+        diagnosed.withColumn("changes", changes(allow_shrink, only))
+        .withColumn("changes", F.when(is_in_scope(scope, only), F.col("changes")))
         .withColumn("changes", F.when(is_any_set(F.col("changes")), F.col("changes")))
         .withColumn("is_too_large", is_any_set(F.col("changes")) & ~can_be_stored())
         .withColumn("changes", F.when(~F.col("is_too_large"), F.col("changes")))
@@ -48,16 +53,19 @@ def correct(diagnosed: DataFrame, scope: str, allow_shrink: bool) -> DataFrame:
 
 def has_finding(*codes: str) -> Column:
     """True when the session shows one of the symptoms. Never null."""
-    return F.arrays_overlap(F.col("findings.code"), F.array(*[F.lit(code) for code in codes]))
+    wanted = F.array(*[F.lit(code) for code in codes]).cast("array<string>")
+    return F.arrays_overlap(F.col("findings.code"), wanted)
 
 
-def is_in_scope(scope: str) -> Column:
+def is_in_scope(scope: str, only: Sequence[str]) -> Column:
     """True when the run is to correct the session. Never null."""
-    return F.lit(True) if scope == "all" else has_finding("empty_pages", "zero_events")
+    is_empty = has_finding(*OF_EMPTY)
+    is_named = has_finding(*[code for code in OF_EMPTY if code in only]) if only else is_empty
+    return is_named | ~is_empty if scope == ALL else is_named
 
 
-def changes(allow_shrink: bool) -> Column:
-    """What would mend the session, shape CHANGES, whatever the scope."""
+def changes(allow_shrink: bool, only: Sequence[str]) -> Column:
+    """What would mend the session, shape CHANGES, were it in the scope."""
     count = F.coalesce(stored("event_count"), F.lit(0))
     events_expired = (rebuilt("event_count") < count) & F.lit(not allow_shrink)
     first, last = stored("first_event_at"), stored("last_event_at")
@@ -70,16 +78,21 @@ def changes(allow_shrink: bool) -> Column:
         "last_event_at": F.when(events_expired, wider_last).otherwise(rebuilt("last_event_at")),
         "user": rebuilt("user"),
     }
-    mendable = {
-        change: [it.code for it in SYMPTOMS if it.mended_by == change]
-        for change in CHANGES.fieldNames()
-    }
     return F.struct(
         *[
-            F.when(has_finding(*mendable[name]) & differs(stored(name), value), value).alias(name)
+            F.when(is_to_mend(name, only) & differs(stored(name), value), value).alias(name)
             for name, value in wanted.items()
         ]
     )
+
+
+def is_to_mend(change: str, only: Sequence[str]) -> Column:
+    """True when the session shows a finding that the change mends. Never null."""
+    codes = [it.code for it in SYMPTOMS if it.mended_by == change]
+    if not only:
+        return has_finding(*codes)
+    is_whole = has_finding(*OF_EMPTY) & has_finding(*codes)
+    return is_whole | has_finding(*[code for code in codes if code in only])
 
 
 def with_missing_pages() -> Column:

@@ -1,0 +1,52 @@
+"""Listing: every row of a run as the journal holds it, with what became of its session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo.database import Database
+
+from session_repair.mongo.runs import Reach
+from session_repair.repair.journal import Plan
+from session_repair.repair.outcomes import APPLIED
+from session_repair.repair.rows import PLANNED
+from session_repair.settings import Settings
+
+Document = dict[str, Any]
+
+# Some dates are beyond the years that Python knows.
+ANY_DATE: CodecOptions[Document] = CodecOptions(
+    tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+
+
+def rows_of_run(
+    database: Database[Document],
+    settings: Settings,
+    document: Document,
+    outcomes: Sequence[str] = (),
+) -> Iterator[Document]:
+    """The rows of the run with this document, in their order; of these outcomes if some are named.
+
+    A row without a mark is ``applied`` where its batch has ended, else ``planned``.
+    """
+    after = Reach.of(document, "progress").after
+    unmarked = {"$cond": [{"$lte": ["$_id", after]}, APPLIED, PLANNED]}
+    wanted = [{"$match": {"outcome": {"$in": list(outcomes)}}}] if outcomes else []
+    journal = database.get_collection(settings.journal, codec_options=ANY_DATE)
+    yield from journal.aggregate(
+        [
+            {"$match": Plan.of(document).rows()},
+            {"$sort": {"_id": 1}},
+            {"$set": {"outcome": {"$ifNull": ["$outcome", unmarked]}}},
+            *wanted,
+        ]
+    )
+
+
+def lost_rows(database: Database[Document], settings: Settings, document: Document) -> int:
+    """How many rows the journal should hold and does not hold any more."""
+    held = database[settings.journal].count_documents(Plan.of(document).rows())
+    return max(0, document.get("planned", 0) - held)

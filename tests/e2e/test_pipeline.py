@@ -1,0 +1,154 @@
+"""What a pipeline asks for: the report on stdout, known levels, some findings only, every row."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import Any
+
+import pytest
+from bson import Int64, json_util
+from pyspark.sql import SparkSession
+
+from tests.harness.commands import Command
+from tests.harness.documents import JOURNAL, SESSIONS, Db, Document, fingerprint, stored_bytes
+from tests.harness.runs import the_run
+from tests.harness.shop import BOB, MORNING, Shop, minute
+
+FIVE = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
+
+
+@pytest.fixture
+def shop(db: Db) -> Shop:
+    """Two empty sessions, one of another's whose count and last date are wrong, a sound one."""
+    made = Shop(db)
+    made.session("empty one")
+    made.session("empty two", user_id=BOB, extra=Int64(7))
+    made.session("wrong", event_count=Int64(1), pages=["/0", "/1"], user_id=BOB)
+    made.session("sound", event_count=2, pages=["/0", "/1"], last_event_at=minute(1))
+    for document in list(db[SESSIONS].find()):
+        made.events(document["session_id"], {0: "/0", 1: "/1"})
+    return made
+
+
+def the_session(db: Db, session_id: str) -> Document:
+    found = db[SESSIONS].find_one({"session_id": session_id})
+    assert found is not None
+    return {name: found[name] for name in FIVE}
+
+
+def test_a_pipeline_reads_the_report_and_lets_a_known_level_pass(
+    shop: Shop, spark: SparkSession, command: Command
+) -> None:
+    before = fingerprint(shop.db)
+    ended = command("verify", "--json", "-", on=shop.db)
+    document = json.loads(ended.out)  # and nothing else
+    assert (ended.code, document["verdict"], document["totals"]["planned"]) == (3, 3, 2)
+    assert "\n📊 Overall Stats:\n  Total sessions: 4\n" in ended.err
+    levels = ("--allow", "empty_pages=50%", "--allow", "zero_events=2")
+    ended = command("verify", *levels, "--json", "-", on=shop.db)
+    document = json.loads(ended.out)
+    assert (ended.code, document["verdict"], document["totals"]["planned"]) == (0, 0, 2)
+    assert document["settings"]["allow"] == ["empty_pages=50%", "zero_events=2"]
+    assert "⚠️  2 sessions need page data" in ended.err
+    assert fingerprint(shop.db) == before
+    # By an index only what is named is read; what is to be corrected is known all the same.
+    for name in ("sessions", "events"):
+        shop.db[name].create_index("session_id")
+    named = ("--session-id", "empty one", "--strategy", "lookup")
+    assert command("verify", *named, *levels, on=shop.db).code == 0
+    assert command("verify", *named, "--allow", "empty_pages=1", on=shop.db).code == 3
+
+
+def test_what_is_refused_is_told_as_json_on_stdout_too(command: Command) -> None:
+    ended = command("verify", "--json", "-", uri=None)
+    assert ended.code == 2
+    assert ended.complaints.startswith("verify: MONGODB_URI is not set.")
+    document = json.loads(ended.out)
+    assert (document["verdict"], document["run_id"]) == (2, None)
+    assert document["error"].startswith("MONGODB_URI is not set.")
+
+
+def test_only_the_findings_that_are_named_are_corrected_and_each_row_is_listed(
+    shop: Shop, spark: SparkSession, command: Command
+) -> None:
+    db, before = shop.db, stored_bytes(shop.db)
+    options = ("--scope", "all", "--only", "count_mismatch")
+    assert command("fix", "--plan", *options, on=db).code == 3
+    run = the_run(db)
+    assert (run["planned"], run["settings"]["only"]) == (1, ["count_mismatch"])
+    (row,) = listed(command, db, run["_id"])
+    observed = {
+        "event_count": Int64(1),
+        "pages": ["/0", "/1"],
+        "first_event_at": MORNING,
+        "last_event_at": MORNING,
+        "user_id": BOB,
+    }
+    wrong = db[SESSIONS].find_one({"session_id": "wrong"})
+    assert wrong is not None
+    listing = {
+        "_id": wrong["_id"],
+        "session_id": "wrong",
+        "findings": ["count_mismatch", "last_event_mismatch", "user_mismatch"],
+        "observed": observed,
+        "new": {"event_count": Int64(2)},
+    }
+    assert row == {**listing, "outcome": "planned"}
+    assert isinstance(row["new"]["event_count"], Int64)
+    assert listed(command, db, run["_id"], "--outcome", "applied") == []
+
+    ended = command("apply", run["_id"], on=db)
+    assert ended.code == 0, ended.told
+    told = "✅ All fixable sessions in this scope (--scope all, --only count_mismatch) have been"
+    assert told in ended.out
+    assert the_session(db, "wrong") == {**observed, "event_count": Int64(2)}
+    after = stored_bytes(db)
+    assert [key for key in before if before[key] != after[key]] == [wrong["_id"]]
+    applied = {**listing, "outcome": "applied"}
+    assert listed(command, db, run["_id"]) == [applied]
+    wanted = ("--outcome", "planned", "--outcome", "failed", "--outcome", "applied")
+    assert listed(command, db, run["_id"], *wanted) == [applied]
+
+    ended = command("runs", run["_id"], "--rows", "--format", "csv", on=db)
+    (cells,) = csv.DictReader(ended.out.splitlines())
+    as_json = {name: value_of(cells.pop(name)) for name in ("_id", "observed", "new")}
+    assert as_json == {name: listing[name] for name in as_json}
+    assert cells == {
+        "session_id": "wrong",
+        "outcome": "applied",
+        "error": "",
+        "findings": "count_mismatch last_event_mismatch user_mismatch",
+        "before": "",
+    }
+    db[JOURNAL].delete_many({})
+    ended = command("runs", run["_id"], "--rows", on=db)
+    lost = "1 row of its journal is lost or has expired: not listed\n"
+    assert (ended.code, ended.out, ended.err) == (5, "", lost)
+
+
+def value_of(text: str) -> Any:
+    return json_util.loads(text, json_options=json_util.JSONOptions(tz_aware=True))
+
+
+def listed(command: Command, db: Db, run_id: str, *options: str) -> list[Document]:
+    ended = command("runs", run_id, "--rows", *options, on=db)
+    assert (ended.code, ended.err) == (0, "")
+    rows: list[Any] = [value_of(line) for line in ended.out.splitlines()]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--rows",), "--rows lists the sessions of one run. Name RUN."),
+        (("r1", "--outcome", "failed"), "--outcome and --format are about rows. Add --rows."),
+        (("r1", "--format", "csv"), "--outcome and --format are about rows. Add --rows."),
+        (("r1", "--rows"), "there is no run 'r1'. ./spark-submit.sh runs lists them."),
+    ],
+)
+def test_a_listing_of_no_rows_is_refused(
+    db: Db, command: Command, words: tuple[str, ...], reason: str
+) -> None:
+    ended = command("runs", *words, on=db)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"runs: {reason}\n")
