@@ -26,6 +26,7 @@ usage: ./spark-submit.sh [SPARK OPTIONS] VERB [OPTIONS]
   undo RUN          show what a run's undoing would restore; with --apply, restore it
   runs [RUN]        the history, or one run in full
   health            one line of JSON on what is known; --serve PORT answers HTTP
+  config            every setting, its value and where that comes from
   setup             install what is missing, and nothing else
 
 ./spark-submit.sh VERB --help lists the options of a verb. The address of the database comes from
@@ -200,7 +201,7 @@ main() {
       exec "$SPARK/bin/spark-submit" --version ;;
     verify | fix | delete-orphans | resume) run_job ;;
     demo) run_module demo "${verb_options[@]}" ;;
-    apply | undo | runs | health) run_module session_repair "$verb" "${verb_options[@]}" ;;
+    apply | undo | runs | health | config) run_module session_repair "$verb" "${verb_options[@]}" ;;
     setup) setup ;;
     *) fail "unknown verb '$verb'. ./spark-submit.sh --help lists the verbs." ;;
   esac

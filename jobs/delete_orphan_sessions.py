@@ -19,6 +19,7 @@ from session_repair.cli.options import (
     IDENTITY,
     WRITING,
     Duration,
+    examples,
     run_command,
     show,
     with_options,
@@ -71,7 +72,12 @@ def dry_run(database: Database[Document], settings: Settings) -> Report:
         return found.report
 
 
-@click.command(DELETE_ORPHANS)
+@click.command(
+    DELETE_ORPHANS,
+    epilog=examples(
+        "delete-orphans", "delete-orphans --apply --min-age 7d", "delete-orphans --duplicates"
+    ),
+)
 @with_options(CONNECTION, IDENTITY, ENDING, WRITING)
 @click.option("--apply", "is_apply", is_flag=True, help="Delete; without it nothing is written.")
 @click.option(

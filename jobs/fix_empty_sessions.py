@@ -17,6 +17,7 @@ from session_repair.cli.options import (
     WRITING,
     Codes,
     Duration,
+    examples,
     run_command,
     show,
     with_options,
@@ -96,7 +97,15 @@ def plan(
     return found.report, run, lease
 
 
-@click.command("fix")
+@click.command(
+    "fix",
+    epilog=examples(
+        "fix",
+        "fix --apply --max-changes 5% --max-time 2h",
+        "fix --plan --scope all --only count_mismatch,pages_missing",
+        "--driver-memory 4g fix --apply --since last-success --json /var/log/fix.json",
+    ),
+)
 @with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
 @click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
 @click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")

@@ -14,6 +14,7 @@ from session_repair.cli.options import (
     ENDING,
     WRITING,
     Duration,
+    examples,
     run_command,
     show,
     with_options,
@@ -46,7 +47,12 @@ def plan_again(database: Database[Document], settings: Settings, run: Run) -> No
         plan_run(spark, database, settings, flight, run).release()
 
 
-@click.command("resume")
+@click.command(
+    "resume",
+    epilog=examples(
+        "resume r20251103-031500-5f3a9c", "resume r20251103-031500-5f3a9c --break-lease"
+    ),
+)
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
 @click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")

@@ -10,6 +10,7 @@ from session_repair.cli.options import (
     CONNECTION,
     OUTPUT,
     SELECTION,
+    examples,
     run_command,
     show,
     with_options,
@@ -59,7 +60,15 @@ def verify(settings: Settings) -> Report:
         return found.report
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    epilog=examples(
+        "verify",
+        "verify --scope all --json - --allow count_mismatch=20",
+        "--master local[4] verify --since last-success --html report.html",
+        "verify --run r20251103-031500-5f3a9c",
+    ),
+)
 @with_options(CONNECTION, SELECTION, OUTPUT)
 @click.option("--run", "run_id", metavar="RUN", help="Only the sessions that this run changed.")
 @click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
@@ -287,14 +288,27 @@ def load_settings(uri: str, config: str | None, options: Mapping[str, Any]) -> S
     The file is that of ``--config``, else conf/session_repair.toml; an option of None was not
     given. Raises Refused on a file, key or value that is not understood.
     """
-    from_file = read_config(Path(config)) if config else {}
-    if config is None and DEFAULT_CONFIG.exists():
-        from_file = read_config(DEFAULT_CONFIG)
-    given = {name: value for name, value in options.items() if value is not None}
-    asked = tuple(name for name in ASKED if name in given)
+    layers = layers_of(uri, config, options)
+    asked = tuple(name for name in ASKED if name in layers[-1])
+    values = dict(ChainMap(*reversed(layers)))
+    defaults = Settings(uri=uri)
+    for name in ("session_fields", "event_fields"):
+        values[name] = {**getattr(defaults, name), **values.get(name, {})}
+    return replace(defaults, **values, asked=asked)
+
+
+def layers_of(uri: str, config: str | None, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values that the connection string, the config file and the options give; later ones win.
+
+    Raises Refused on a file, key or value that is not understood.
+    """
+    file = Path(config) if config else DEFAULT_CONFIG
     named = database_in(uri)
-    from_uri = {"database": named} if named else {}
-    return replace(Settings(uri=uri), **{**from_uri, **from_file, **given, "asked": asked})
+    return [
+        {"database": named} if named else {},
+        read_config(file) if config or file.exists() else {},
+        {name: value for name, value in options.items() if value is not None},
+    ]
 
 
 def database_in(uri: str) -> str:
@@ -341,7 +355,7 @@ def read_config(path: Path) -> dict[str, Any]:
         for name, stored_as in names.items():
             if not isinstance(stored_as, str) or not FIELD_PATH.fullmatch(stored_as):
                 raise Refused(f"--config {path}: {owner}.{name} = {stored_as!r} is no field name.")
-        settings[f"{owner.removesuffix('s')}_fields"] = {**same_names(known), **names}
+        settings[f"{owner.removesuffix('s')}_fields"] = names
     refuse_unknown(path, "fields", field_names, ("sessions", "events"))
     return settings
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from bson import Int64, json_util
 from pyspark.sql import SparkSession
 
+from session_repair.repair.since import reached_by_last_success
+from session_repair.settings import Settings, describe
 from tests.harness.commands import Command
-from tests.harness.documents import JOURNAL, SESSIONS, Db, Document, fingerprint, stored_bytes
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document, fingerprint, stored_bytes
 from tests.harness.runs import the_run
 from tests.harness.shop import BOB, MORNING, Shop, minute
 
@@ -105,6 +109,10 @@ def test_only_the_findings_that_are_named_are_corrected_and_each_row_is_listed(
     assert the_session(db, "wrong") == {**observed, "event_count": Int64(2)}
     after = stored_bytes(db)
     assert [key for key in before if before[key] != after[key]] == [wrong["_id"]]
+    # A run of a version that knew no --only is looked at again as well.
+    db[RUNS].update_one({"_id": run["_id"]}, {"$unset": {"settings.only": True}})
+    assert command("verify", "--run", run["_id"], on=db).code == 0
+
     applied = {**listing, "outcome": "applied"}
     assert listed(command, db, run["_id"]) == [applied]
     wanted = ("--outcome", "planned", "--outcome", "failed", "--outcome", "applied")
@@ -152,3 +160,25 @@ def test_a_listing_of_no_rows_is_refused(
 ) -> None:
     ended = command("runs", *words, on=db)
     assert (ended.code, ended.out, ended.err) == (2, "", f"runs: {reason}\n")
+
+
+def test_a_success_is_gone_on_from_only_by_a_run_for_the_same_findings(db: Db) -> None:
+    settings = Settings(uri="mongodb://h", database=db.name)
+    only = replace(settings, only=("zero_events",))
+
+    def ended(number: int, of: Settings, *unknown: str) -> None:
+        asked = {name: value for name, value in describe(of).items() if name not in unknown}
+        report = {"server_time": minute(number), "window": None}
+        done = {"verb": "fix", "state": "done", "verdict": 0, "settings": asked, "report": report}
+        db[RUNS].insert_one({"_id": f"r20251020-08{number:02}00-000000", **done})
+
+    def reached(of: Settings) -> datetime | None:
+        found = reached_by_last_success(db, of)
+        return found and found.replace(tzinfo=timezone.utc)
+
+    ended(1, settings, "only")  # by an earlier version
+    assert (reached(settings), reached(only)) == (minute(1), None)
+    ended(2, only)
+    assert (reached(settings), reached(only)) == (minute(1), minute(2))
+    ended(3, settings)
+    assert (reached(settings), reached(only)) == (minute(3), minute(2))

@@ -221,7 +221,7 @@ def test_no_verb_shows_the_usage(gateway: Gateway) -> None:
 def test_help_shows_every_verb_on_stdout(gateway: Gateway, option: str) -> None:
     done = gateway.run(option)
     assert (done.returncode, done.stderr) == (0, "")
-    verbs = [*VERB_FILES, "demo", "apply", "undo", "runs", "health", "setup"]
+    verbs = [*VERB_FILES, "demo", "apply", "undo", "runs", "health", "config", "setup"]
     assert not [verb for verb in verbs if f"\n  {verb} " not in done.stdout]
 
 

@@ -11,11 +11,16 @@ from typing import Any
 
 import click
 
+from session_repair.cli.config import config_schema, setting_lines
 from session_repair.cli.options import (
     CONNECTION,
     ENDING,
+    OUTPUT,
+    SELECTION,
     WRITING,
     Duration,
+    examples,
+    given_options,
     run_command,
     settings_from,
     show,
@@ -65,7 +70,12 @@ def commands() -> None:
     """Apply a plan, undo a run, look at the history and the health."""
 
 
-@commands.command("apply")
+@commands.command(
+    "apply",
+    epilog=examples(
+        "apply r20251103-031500-5f3a9c", "apply r20251103-031500-5f3a9c --max-time 2h --max-lag 5s"
+    ),
+)
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
 @click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
@@ -77,7 +87,9 @@ def apply(settings: Settings, run_id: str) -> Report:
     return report
 
 
-@commands.command("undo")
+@commands.command(
+    "undo", epilog=examples("undo r20251103-031500-5f3a9c", "undo r20251103-031500-5f3a9c --apply")
+)
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, WRITING)
 @click.option("--apply", "is_apply", is_flag=True, help="Restore; without it nothing is written.")
@@ -101,7 +113,12 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     return Exit.CLEAN if undone.is_whole else Exit.PARTIAL
 
 
-@commands.command("runs")
+@commands.command(
+    "runs",
+    epilog=examples(
+        "runs", "runs --watch", "runs r20251103-031500-5f3a9c --rows --outcome failed --format csv"
+    ),
+)
 @click.argument("run_id", metavar="[RUN]", required=False)
 @with_options(CONNECTION)
 @click.option("--watch", is_flag=True, help="Follow the run at work, until there is none.")
@@ -172,7 +189,9 @@ def followed(look_at_work: Callable[[], AtWork | None]) -> Iterator[AtWork]:
         time.sleep(WATCH_SECONDS)
 
 
-@commands.command("health")
+@commands.command(
+    "health", epilog=examples("health", "health --deep --time-limit 30s", "health --serve 8080")
+)
 @with_options(CONNECTION)
 @click.option("--max-age", type=Duration(), default=MAX_AGE, help="Trust no older run (26h).")
 @click.option("--deep", is_flag=True, help="Count the empty sessions now, by a scan.")
@@ -231,6 +250,26 @@ def serve_health(
             f"--serve needs the Python package {error.name}. Install session-repair[health]."
         ) from None
     serve(settings, max_age, cache, host, port, read_token(token_file))
+
+
+@commands.command(
+    "config", epilog=examples("config --show --config night.toml --settle 1h", "config --schema")
+)
+@with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
+@click.option("--show", "is_shown", is_flag=True, help="What --config and other options lead to.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the config file.")
+def config(
+    is_shown: bool, schema: bool, uri_file: str | None, config: str | None, **options: Any
+) -> Exit:
+    """Every setting with its value, and where that comes from; it asks no database."""
+    if is_shown == schema:
+        raise Refused("write --show for the settings, or --schema for what a config file may say.")
+    if schema:
+        show([json.dumps(config_schema(), indent=2)])
+    else:
+        given = given_options(options)
+        show(setting_lines(uri_file, config, given))
+    return Exit.CLEAN
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -139,6 +139,11 @@ def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any
     return decorate
 
 
+def examples(*lines: str) -> str:
+    """What ``--help`` ends with: each line as it is typed."""
+    return "\n".join(["\b", "Examples:", *(f"  ./spark-submit.sh {line}" for line in lines)])
+
+
 def with_told_ending(function: Callable[..., Report]) -> Command:
     """The command: a function of the settings and its own options that returns a report.
 
@@ -184,9 +189,13 @@ def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:
 
 
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
-    """Settings of the options that were given; an empty tuple was not given."""
-    given = {name: value for name, value in options.items() if value != ()}
-    return load_settings(read_uri(uri_file), config, given)
+    """Settings of the options that were given."""
+    return load_settings(read_uri(uri_file), config, given_options(options))
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that stand on the command line; an empty tuple does not."""
+    return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def run_command(command: click.Command, argv: Sequence[str] | None) -> int:

@@ -25,6 +25,7 @@ from session_repair.reporting.ending import Ending
 from session_repair.reporting.outputs import write_file
 from session_repair.settings import Settings
 
+URL_VARIABLE = "SESSION_REPAIR_NOTIFY_URL"
 TIMEOUT = 5.0  # seconds; a notice may delay a run by no more
 WORDS = {
     Exit.CLEAN: "clean",
@@ -50,7 +51,7 @@ def read_notify_url(url: str | None, notify_file: str | None) -> str | None:
         if not url.strip():
             raise Refused(f"--notify-file {notify_file} is empty. Write the URL into it.")
     if url is None:
-        url = os.environ.get("SESSION_REPAIR_NOTIFY_URL", "")
+        url = os.environ.get(URL_VARIABLE, "")
     return url.strip() or None
 
 

@@ -1,0 +1,113 @@
+"""Config: where each setting comes from, and what a config file may say."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from session_repair.reporting.notify import URL_VARIABLE
+from session_repair.scope import SCOPES
+from session_repair.settings import (
+    COLLECTIONS,
+    DEFAULT_CONFIG,
+    DURATION,
+    EVENT_FIELDS,
+    FIELD_PATH,
+    LIMIT,
+    NOT_IN_A_FILE,
+    SESSION_FIELDS,
+    STRATEGIES,
+    Settings,
+    describe,
+    layers_of,
+    load_settings,
+    read_uri,
+)
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+SECRET = "(a secret)"
+
+
+def setting_lines(
+    uri_file: str | None, config: str | None, given: Mapping[str, Any]
+) -> Iterator[str]:
+    """A line for each setting: its name, its value as JSON, where that comes from.
+
+    Without a connection string the settings are those that one without a database leads to. Raises
+    Refused on what a run would be refused for.
+    """
+    is_set = uri_file is not None or bool(os.environ.get("MONGODB_URI", "").strip())
+    uri = read_uri(uri_file) if is_set else ""
+    address = f"file {uri_file}" if uri_file else "environment MONGODB_URI"
+    file = f"file {config or DEFAULT_CONFIG}"
+    sources = (f"connection string of {address}", file, "command line")
+    origin = {
+        path: source
+        for source, layer in zip(sources, layers_of(uri, config, given), strict=True)
+        for path in paths_of(layer)
+    }
+    yield setting_line("uri", SECRET if is_set else "none", address if is_set else "not set")
+    if os.environ.get(URL_VARIABLE):
+        yield setting_line("notify", SECRET, f"environment {URL_VARIABLE}")
+    settings = describe(load_settings(uri, config, given))
+    del settings["asked"]
+    for path, value in paths_of(settings).items():
+        shown = json.dumps(value, ensure_ascii=False)
+        yield setting_line(path, shown, origin.get(path, "default"))
+
+
+def paths_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, each field of the documents as one of its own."""
+    paths: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            paths |= {f"{name}.{field}": stored_as for field, stored_as in value.items()}
+        else:
+            paths[name] = value
+    return paths
+
+
+def setting_line(name: str, value: str, origin: str) -> str:
+    return f"{name:<30} {value:<26} {origin}"
+
+
+# What a value of the file has to be, beyond its type.
+BOUNDS: dict[str, dict[str, Any]] = {
+    "scope": {"enum": list(SCOPES)},
+    "strategy": {"enum": list(STRATEGIES)},
+    "batch_size": {"minimum": 1},
+    "max_changes": {"pattern": f"^{LIMIT.pattern}$"},
+    "max_delete": {"pattern": f"^{LIMIT.pattern}$"},
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "str": {"type": "string"},
+    "int": {"type": "integer"},
+    "bool": {"type": "boolean"},
+    "timedelta": {"type": "string", "pattern": f"^{DURATION.pattern}$"},
+}
+
+
+def config_schema() -> dict[str, Any]:
+    """The JSON Schema of the config file, TOML being read as JSON."""
+    of_file = {
+        item.name: {**KINDS[str(item.type).removesuffix(" | None")], **BOUNDS.get(item.name, {})}
+        for item in fields(Settings)
+        if item.name not in NOT_IN_A_FILE
+    }
+    field_name = {"type": "string", "pattern": f"^{FIELD_PATH.pattern}$"}
+    owners = {"sessions": SESSION_FIELDS, "events": EVENT_FIELDS}
+    tables = {
+        "collections": table_of({name: of_file[name] for name in COLLECTIONS}),
+        "fields": table_of(
+            {owner: table_of(dict.fromkeys(names, field_name)) for owner, names in owners.items()}
+        ),
+    }
+    title = "Settings of session-repair"
+    return {"$schema": DRAFT, "title": title, **table_of({**of_file, **tables})}
+
+
+def table_of(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": dict(members), "additionalProperties": False}
