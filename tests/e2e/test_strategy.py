@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -208,6 +209,26 @@ def test_an_index_that_may_find_other_events_is_not_used(
         "fix: --strategy lookup is not possible: no index of events begins with session_id. "
         f"{line}\n"
     )
+
+
+def test_an_index_that_is_still_being_built_is_not_used(
+    db: Database[Document], shop: Shop, command: Command
+) -> None:
+    """The server lists it, and would scan the events once for each session."""
+    db["sessions"].create_index("session_id")
+    admin, point = db.client.admin, "hangAfterStartingIndexBuild"
+    entered = admin.command("configureFailPoint", point, mode="alwaysOn")["count"]
+    building = Thread(target=db["events"].create_index, args=["session_id"])
+    building.start()
+    try:
+        admin.command("waitForFailPoint", point, timesEntered=entered + 1, maxTimeMS=60_000)
+        assert "session_id_1" in db["events"].index_information()
+        ended = command("fix", "--database", db.name, "--strategy", "lookup")
+    finally:
+        admin.command("configureFailPoint", point, mode="off")
+        building.join()
+    assert (ended.code, ended.out) == (2, "")
+    assert "no index of events begins with session_id" in ended.err
 
 
 @pytest.mark.parametrize("words", [("verify",), ("fix", "--scope", "all")])

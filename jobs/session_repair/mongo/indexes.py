@@ -6,13 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 Document = dict[str, Any]
+
+BAD_VALUE = 2  # the index of a hint is not there to be used
 
 
 def can_look_up(database: Database[Document], collection: str, path: str) -> bool:
     """Whether an index begins with the field that every look-up of a string may use."""
-    return any(serves(index, path) for index in database[collection].list_indexes())
+    indexes = database[collection].list_indexes()
+    return any(
+        serves(index, path) and is_built(database, collection, index["name"]) for index in indexes
+    )
+
+
+def is_built(database: Database[Document], collection: str, name: str) -> bool:
+    """Whether the server may use the index: one that is still being built is listed too."""
+    try:
+        database[collection].find_one({}, {"_id": 1}, hint=name)
+    except OperationFailure as error:
+        if error.code != BAD_VALUE:
+            raise
+        return False
+    return True
 
 
 def serves(index: Mapping[str, Any], path: str) -> bool:
