@@ -244,9 +244,11 @@ def instant_of(text: str) -> datetime:
     """An instant such as ``2025-10-20`` or ``2025-10-20T15:00``, in UTC. Raises ValueError."""
     try:
         instant = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
+        if instant.tzinfo is None:
+            return instant.replace(tzinfo=timezone.utc)
+        return instant.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a date; write 2025-10-20 or 2025-10-20T15:00") from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
 
 
 def format_duration(duration: timedelta) -> str:

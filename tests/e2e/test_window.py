@@ -11,6 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from session_repair.mongo.connection import connected
+from session_repair.mongo.window import count_active
+from session_repair.repair.since import window_of
 from session_repair.repair.survey import preflight, survey
 from session_repair.settings import Settings
 from tests.harness.commands import Command, reported
@@ -143,16 +145,20 @@ def test_all_windows_together_find_what_a_full_run_finds_of_more(
 
 
 def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> None:
-    """Only success moves it, and no backfill does; what arrives late is looked at again."""
+    """Only success moves it, and no backfill does; what came late or waited is looked at again."""
     shop = Shop(db)
     shop.session("old")
     shop.events("old", {0: "/home"})
+    recent = datetime.now(timezone.utc) - 1.5 * DAY
+    shop.session("waiting", _id=made_at(recent, 901), first_event_at=recent, last_event_at=recent)
+    shop.events("waiting", {3: "/waiting"}, _id=made_at(recent, 902), timestamp=recent)
     index(db)
     since_success = ("fix", "--apply", "--since", "last-success")
 
-    code, report = reported(command, *since_success, on=db)
+    patient = ("--settle", "2d", "--lookback", "2d", "--confirm-delay", "1s")
+    code, report = reported(command, *since_success, *patient, on=db)
     assert (code, report["window"]) == (0, None)  # there was none: all was looked at
-    assert report["totals"]["planned"] == 1
+    assert (report["totals"]["planned"], report["totals"]["deferred"]) == (1, 1)
     first = last_run(db)["report"]["server_time"]
 
     shop.session("late")
@@ -169,17 +175,45 @@ def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> Non
     }
 
     code, report = reported(command, *since_success, on=db)
-    assert report["window"]["since"] == str(first - DAY)
-    assert (code, report["totals"]["sessions"]) == (0, 1)
+    left_open = 2 * DAY + timedelta(seconds=1)  # by the first, whatever --lookback says now
+    assert report["window"]["since"] == str(first - left_open)
+    assert (code, report["totals"]["sessions"], report["outcomes"]["applied"]) == (0, 2, 1)
+    mended = {"session_id": "waiting", "event_count": 1, "pages": ["/waiting"]}
+    assert db["sessions"].count_documents(mended) == 1
     second = last_run(db)["report"]["window"]["until"]
 
     db[RUNS].update_one({"_id": last_run(db)["_id"]}, {"$set": {"verdict": 5}})
-    code, report = reported(command, *since_success, "--lookback", "2h", on=db)
-    assert report["window"]["since"] == str(first - timedelta(hours=2))
+    code, report = reported(command, *since_success, "--lookback", "3d", on=db)
+    assert report["window"]["since"] == str(first - 3 * DAY)
     code, report = reported(command, "verify", "--since", "last-success", on=db)
     reached = last_run(db)["report"]["window"]["until"]
     assert reached > second
     assert report["window"]["since"] == str(reached - DAY)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "active"),
+    [
+        ("1969-01-01", None, 1),
+        ("30000d", None, 1),
+        ("999999999d", None, 1),
+        ("2025-10-20", datetime(2200, 1, 1, tzinfo=timezone.utc), 1),
+        ("2025-10-20T10:00+02:00", None, 1),
+        ("2025-10-20T08:00-02:00", None, 0),
+    ],
+)
+def test_a_window_may_reach_beyond_the_years_of_object_ids_and_comes_in_any_zone(
+    db: Db, mongo_uri: str, since: str, until: datetime | None, active: int
+) -> None:
+    Shop(db).session("a")
+    settings = Settings(uri=mongo_uri, database=db.name, since=since, until=until)
+    with connected(settings) as database:
+        window = window_of(database, settings, datetime(2026, 1, 1, tzinfo=timezone.utc))
+        assert window is not None
+        assert count_active(database, settings, window) == active
+    if "T" in since:
+        hour = "08" if active else "10"
+        assert str(window).startswith(f"2025-10-20T{hour}:00:00Z until ")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
+MOST_SECONDS = 2**32 - 1  # since 1970, as an ObjectId holds them
+
 
 @dataclass(frozen=True)
 class ActiveWindow:
@@ -41,7 +43,7 @@ class ActiveWindow:
         return self.active(settings.event_fields["timestamp"])
 
     def active(self, path: str) -> Document:
-        first, end = (ObjectId.from_datetime(it) for it in (self.since, self.until))
+        first, end = (object_id_at(it) for it in (self.since, self.until))
         dated = {path: {"$gte": self.since, "$lt": self.until}}
         return {"$or": [dated, {"_id": {"$gte": first, "$lt": end}}]}
 
@@ -64,6 +66,12 @@ class ActiveWindow:
             {"$match": {"$expr": {"$eq": [{"$type": "$session_id"}, "string"]}}},
             {"$group": {"_id": "$session_id"}},
         ]
+
+
+def object_id_at(instant: datetime) -> ObjectId:
+    """The least ObjectId of that second; the first or the last where none can be made then."""
+    seconds = min(max(int(instant.timestamp()), 0), MOST_SECONDS)
+    return ObjectId(seconds.to_bytes(4, "big") + bytes(8))
 
 
 def text_of(instant: datetime) -> str:

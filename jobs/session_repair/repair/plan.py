@@ -65,7 +65,8 @@ def survey_corrections(
     found = survey(spark, database, settings, flight, "fix", run_id)
     if settings.confirm_delay:
         time.sleep(settings.confirm_delay.total_seconds())
-        again, earlier = preflight(database, settings, "fix"), found
+        # The same window, were it one of an age: what only one of them holds would be deferred.
+        again, earlier = preflight(database, settings, "fix", flight.choice.window), found
         found = survey(spark, database, settings, again, "fix", run_id, earlier.corrected)
         earlier.release()
     totals = found.report.totals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from pymongo import DESCENDING
@@ -43,10 +43,10 @@ def window_of(
                 "--lookback is shorter than --settle: what the last run left in flight would never "
                 "be looked at again."
             )
-        reached = reached_by_last_success(database, settings)
-        if reached is None:
+        success = last_success(database, settings)
+        if success is None:
             return None
-        since = reached - settings.lookback
+        since = earlier(reached_by(success), max(settings.lookback, left_open_by(success)))
     else:
         since = since_of(settings.since, now)
     if since >= until:
@@ -59,16 +59,24 @@ def window_of(
 def since_of(text: str, now: datetime) -> datetime:
     """A date, or a duration before now."""
     try:
-        return now - parse_duration(text)
+        return earlier(now, parse_duration(text))
     except ValueError:
         return instant_of(text)
 
 
-def reached_by_last_success(database: Database[Document], settings: Settings) -> datetime | None:
-    """The instant up to which the repairs of the past have seen all that was active.
+def earlier(instant: datetime, duration: timedelta) -> datetime:
+    """The instant so long before, were it the first one that there is."""
+    try:
+        return instant - duration
+    except OverflowError:
+        return datetime.min.replace(tzinfo=timezone.utc)
 
-    It is moved by finished runs alone that left nothing to do, and only by those that began where
-    the one before had ended: a run of all sessions, or one since the last success.
+
+def last_success(database: Database[Document], settings: Settings) -> Document | None:
+    """The report and the settings of the newest run up to which all that was active was seen.
+
+    That is a finished run that left nothing to do, and one that began where the one before had
+    ended: a run of all sessions, or one since the last success.
     """
     now = describe(settings)
     same = {f"settings.{name}": now[name] for name in SAME}
@@ -79,11 +87,19 @@ def reached_by_last_success(database: Database[Document], settings: Settings) ->
         "settings.since": {"$in": [None, LAST_SUCCESS]},
     }
     finished = {"verb": "fix", "state": DONE, "verdict": int(Exit.CLEAN)}
-    newest = database[settings.runs].find_one(
-        {**finished, **same, **all_the_way}, ["report"], sort=[("_id", DESCENDING)]
+    return database[settings.runs].find_one(
+        {**finished, **same, **all_the_way}, ["report", "settings"], sort=[("_id", DESCENDING)]
     )
-    if newest is None:
-        return None
-    window = newest["report"].get("window")
-    reached: datetime = window["until"] if window else newest["report"]["server_time"]
+
+
+def reached_by(run: Document) -> datetime:
+    """The instant up to which the run saw what was active."""
+    window = run["report"].get("window")
+    reached: datetime = window["until"] if window else run["report"]["server_time"]
     return reached
+
+
+def left_open_by(run: Document) -> timedelta:
+    """How long before that it left alone what was active: in flight at one of its two looks."""
+    named = (run["settings"][name] for name in ("settle", "confirm_delay"))
+    return sum(map(parse_duration, named), timedelta(0))
