@@ -43,6 +43,8 @@ OPTIONS_OF_OTHERS = {
     "--conf",
     "--driver-java-options",
     "--packages",
+    "--require-hashes",
+    "--no-build-isolation",
     "--times",
     "--rounds",
     "--against",
