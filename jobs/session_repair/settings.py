@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,7 +41,8 @@ SESSION_FIELDS = (
 )
 EVENT_FIELDS = ("session_id", "user_id", "timestamp", "page")
 COLLECTIONS = ("sessions", "events", "journal", "runs")
-# The secret, and what is asked of one run only; the fields have tables of their own.
+TLS_FILES = {"ca_file": "tlsCAFile", "certificate_key_file": "tlsCertificateKeyFile"}
+# The secret, and what is asked of one run only; fields and TLS have tables of their own.
 NOT_IN_A_FILE = (
     "uri",
     "session_ids",
@@ -55,6 +56,7 @@ NOT_IN_A_FILE = (
     "duplicates",
     "session_fields",
     "event_fields",
+    *(f"tls_{name}" for name in TLS_FILES),
 )
 
 
@@ -98,6 +100,8 @@ class Settings:
     duplicates: bool = False  # delete empty copies, not orphans
     break_lease: bool = False
     server_selection_timeout: timedelta = timedelta(seconds=5)
+    tls_ca_file: str | None = None  # PEM: the authorities that sign the server's certificate
+    tls_certificate_key_file: str | None = None  # PEM: the certificate to show, and its key
     report: str | None = None
     json: str | None = None
     html: str | None = None
@@ -307,7 +311,7 @@ def layers_of(uri: str, config: str | None, options: Mapping[str, Any]) -> list[
     file = Path(config) if config else DEFAULT_CONFIG
     named = database_in(uri)
     return [
-        {"database": named} if named else {},
+        {**({"database": named} if named else {}), **tls_files_in(uri)},
         read_config(file) if config or file.exists() else {},
         {name: value for name, value in options.items() if value is not None},
     ]
@@ -317,6 +321,13 @@ def database_in(uri: str) -> str:
     """The database that the path of the connection string names; empty where it names none."""
     hosts_and_path = uri.partition("?")[0].rpartition("@")[2].rpartition("://")[2]
     return unquote(hosts_and_path.partition("/")[2].partition(".")[0])
+
+
+def tls_files_in(uri: str) -> dict[str, str]:
+    """The PEM files that the options of the connection string name."""
+    given = {name.lower(): value for name, value in parse_qsl(uri.partition("?")[2])}
+    in_uri = {f"tls_{name}": given.get(option.lower()) for name, option in TLS_FILES.items()}
+    return {name: value for name, value in in_uri.items() if value}
 
 
 def revived(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -348,7 +359,13 @@ def read_config(path: Path) -> dict[str, Any]:
     collections = table(path, "collections", document.pop("collections", {}))
     field_names = table(path, "fields", document.pop("fields", {}))
     refuse_unknown(path, "collections", collections, COLLECTIONS)
+    tls = table(path, "tls", document.pop("tls", {}))
+    refuse_unknown(path, "tls", tls, TLS_FILES)
     settings: dict[str, Any] = {}
+    for name, file in tls.items():
+        if not isinstance(file, str):
+            raise Refused(f"--config {path}: tls.{name} = {file!r} is not of type str.")
+        settings[f"tls_{name}"] = file
     for key, value in [*document.items(), *collections.items()]:
         settings[key] = config_value(path, key, value)
     for owner, known in (("sessions", SESSION_FIELDS), ("events", EVENT_FIELDS)):

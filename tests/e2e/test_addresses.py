@@ -22,9 +22,8 @@ from demo.member import Member
 from demo.server import EmbeddedMongod
 from session_repair.mongo.connection import spark_uri
 from session_repair.settings import Settings
-from setup.pem_to_jks import main as pem_to_jks
 from tests.e2e.test_refusals import one_line
-from tests.harness.commands import Command, spark_submit
+from tests.harness.commands import Command
 from tests.harness.documents import Db, Document
 from tests.harness.holds import Hook
 from tests.harness.shop import Shop
@@ -175,33 +174,26 @@ def test_a_tls_file_that_cannot_be_used_is_refused(
     uri = f"mongodb://ann:hush@localhost/?tls=true&{option}={file}"
     told = one_line(command("verify", uri=uri), 2)
     assert reason in told
-    assert told.endswith("Check tlsCAFile and tlsCertificateKeyFile.\n")
+    assert told.endswith("Check tlsCAFile, tlsCertificateKeyFile and [tls].\n")
     assert "hush" not in told
 
 
-@pytest.mark.faults
-def test_spark_says_what_to_check_too_and_takes_a_trust_store(
-    command: Command,
-    quick: tuple[str, str],
-    tls_member: Member,
-    certificates: dict[str, Path],
-    tmp_path: Path,
+@pytest.mark.usefixtures("spark")
+def test_spark_says_what_to_check_too_and_takes_the_authority_of_the_address(
+    command: Command, quick: tuple[str, str], tls_member: Member, certificates: dict[str, Path]
 ) -> None:
-    pem = certificates["shop.example"]
-    trust = f"tls=true&tlsCAFile={pem}&tlsAllowInvalidHostnames=true"
-    uri = f"mongodb://{tls_member.address}/?replicaSet=rs0&{trust}"
+    uri = f"mongodb://{tls_member.address}/?replicaSet=rs0&tls=true"
     with over_tls(tls_member, certificates) as client:
         shop = Shop(client["browsing"])
         shop.session("broken")
         shop.events("broken", {0: "/home", 1: "/cart"})
-    without = command("verify", *quick, uri=uri)
+    without = command("verify", *quick, uri=f"{uri}&tlsInsecure=true")
     assert without.code == 75
     assert without.complaints.startswith("verify: Spark's connection to MongoDB failed in TLS: ")
     assert "PKIX path building failed" in without.complaints
-    assert without.complaints.endswith("See docs/connection.md: Java reads no tlsCAFile.\n")
-    assert pem_to_jks(str(pem), f"{tmp_path}/trust.jks") == 0
-    java = ("--driver-java-options", f"-Djavax.net.ssl.trustStore={tmp_path}/trust.jks")
-    ended = spark_submit(*java, "verify", uri=uri)
+    assert without.complaints.endswith(". Name the authority in tls.ca_file; see docs/tls.md.\n")
+    trust = f"tlsCAFile={certificates['shop.example']}&tlsAllowInvalidHostnames=true"
+    ended = command("verify", *quick, uri=f"{uri}&{trust}")
     assert (ended.code, ended.complaints) == (3, "")
     assert ended.figure("Total events") == 2
 

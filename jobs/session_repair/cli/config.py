@@ -20,6 +20,7 @@ from session_repair.settings import (
     NOT_IN_A_FILE,
     SESSION_FIELDS,
     STRATEGIES,
+    TLS_FILES,
     Settings,
     describe,
     layers_of,
@@ -104,6 +105,7 @@ def config_schema() -> dict[str, Any]:
         "fields": table_of(
             {owner: table_of(dict.fromkeys(names, field_name)) for owner, names in owners.items()}
         ),
+        "tls": table_of(dict.fromkeys(TLS_FILES, KINDS["str"])),
     }
     title = "Settings of session-repair"
     return {"$schema": DRAFT, "title": title, **table_of({**of_file, **tables})}

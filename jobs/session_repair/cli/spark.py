@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +17,7 @@ from pymongo.database import Database
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from session_repair.cli.tls import Pem, read_pem, use_tls
 from session_repair.errors import Refused, RepairError, Unreachable
 from session_repair.mongo.collections import estimated_documents
 from session_repair.mongo.rights import require_rights, rights_to_read
@@ -67,13 +68,15 @@ LONG_METHODS = "-XX:-DontCompileHugeMethods"
 
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 
+NOTHING: Mapping[str, str] = {}
+
 URI = re.compile(r"mongodb(\+srv)?://\S+")
 
 
-def new_session(app_name: str) -> SparkSession:
-    """The session with the required settings."""
+def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSession:
+    """The session with the required settings, and ``more``."""
     builder = SparkSession.builder.appName(app_name)
-    for name, value in REQUIRED.items():
+    for name, value in {**REQUIRED, **more}.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
 
@@ -92,6 +95,7 @@ class StartingSpark:
     """A session that a thread of its own is starting; the one that is there, if one is."""
 
     app_name: str
+    pem: Pem | None = None
     found: SparkSession | None = None
     failure: BaseException | None = None
     is_given_up: bool = False
@@ -103,7 +107,7 @@ class StartingSpark:
 
     def start(self) -> None:
         try:
-            spark = new_session(self.app_name)
+            spark = new_session(self.app_name, use_tls(self.pem) if self.pem else NOTHING)
         except BaseException as error:
             self.failure = error
             return
@@ -145,13 +149,14 @@ def starting_spark(
     inside Spark becomes a RepairError. Raises Refused where the user may not read.
     """
     require_rights(database, settings, rights_to_read(settings))
+    pem = read_pem(settings)
     while GIVEN_UP:
         GIVEN_UP.pop().join()
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only
     if is_ours and SparkContext._gateway is None:
         may_look_up = needs_all_sessions(settings, verb) is None
         size_jvm(estimated_documents(database, settings), may_look_up)
-    spark = StartingSpark(f"session-repair {verb}")
+    spark = StartingSpark(f"session-repair {verb}", pem)
     try:
         with time_limit(spark, settings.max_time):
             yield spark
@@ -218,7 +223,7 @@ def spark_error(error: Py4JJavaError) -> RepairError:
     if "javax.net.ssl" in trace:
         return Unreachable(
             f"Spark's connection to MongoDB failed in TLS: {TLS_REASON.findall(trace)[-1]}. "
-            "See docs/connection.md: Java reads no tlsCAFile."
+            "Name the authority in tls.ca_file; see docs/tls.md."
         )
     if any(name in trace for name in AWAY):
         return Unreachable(f"MongoDB was away while Spark worked: {line}")

@@ -24,15 +24,17 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from session_repair.errors import Refused, RepairError, Unreachable
-from session_repair.settings import Settings
+from session_repair.settings import TLS_FILES, Settings
 
 Document = dict[str, Any]
 
 UNAUTHORIZED, AUTHENTICATION_FAILED, INVALID_NAMESPACE = 13, 18, 73
+USER_NOT_FOUND = 11  # of a certificate; who gives a password is not told
 OLDEST = 15  # maxWireVersion of MongoDB 5.2
 # Longer than a read skips documents before it hands on the first. Without it Java's driver waits
 # for ever for a server that keeps its connections and says nothing; pymongo's notices by itself.
 SILENCE = timedelta(minutes=10)
+OF_PYTHON = (*TLS_FILES.values(), "tlsCertificateKeyFilePassword")
 TLS_ADVICE = (
     "Check that the server speaks TLS, that tlsCAFile names the authority that signed its "
     "certificate, and that the certificate is for the host in the connection string."
@@ -78,6 +80,7 @@ def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
             settings.uri,
             appname="session-repair",
             tz_aware=True,
+            **tls_options(settings),
             **{"serverSelectionTimeoutMS": timeout_ms, "connectTimeoutMS": timeout_ms, **more},
         )
     except OSError as error:  # of a file that the string names; ssl.SSLError is one too
@@ -97,10 +100,17 @@ def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
         ) from None
 
 
+def tls_options(settings: Settings) -> dict[str, Any]:
+    """pymongo's options for the PEM files; to name one is to ask for TLS."""
+    named = {option: getattr(settings, f"tls_{name}") for name, option in TLS_FILES.items()}
+    given = {option: file for option, file in named.items() if file is not None}
+    return {"tls": True, **given} if given else {}
+
+
 def unusable_tls_file(error: Exception) -> str:
     return (
-        f"a file that the connection string names for TLS cannot be used: {error}. "
-        "Check tlsCAFile and tlsCertificateKeyFile."
+        f"a file that is named for TLS cannot be used: {error}. "
+        "Check tlsCAFile, tlsCertificateKeyFile and [tls]."
     )
 
 
@@ -116,6 +126,11 @@ def clear_errors() -> Iterator[None]:
     except OperationFailure as error:
         if error.code == AUTHENTICATION_FAILED:
             raise Refused("MongoDB refused the user or the password. Check MONGODB_URI.") from None
+        if error.code == USER_NOT_FOUND:
+            raise Refused(
+                f"MongoDB knows no user for the certificate: {first_line(error)}. "
+                "docs/tls.md says how to make one."
+            ) from None
         if error.code == INVALID_NAMESPACE:
             raise Refused(f"MongoDB takes no such name: {first_line(error)}") from None
         if error.code == UNAUTHORIZED:
@@ -200,8 +215,12 @@ def spark_uri(settings: Settings) -> str:
         "readConcernLevel": "majority",
         "serverSelectionTimeoutMS": str(timeout_ms),
         "appName": "session-repair",
+        **({"tls": "true"} if tls_options(settings) else {}),
     }
-    names = {name.lower() for name in wanted}
+    # Java reads no files from it, and says so in a warning that may quote a password of theirs.
+    names = {name.lower() for name in (*wanted, *OF_PYTHON)}
+    if "tls" in wanted:
+        names.add("ssl")
     kept = [pair for pair in given if pair.partition("=")[0].lower() not in names]
     if not any(pair.lower().startswith("sockettimeoutms=") for pair in kept):
         kept.append(f"socketTimeoutMS={SILENCE // timedelta(milliseconds=1)}")
