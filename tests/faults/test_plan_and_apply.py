@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from session_repair.mongo.lease import LEASE_ID
 from tests.harness.commands import PATIENCE, ROOT, SPARK_OPTIONS, Command, environment
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, differing, hash_of
 from tests.harness.runs import outcomes, run_documents, the_run
@@ -253,3 +254,34 @@ def test_the_run_document_holds_no_secret(planned: Db, mongo_uri: str) -> None:
     (run,) = run_documents(planned)
     assert "mongodb://" not in json.dumps(run, default=str)
     assert mongo_uri not in json.dumps(run, default=str)
+
+
+def test_the_verdict_of_a_run_is_told_by_an_exit_code_once_it_has_ended(
+    planned: Db, command: Command
+) -> None:
+    run = the_run(planned)["_id"]
+
+    def verdict() -> tuple[int, str]:
+        ended = command("runs", run, "--verdict", on=planned)
+        return ended.code, ended.told
+
+    assert command("runs", "--verdict", on=planned).code == 2  # whose?
+    assert command("runs", "r20200101-000000-abcdef", "--verdict", on=planned).code == 2
+    code, told = verdict()
+    assert (code, f"run {run} has no verdict: it is planned" in told) == (2, True)
+    broken = {"$set": {"error": "KeyboardInterrupt: ", "verdict": 130}}
+    planned[RUNS].update_one({"_id": run}, broken)
+    assert verdict()[0] == 130
+    lease = {"holder": run, "token": 9, "expires_at": datetime(2999, 1, 1, tzinfo=timezone.utc)}
+    planned[RUNS].update_one({"_id": LEASE_ID}, {"$set": lease}, upsert=True)
+    assert verdict()[0] == 2  # it is at work again: what it recorded is the end before
+    planned[RUNS].delete_one({"_id": LEASE_ID})
+    changed = planned[JOURNAL].find_one({"run_id": run})
+    assert changed is not None
+    theirs = {"$set": {"pages": ["/x"]}}
+    planned[SESSIONS].update_one({"session_id": changed["plan"]["session_id"]}, theirs)
+    assert command("apply", run, on=planned).code == 5
+    code, told = verdict()
+    assert (code, f"{BROKEN - 1} applied, 1 skipped_changed" in told) == (5, True)
+    assert command("undo", run, "--apply", on=planned).code == 0
+    assert verdict()[0] == 0

@@ -39,7 +39,7 @@ from session_repair.health.queries import (
     unknown,
 )
 from session_repair.mongo.connection import connected, require_bytewise
-from session_repair.mongo.runs import PLANNED, Run, list_runs
+from session_repair.mongo.runs import DONE, PLANNED, UNDONE, Run, list_runs
 from session_repair.mongo.target import Target
 from session_repair.repair.execute import (
     change_of,
@@ -131,9 +131,11 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     help="Of the rows only these; may be repeated.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), help="How to list rows (ndjson).")
+@click.option("--verdict", is_flag=True, help="Exit as RUN did, where its exit code was lost.")
 def runs(
     run_id: str | None,
     watch: bool,
+    verdict: bool,
     rows: bool,
     outcomes: tuple[str, ...],
     form: str | None,
@@ -141,6 +143,8 @@ def runs(
 ) -> Exit:
     """The history of runs; with RUN, one of them in full, as JSON."""
     settings = settings_from(**options)
+    if verdict and run_id is None:
+        raise Refused("--verdict is that of one run. Name it: runs RUN --verdict.")
     if (outcomes or form) and not rows:
         raise Refused("--outcome and --format are about rows. Add --rows.")
     if rows:
@@ -156,6 +160,12 @@ def runs(
         elif run_id is None:
             documents = list_runs(database, settings)
             show([*trend(documents, settings), *runs_table(documents)])
+        elif verdict:
+            document = Run.find(database, settings, run_id).read()
+            at_work = run_at_work(database, settings)
+            ended = verdict_of(document, at_work is not None and at_work.id == run_id)
+            show(runs_table([document]))
+            return ended
         else:
             document = Run.find(database, settings, run_id).read()
             show([json.dumps(document, indent=2, default=str, ensure_ascii=False)])
@@ -174,6 +184,17 @@ def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str], form: st
     are = either(lost, "is lost or has", "are lost or have")
     click.echo(f"{number_of(lost, 'row')} of its journal {are} expired: not listed", err=True)
     return Exit.PARTIAL
+
+
+def verdict_of(document: dict[str, Any], is_at_work: bool) -> Exit:
+    """The exit code that a run ended with. Raises Refused where it has not ended."""
+    has_ended = document["state"] in (DONE, UNDONE) or document.get("error") is not None
+    if is_at_work or not has_ended:
+        raise Refused(
+            f"run {document['_id']} has no verdict: it is {document['state']}. runs --watch "
+            "follows a run at work; apply or resume carries out another."
+        )
+    return Exit(document["verdict"])
 
 
 WATCH_SECONDS = 1.0  # between two looks
