@@ -38,7 +38,7 @@ for folder in jobs demo docs tests benchmarks dags; do [[ ! -d $folder ]] || cod
 step shellcheck "$VENV/bin/shellcheck" spark-submit.sh setup/functions.sh run-tests.sh .ci/run
 step lint "$python" -m ruff check
 step format "$python" -m ruff format --check
-step types "$python" -m mypy setup/pem_to_jks.py setup/load_classes.py "${code[@]}"
+step types "$python" -m mypy setup/pem_to_jks.py setup/load_classes.py setup/package.py "${code[@]}"
 step tests "$python" -m pytest "${workers[@]}" "${options[@]}"
 
 if ((${#failed[@]})); then

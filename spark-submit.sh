@@ -28,6 +28,7 @@ usage: ./spark-submit.sh [SPARK OPTIONS] VERB [OPTIONS]
   health            one line of JSON on what is known; --serve PORT answers HTTP
   config            every setting, its value and where that comes from
   setup             install what is missing, and nothing else
+  package [FOLDER]  make one folder there of all that a cluster needs, with checksums
 
 ./spark-submit.sh VERB --help lists the options of a verb. The address of the database comes from
 the variable MONGODB_URI. Spark options are those of spark-submit, such as --master yarn.
@@ -108,17 +109,30 @@ use_gateway_spark() {
   fi
 }
 
-# The package as a zip, for a driver that does not run in this folder.
-zipped_package() {
-  local zip
-  zip=$(cd "$ROOT/jobs" && find session_repair -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16)
-  zip=$CACHE/session_repair-$zip
+# What the driver needs that does not run in this folder: the package and the packages it imports,
+# and the settings. --config names the file as it lies beside that driver.
+pack_for_the_cluster() {
+  local config=$CONF/session_repair.toml kept=() zips
+  [[ $(setting --master spark.master) != spark://* ]] ||
+    fail "a standalone cluster runs no Python driver on its workers. Leave out --deploy-mode cluster."
+  set -- "${verb_options[@]}"
+  while (($#)); do
+    case $1 in
+      --config=*) config=${1#*=} ;;
+      --config) config=${2:-}; set -- "${@:2}" ;;
+      *) kept+=("$1") ;;
+    esac
+    set -- "${@:2}"
+  done
+  [[ -r $config || $config == *://* ]] || fail "--config $config cannot be read. Name a readable TOML file."
+  verb_options=("${kept[@]}" --config "${config##*/}")
+  [[ -n $gateway ]] || { install requirements-cluster; unset PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON; } # paths of this machine
+  { installed requirements && installed requirements-cluster; } ||
+    fail "the packages that the driver imports are not in .venv. Run './spark-submit.sh setup'."
   mkdir -p "$CACHE"
-  [[ -f $zip.zip ]] || {
-    python3 -c 'import shutil, sys; shutil.make_archive(*sys.argv[1:])' "$zip.$$" zip "$ROOT/jobs" session_repair
-    mv -f "$zip.$$.zip" "$zip.zip"
-  }
-  echo "$zip.zip"
+  zips=$("$VENV/bin/python" "$ROOT/setup/package.py" zips "$CACHE" | paste -sd ,)
+  options+=(--py-files "$(join "$(setting --py-files spark.submit.pyFiles)" "$zips")")
+  options+=(--files "$(join "$(setting --files spark.files)" "$config")")
 }
 
 # For shlex.split of Python, which reads PYSPARK_SUBMIT_ARGS.
@@ -148,7 +162,7 @@ run_job() {
   # Of a repeated option only the last one counts, so ours goes after the user's and holds its values too.
   brings_own_connector || options+=(--jars "$(join "$(setting --jars spark.jars)" "$(connector_jars)")")
   if [[ $(setting --deploy-mode spark.submit.deployMode) == cluster ]]; then
-    options+=(--py-files "$(join "$(setting --py-files spark.submit.pyFiles)" "$(zipped_package)")")
+    pack_for_the_cluster
     exec "$SPARK/bin/spark-submit" "${options[@]}" "$script" "${verb_options[@]}"
   fi
   # spark-submit would pour the driver's stderr into its stdout. Started by Python instead of
@@ -183,10 +197,20 @@ setup() {
   [[ ! -v option[--repositories] ]] || fetch_options+=(--repositories "${option[--repositories]}")
   [[ ! -v conf[spark.jars.ivySettings] ]] || fetch_options+=(--conf "spark.jars.ivySettings=${conf[spark.jars.ivySettings]}")
   set_up
+  install requirements-cluster
   echo "Python     $("$VENV/bin/python" --version | cut -d ' ' -f 2) in $VENV"
   echo "Spark      $SPARK"
   [[ -n $gateway ]] || echo "Java       $JAVA_HOME"
   echo "Connector  $JARS"
+}
+
+package() {
+  ((${#verb_options[@]} <= 1)) || fail "package takes one folder, got ${verb_options[*]}."
+  local jars
+  set_up
+  install requirements-cluster
+  IFS=, read -ra jars <<<"$(connector_jars)"
+  exec "$VENV/bin/python" "$ROOT/setup/package.py" folder "${verb_options[0]:-.}" "${JARS##*-}" "${jars[@]}"
 }
 
 main() {
@@ -203,6 +227,7 @@ main() {
     demo) run_module demo "${verb_options[@]}" ;;
     apply | undo | runs | health | config) run_module session_repair "$verb" "${verb_options[@]}" ;;
     setup) setup ;;
+    package) package ;;
     *) fail "unknown verb '$verb'. ./spark-submit.sh --help lists the verbs." ;;
   esac
 }

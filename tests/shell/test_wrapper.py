@@ -96,7 +96,7 @@ def copy_of_the_project(target: Path, *, with_venv: bool = True) -> Path:
         (target / ".venv").symlink_to(ROOT / ".venv")
     package = target / "jobs" / "session_repair"
     package.mkdir(parents=True)
-    (package / "__init__.py").touch()
+    (package / "__init__.py").write_text('__version__ = "0.0.1"\n')
     (package / "__main__.py").write_text(SAYS_HOW_IT_WAS_STARTED)
     for file in VERB_FILES.values():
         (target / "jobs" / file).write_text(SAYS_HOW_IT_WAS_STARTED)
@@ -391,23 +391,88 @@ def test_a_gateway_keeps_its_master_its_ui_and_its_collector(ready: Gateway) -> 
     assert not local_only & set(ours)
 
 
+IN_CLUSTER_MODE = ("--master", "yarn", "--deploy-mode", "cluster")
+IMPORTS_ALL = """\
+import bson, click, dns.resolver, pymongo, session_repair, tomli
+found = sorted(module.__file__.split(".zip")[0] for module in (click, session_repair))
+print(bson.has_c(), *found, sep="\\n")
+"""
+
+
 @pytest.mark.parametrize("deploy_mode", [["--deploy-mode", "cluster"], ["--deploy-mode=cluster"]])
-def test_in_cluster_mode_the_package_travels_as_a_zip(
+def test_in_cluster_mode_all_that_the_driver_imports_travels(
     ready: Gateway, deploy_mode: list[str]
 ) -> None:
+    before = sorted(file.name for file in ready.cache.iterdir())
     started = ready.started(*deploy_mode, "--py-files", "mine.py", "fix")
-    theirs, package = values(started["argv"], "--py-files")[-1].split(",")
+    theirs, *zips = values(started["argv"], "--py-files")[-1].split(",")
     assert theirs == "mine.py"
+    made = sorted(file.name for file in ready.cache.iterdir() if file.name not in before)
+    assert made == sorted(Path(zip_).name for zip_ in zips)
+    dependencies, ours = made
+    assert dependencies.startswith("dependencies-")
+    assert ours.startswith("session_repair-")
+    assert sum(Path(zip_).stat().st_size for zip_ in zips) < 3_000_000
     imported = subprocess.run(
-        [sys.executable, "-c", "import session_repair; print(session_repair.__file__)"],
-        env={"PYTHONPATH": package},
+        # Without its site-packages: a Python that has nothing.
+        [Path(sys.base_prefix, "bin", "python3"), "-S", "-c", IMPORTS_ALL],
+        env={"PYTHONPATH": ":".join(zips)},
         capture_output=True,
         text=True,
         check=True,
         cwd="/",
     )
-    assert imported.stdout.startswith(package)
+    found = [str(ready.cache / name.removesuffix(".zip")) for name in made]
+    assert imported.stdout.splitlines() == ["False", *found]  # no C extension
     assert started["env"]["PYSPARK_DRIVER_PYTHON"] is None  # a path of this machine
+
+
+@pytest.mark.parametrize("given", [["--config", "my own.toml"], ["--config=my own.toml"], []])
+def test_in_cluster_mode_the_settings_travel(
+    ready: Gateway, project: Path, tmp_path: Path, given: list[str]
+) -> None:
+    (tmp_path / "folder" / "my own.toml").touch()
+    argv = ready.started(*IN_CLUSTER_MODE, "--files", "a.txt", "fix", *given, "--apply")["argv"]
+    file = "my own.toml" if given else f"{project}/conf/session_repair.toml"
+    assert values(argv, "--files")[-1] == f"a.txt,{file}"
+    script = argv.index(str(project / "jobs" / "fix_empty_sessions.py"))
+    assert argv[script + 1 :] == ["--apply", "--config", Path(file).name]
+
+
+def test_what_cannot_work_in_cluster_mode_is_refused_in_one_line(ready: Gateway) -> None:
+    for arguments, says in (
+        ([*IN_CLUSTER_MODE, "fix", "--config", "none.toml"], "none.toml cannot be read"),
+        (["--master", "spark://h:7077", "--deploy-mode", "cluster", "fix"], "a standalone cluster"),
+    ):
+        done = ready.run(*arguments)
+        assert done.returncode == 2
+        assert says in one_line(done.stderr)
+
+
+def test_the_package_is_one_folder_with_checksums_and_the_same_whenever_it_is_made(
+    ready: Gateway, project: Path, tmp_path: Path
+) -> None:
+    sums = []
+    for name in ("first", "second"):
+        done = ready.run("package", f"../{name}")
+        assert done.returncode == 0, done.stderr
+        (made,) = (tmp_path / name).iterdir()
+        assert (tmp_path / "folder" / done.stdout.strip()).resolve() == made
+        subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=made, check=True)
+        sums.append((made / "SHA256SUMS").read_text())
+        os.utime(project / "jobs" / "session_repair" / "__init__.py", (0, 0))  # another checkout
+    assert sums[0] == sums[1]
+    held = [line.split()[1] for line in (made / "SHA256SUMS").read_text().splitlines()]
+    assert sorted(held) == sorted(
+        [
+            *VERB_FILES.values(),
+            *(f"jars/{jar.name}" for jar in ready.jars.iterdir()),
+            "dependencies.zip",
+            "session_repair.toml",
+            "session_repair.zip",
+        ]
+    )
+    assert made.name == "session-repair-0.0.1_2.12"
 
 
 def test_in_client_mode_the_driver_takes_our_python_unless_the_user_names_one(
