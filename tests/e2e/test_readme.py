@@ -47,6 +47,8 @@ OPTIONS_OF_OTHERS = {
     "--py-files",
     "--conf",
     "--driver-java-options",
+    "--executor-cores",
+    "--num-executors",
     "--require-hashes",
     "--no-build-isolation",
     "--times",

@@ -25,7 +25,7 @@ def is_in_any(database: Database[Document], collection: str, path: str) -> bool:
     The newest are looked at first: what the old ones of years lack, a scan would find last.
     """
     has_field = {path: {"$exists": True}}
-    newest = [
+    newest: list[Document] = [
         {"$sort": {"_id": pymongo.DESCENDING}},
         {"$limit": NEWEST},
         {"$match": has_field},
