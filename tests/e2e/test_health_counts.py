@@ -29,6 +29,7 @@ from tests.unit.test_text import VERIFICATION, report
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
+WINDOW = {"since": NOW - DAY, "until": NOW}
 HOUR = timedelta(hours=1)
 FREE = HeldLease(False, None)
 Document = dict[str, Any]
@@ -136,18 +137,31 @@ def test_deleted_copies_are_no_orphans() -> None:
 @pytest.mark.parametrize("name", ["session_ids", "since", "until"])
 def test_a_run_over_a_part_counts_nothing_but_the_empty_sessions(name: str) -> None:
     part = run("r2", HOUR, settings={name: ["x"]})
+    if name in ("since", "until"):
+        part["report"]["window"] = WINDOW
     assert counts(part, run("r1", DAY)) == {"empty": (1, 1), "fixable": (0, 24), "orphan": (8, 25)}
 
 
 def test_a_run_since_the_last_success_leaves_all_that_is_left() -> None:
     full = run("r1", DAY)
     on = run("r2", HOUR, settings={"since": "last-success"})
+    on["report"]["window"] = WINDOW
     assert counts(on, full) == {"empty": (1, 1), "fixable": (0, 1), "orphan": (8, 25)}
     on["report"]["verification"]["put_back"] = 2
     assert counts(on, full)["fixable"] == (2, 1)
     for bound in ({"until": "2025-10-20"}, {"session_ids": ["x"]}):
         part = run("r2", HOUR, settings={"since": "last-success", **bound})
+        part["report"]["window"] = WINDOW
         assert counts(part, full)["fixable"] == (0, 24)
+
+
+def test_a_run_since_the_last_success_that_looked_at_all_counts_all() -> None:
+    first = run("r1", HOUR, settings={"since": "last-success"})
+    first["report"]["window"] = None
+    assert counts(first) == counts(run("r1", HOUR))
+    first["report"]["window"] = WINDOW
+    first["report"]["verification"]["empty_remaining"] = None
+    assert counts(first) == {"empty": (None, None), "fixable": (0, 1), "orphan": (None, None)}
 
 
 def test_a_run_without_a_report_counts_nothing() -> None:

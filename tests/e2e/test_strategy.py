@@ -176,8 +176,6 @@ def test_a_run_for_one_session_says_nothing_of_the_others_and_names_one_that_is_
     assert fixed.out.endswith(
         "✅ Fixed 1 session\nℹ️  Found 0 orphan sessions (no events)\n" + "=" * 60 + "\n\n"
         "=== Verification ===\n"
-        "In the whole collection, beyond this run: total sessions 15, sessions with events 10, "
-        "empty sessions remaining 5\n"
         "Read back as planned: 1\n\n"
         "✅ All fixable sessions in this scope (--scope empty, --session-id broken) have been "
         "fixed!\n"

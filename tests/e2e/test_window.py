@@ -178,6 +178,7 @@ def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> Non
     left_open = 2 * DAY + timedelta(seconds=1)  # by the first, whatever --lookback says now
     assert report["window"]["since"] == str(first - left_open)
     assert (code, report["totals"]["sessions"], report["outcomes"]["applied"]) == (0, 2, 1)
+    repaired = last_run(db)["_id"]
     mended = {"session_id": "waiting", "event_count": 1, "pages": ["/waiting"]}
     assert db["sessions"].count_documents(mended) == 1
     second = last_run(db)["report"]["window"]["until"]
@@ -189,6 +190,11 @@ def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> Non
     reached = last_run(db)["report"]["window"]["until"]
     assert reached > second
     assert report["window"]["since"] == str(reached - DAY)
+
+    # What an undo takes back no earlier run has seen.
+    assert command("undo", repaired, "--apply", on=db).code == 0
+    code, report = reported(command, "verify", "--since", "last-success", on=db)
+    assert (code, report["window"], report["totals"]["planned"]) == (3, None, 1)
 
 
 @pytest.mark.parametrize(

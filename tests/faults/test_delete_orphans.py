@@ -200,6 +200,7 @@ SPELLED: dict[str, Any] = {
     str(UUIDS[2]): Binary.from_uuid(UUIDS[2], UuidRepresentation.JAVA_LEGACY),
     str(UUIDS[3]): Binary(UUIDS[3].bytes_le, 3),
     "listed": ["other", "listed"],
+    "68F0000000000000000000AB": ObjectId("68f0000000000000000000ab"),
 }
 KEPT = [
     {"types": "array", "sessions": 1, "samples": ["listed"]},
@@ -208,6 +209,7 @@ KEPT = [
     {"types": "double", "sessions": 3, "samples": ["0.1", "779", "780.5"]},
     {"types": "int", "sessions": 1, "samples": ["777"]},
     {"types": "long", "sessions": 1, "samples": ["778"]},
+    {"types": "objectId", "sessions": 1, "samples": ["68F0000000000000000000AB"]},
 ]
 
 

@@ -58,6 +58,17 @@ def test_a_run_is_looked_at_again_and_only_what_others_changed_by_its_events(
     told = ("As the run left them", "Put back to what they were before", "Gone")
     assert [ended.figure(label) for label in told] == [BROKEN - 3, 2, 1]
     assert (ended.code, "Somebody writes old values" in ended.out) == (3, True)
+    code, report = reported(command, "verify", "--run", run, on=planned)
+    assert (code, report["days"], report["corrections"], report["malformed"]) == (3, [], [], [])
+    assert {it["found"] for it in report["symptoms"]} == {None}  # nobody looked for them
+    known = {name: number for name, number in report["totals"].items() if number is not None}
+    assert known == {"sessions": BROKEN, "planned": 2, "deferred": 0}
+    for key in keys[1:3]:
+        planned[SESSIONS].delete_one({"_id": key})
+    ended = command("verify", "--run", run, on=planned)
+    assert (ended.code, ended.figure("Gone")) == (0, 3)
+    assert "Somebody deletes sessions" in ended.out
+    assert "✅" not in ended.out
 
     planned[JOURNAL].delete_one({"_id": rows[9]["_id"]})
     ended = command("verify", "--run", run, on=planned)

@@ -90,7 +90,8 @@ def test_without_mongodb_only_the_status_is_known() -> None:
 
 
 def test_the_readme_lists_every_metric() -> None:
-    of_run = Ending("fix", Exit.CLEAN, BEGAN, BEGAN, SETTINGS, FIXED)
+    of_window = replace(FIXED, window={"since": BEGAN, "until": BEGAN})
+    of_run = Ending("fix", Exit.CLEAN, BEGAN, BEGAN, SETTINGS, of_window)
     of_health = unknown(SETTINGS, Refused("who?"))
     figures = [*figures_of_run(of_run), *figures_of_health(of_health)]
     names = [f"`{it.name}{{{it.label}}}`" if it.label else f"`{it.name}`" for it in figures]

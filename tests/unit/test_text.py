@@ -311,7 +311,9 @@ NARROW = {
 def test_a_run_about_some_sessions_speaks_of_them_and_of_no_others(
     scope: str, asked: dict[str, Any]
 ) -> None:
-    shown = done(settings={**WHOLE, **asked}, totals={"sessions": 1})
+    is_windowed = asked.keys() & {"since", "until"}
+    window = {"since": NOW, "until": NOW} if is_windowed else None
+    shown = done(settings={**WHOLE, **asked}, totals={"sessions": 1}, window=window)
     assert shown.endswith(
         "\n=== Verification ===\n"
         "In the whole collection, beyond this run: total sessions 12, sessions with events 11, "

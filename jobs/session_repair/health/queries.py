@@ -22,7 +22,7 @@ from session_repair.mongo.collections import empty_sessions
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
-from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE
+from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE, is_partial
 from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
 from session_repair.repair.past import RESTORED
 from session_repair.repair.report import DELETE_ORPHANS
@@ -38,6 +38,7 @@ SEEN = (  # of a run document; the report holds samples too, which nobody asks f
     *("started_at", "updated_at", "ended_at"),
     *(f"settings.{name}" for name in (*PARTIAL, "duplicates")),
     *("report.server_time", "report.totals", "report.outcomes", "report.verification"),
+    "report.window",
     *("report.symptoms.code", "report.symptoms.found"),
 )
 ENDED_WELL = (Exit.CLEAN, Exit.FIXABLE_REMAINS, Exit.PARTIAL)
@@ -115,7 +116,13 @@ def runs_of(settings: Settings) -> Document:
 def latest_runs(database: Database[Document], settings: Settings) -> list[Document]:
     """The latest runs, and the latest that counted all sessions, which others may outnumber."""
     any_run = runs_of(settings)
-    whole: Document = {f"settings.{name}": {"$in": [None, []]} for name in PARTIAL}
+    nothing: Document = {"$in": [None, []]}
+    without_window = [
+        {"settings.since": nothing, "settings.until": nothing},
+        {"report.window": {"$type": "null"}},
+    ]
+    named = {f"settings.{name}": nothing for name in ("session_ids", "only")}
+    whole: Document = {**named, "$or": without_window}
     full_run = {**any_run, **whole, "verb": "fix", "report": {"$exists": True}}
     found = {
         document["_id"]: document
@@ -238,9 +245,9 @@ def counted_by(document: Document) -> dict[str, list[tuple[datetime, int]]]:
     found = {symptom["code"]: symptom["found"] for symptom in report["symptoms"]}
     counts: dict[str, list[tuple[datetime, int]]] = {"empty": [], "fixable": [], "orphan": []}
     is_done = document.get("state") == DONE
-    if is_done:  # verified in the whole collection, whatever the run was asked to look at
+    if is_done and report["verification"]["empty_remaining"] is not None:
         counts["empty"].append((ended, report["verification"]["empty_remaining"]))
-    if any(map(document["settings"].get, PARTIAL)):
+    if is_partial(document["settings"], report):
         if goes_on(document):
             counts["fixable"].append((ended, still_fixable(document)))
         return counts

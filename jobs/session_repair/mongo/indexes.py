@@ -14,7 +14,13 @@ BAD_VALUE = 2  # the index of a hint is not there to be used
 
 
 def can_look_up(database: Database[Document], collection: str, path: str) -> bool:
-    """Whether an index begins with the field that every look-up of a string may use."""
+    """Whether an index begins with the field that every look-up of a string may use.
+
+    None does where the collection has a collation of its own, under which it would be asked.
+    """
+    found = database.list_collections(filter={"name": collection})
+    if any("collation" in it.get("options", {}) for it in found):
+        return False
     indexes = database[collection].list_indexes()
     return any(
         serves(index, path) and is_built(database, collection, index["name"]) for index in indexes

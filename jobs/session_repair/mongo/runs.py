@@ -30,7 +30,18 @@ RESUMABLE = (PLANNING, PLANNED, APPLYING)
 OPEN = (*RESUMABLE, UNDOING)
 JOURNAL_FORMAT = 2  # of a run's journal rows and of its progress
 # Settings of a run that looked at some sessions only, or was to correct some only.
+# Settings of a run that looked at some sessions only, or mended some findings only.
 PARTIAL = ("session_ids", "since", "until", "only")
+
+
+def is_partial(settings: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
+    """Whether a run was about some sessions or findings only.
+
+    Since ``last-success`` it is about all, as its report says, where there was no success yet.
+    """
+    asked = {name for name in PARTIAL if settings.get(name)}
+    is_windowless = "window" in report and report["window"] is None
+    return bool(asked - {"since", "until"} if is_windowless else asked)
 
 
 class Reach(NamedTuple):

@@ -42,6 +42,14 @@ def spellings(session_ids: Iterable[str]) -> list[Any]:
     return [*texts, *(other for text in texts for other in other_spellings(text))]
 
 
+def keeping(text: str) -> list[Any]:
+    """The spellings of a session id, and the ObjectId of its digits were they capital letters.
+
+    That one stands for the text in small letters; but that nobody means it by this one is not sure.
+    """
+    return [*spellings([text]), *object_ids(text.lower())]
+
+
 def other_spellings(text: str) -> list[Any]:
     """What the text spells in other BSON types. A number finds those of all types that equal it."""
     return [*object_ids(text), *numbers(text), *binaries(text)]
@@ -87,12 +95,12 @@ def types_of_events(
     """
     texts: dict[Any, set[str]] = defaultdict(set)
     for text in session_ids:
-        for value in spellings([text]):
+        for value in keeping(text):
             texts[comparable(value)].add(text)
     spelled = {"value": f"${path}", "type": {"$type": f"${path}"}}
     groups = database.get_collection(collection, AS_STORED).aggregate(
         [
-            {"$match": {path: {"$in": spellings(session_ids)}}},
+            {"$match": {path: {"$in": [it for text in session_ids for it in keeping(text)]}}},
             {"$group": {"_id": spelled}},
         ],
         session=session,

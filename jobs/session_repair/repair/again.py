@@ -8,11 +8,12 @@ from typing import Any
 from pymongo.database import Database
 
 from session_repair.errors import Refused
+from session_repair.mongo.connection import server_time
 from session_repair.mongo.runs import DONE, Run
 from session_repair.mongo.target import Target
 from session_repair.repair.execute import change_of, planned_report, settings_of_run
 from session_repair.repair.readback import account_for, moved_on, verify_sessions
-from session_repair.repair.report import Report
+from session_repair.repair.report import Report, Totals
 from session_repair.settings import PLACES, SEMANTIC, Settings, revived
 
 Document = dict[str, Any]
@@ -48,12 +49,35 @@ def look_again(database: Database[Document], settings: Settings, run_id: str) ->
     target = Target(database, replace(settings, **planned_with))
     change = change_of(document)
     account_for(target, document)
-    seen = verify_sessions(target, document, change)
+    seen = verify_sessions(target, document, change, is_of_all=False)
+    # What was found then is not what would be found now.
     planned = planned_report(document)
-    totals = replace(planned.totals, planned=seen.put_back, deferred=0)
+    totals = Totals(
+        sessions=document["planned"],
+        events=None,
+        names_no_page=None,
+        counts_nothing=None,
+        potentially_empty=None,
+        events_without_session=None,
+        planned=seen.put_back,
+        deferred=0,
+    )
+    symptoms = [
+        replace(it, found=None, to_correct=0, deferred=0, samples=()) for it in planned.symptoms
+    ]
     names = moved_on(target, document, change, MOST_NAMED + 1) if seen.moved_on else ()
     return Again(
-        report=replace(planned, verb="verify", totals=totals, verification=seen),
+        report=replace(
+            planned,
+            verb="verify",
+            server_time=server_time(database),
+            totals=totals,
+            symptoms=tuple(symptoms),
+            corrections=(),
+            days=(),
+            malformed=(),
+            verification=seen,
+        ),
         settings=replace(
             settings, since=None, until=None, session_ids=names if len(names) <= MOST_NAMED else ()
         ),

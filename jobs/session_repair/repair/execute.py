@@ -43,6 +43,7 @@ from session_repair.mongo.runs import (
     Run,
     fence,
     interrupted_runs,
+    is_partial,
     new_run_id,
     recorded_errors,
     refuse_foreign,
@@ -176,7 +177,9 @@ def carry_out(database: Database[Document], settings: Settings, run: Run, lease:
     report = replace(
         planned_report(document),
         outcomes=account.outcomes,
-        verification=verify_sessions(target, document, change),
+        verification=verify_sessions(
+            target, document, change, not is_partial(document["settings"], document["report"])
+        ),
         left=account.left,
     )
     run.end(DONE, asdict(report), int(report.verdict))

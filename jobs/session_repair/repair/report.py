@@ -89,15 +89,15 @@ class Correction:
 
 @dataclass(frozen=True)
 class Verification:
-    """What the database says after the write.
+    """What the database says after the write: of all sessions, unless the run was about a few.
 
     Of the corrected sessions: still as planned, put back to what they were, moved on by live
     ingest, gone since.
     """
 
-    sessions: int
-    with_events: int
-    empty_remaining: int
+    sessions: int  # an estimate where the next two are not known
+    with_events: int | None
+    empty_remaining: int | None
     as_planned: int
     put_back: int
     moved_on: int

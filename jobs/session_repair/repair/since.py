@@ -86,8 +86,14 @@ def last_success(database: Database[Document], settings: Settings) -> Document |
         "settings.until": None,
         "settings.since": {"$in": [None, LAST_SUCCESS]},
     }
-    finished = {"verb": "fix", "state": DONE, "verdict": int(Exit.CLEAN)}
-    return database[settings.runs].find_one(
+    runs = database[settings.runs]
+    finished: Document = {"verb": "fix", "state": DONE, "verdict": int(Exit.CLEAN)}
+    undone = runs.find_one(
+        {**same, "undo.last_at": {"$exists": True}}, ["undo"], sort=[("undo.last_at", DESCENDING)]
+    )
+    if undone is not None:  # what that took back, no run before has seen
+        finished["started_at"] = {"$gt": undone["undo"]["last_at"]}
+    return runs.find_one(
         {**finished, **same, **all_the_way}, ["report", "settings"], sort=[("_id", DESCENDING)]
     )
 

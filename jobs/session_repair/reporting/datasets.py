@@ -145,6 +145,8 @@ def summary_rows(spark: SparkSession, report: Report) -> DataFrame:
         metrics[f"found.{symptom.code}"] = symptom.found
         metrics[f"to_correct.{symptom.code}"] = symptom.to_correct
         metrics[f"deferred.{symptom.code}"] = symptom.deferred
+    for name, instant in (report.window or {}).items():
+        metrics[f"window.{name}"] = int(instant.timestamp())
     for part in ("outcomes", "verification"):
         figures = getattr(report, part)
         metrics.update({f"{part}.{k}": v for k, v in (asdict(figures) if figures else {}).items()})

@@ -20,11 +20,13 @@ from session_repair.reporting.charts import Timeline, findings_chart, timeline, 
 from session_repair.reporting.sections import BLOCKS
 from session_repair.reporting.text import (
     deletable,
+    is_narrow,
     not_planned,
     odd_type_line,
     printable,
     shown,
     way_on,
+    window_line,
 )
 from session_repair.rules.symptoms import CODES
 from session_repair.wording import either
@@ -144,11 +146,14 @@ def put_back(report: Report) -> int:
 def story(report: Report) -> list[str]:
     """The sentences below the verdict: what was done, and what remains."""
     totals = report.totals
+    told = list(window_line(report))
     if totals.events is None:
-        told = [f"Of {sessions(totals.sessions)} the empty ones were compared with their events."]
+        told.append(
+            f"Of {sessions(totals.sessions)} the empty ones were compared with their events."
+        )
     else:
         events = f"{totals.events:,} {either(totals.events, 'event', 'events')}"
-        told = [f"{sessions(totals.sessions)} and {events} were compared."]
+        told.append(f"{sessions(totals.sessions)} and {events} were compared.")
     if report.outcomes is None:
         told.append("Nothing was written to any session.")
         if totals.planned:
@@ -169,7 +174,7 @@ def figures(report: Report) -> list[tuple[str, int, int | None]]:
     """The figures that stand out: what they count, before, and after where that was looked at."""
     totals, checked = report.totals, report.verification
     # What is empty now was counted in the whole collection.
-    empty = checked.empty_remaining if checked and not report.settings.get("session_ids") else None
+    empty = checked.empty_remaining if checked and not is_narrow(report) else None
     told: list[tuple[str, int | None, int | None]] = [
         ("Sessions", totals.sessions, None),
         ("Events", totals.events, None),

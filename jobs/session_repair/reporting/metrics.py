@@ -52,6 +52,9 @@ def figures_of_run(ending: Ending) -> Iterator[Figure]:
     yield one("run_end_timestamp_seconds", "When the last run ended", ending.ended.timestamp())
     if ending.report is None:
         return
+    if window := ending.report.window:
+        span = (window["until"] - window["since"]).total_seconds()
+        yield one("window_seconds", "Length of the window; absent where all was read", span)
     totals, outcomes = ending.report.totals, ending.report.outcomes
     found = {symptom.code: symptom.found for symptom in ending.report.symptoms}
     yield one("sessions", "Sessions read", totals.sessions)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from session_repair.errors import Exit
-from session_repair.mongo.runs import PARTIAL
+from session_repair.mongo.runs import is_partial
 from session_repair.repair.past import REFUSED
 from session_repair.repair.report import (
     DELETE_ORPHANS,
@@ -202,8 +202,10 @@ def again_report(run_id: str, report: Report) -> Iterator[str]:
     yield ""
     if seen.put_back:
         yield "⚠️  Somebody writes old values: find out who, then fix --apply"
+    elif seen.gone:
+        yield "⚠️  Somebody deletes sessions; the others are as the run left them, or told below"
     elif not seen.moved_on:
-        yield "✅ It stayed repaired"
+        yield "✅ It stayed repaired. Events that came since are not asked for: verify --since"
 
 
 def fix_heading(report: Report) -> Iterator[str]:
@@ -279,6 +281,8 @@ def whole_collection(report: Report, verification: Verification) -> Iterator[str
         "Sessions with events": verification.with_events,
         "Empty sessions remaining": verification.empty_remaining,
     }
+    if verification.with_events is None:  # of a run about a few, all were not counted
+        return
     if is_narrow(report):
         told = ", ".join(f"{name.lower()} {count}" for name, count in figures.items())
         yield f"In the whole collection, beyond this run: {told}"
@@ -288,7 +292,7 @@ def whole_collection(report: Report, verification: Verification) -> Iterator[str
 
 def is_narrow(report: Report) -> bool:
     """Whether the run was about some sessions only."""
-    return any(map(report.settings.get, PARTIAL))
+    return is_partial(report.settings, {"window": report.window})
 
 
 def fix_verdict(report: Report, verification: Verification) -> Iterator[str]:
@@ -304,7 +308,7 @@ def fix_verdict(report: Report, verification: Verification) -> Iterator[str]:
         yield f"✅ All fixable sessions{scope} have been fixed!"
     yield from remaining_lines(report)
     orphans = report.symptom("orphan_session").found or 0
-    others = verification.empty_remaining - orphans
+    others = (verification.empty_remaining or 0) - orphans
     if others > 0 and report.verdict is Exit.CLEAN and not is_narrow(report):
         name = either(others, "other names no page or counts", "others name no page or count")
         yield f"   {others} {name} nothing: by their events, malformed, copies, in flight or new"
@@ -470,7 +474,8 @@ def is_whole(document: dict[str, Any], settings: Settings) -> bool:
     """Whether the run looked at all sessions of these collections."""
     asked = document.get("settings", {})
     names = (asked.get("sessions"), asked.get("events"))
-    return names == (settings.sessions, settings.events) and not any(map(asked.get, PARTIAL))
+    is_part = is_partial(asked, document.get("report") or {})
+    return names == (settings.sessions, settings.events) and not is_part
 
 
 def error_note(document: dict[str, Any]) -> str:
