@@ -22,7 +22,7 @@ set_up
 install requirements-test
 
 # For a Spark that starts inside pytest what the command gives to one of its own.
-PYSPARK_SUBMIT_ARGS="--jars $(printf %q "$(connector_jars)") pyspark-shell"
+PYSPARK_SUBMIT_ARGS="--driver-memory 2g --jars $(printf %q "$(connector_jars)") pyspark-shell"
 export PYSPARK_SUBMIT_ARGS SPARK_LOCAL_IP=127.0.0.1
 SPARK_SUBMIT_OPTS+=' -XX:TieredStopAtLevel=1' # the tests' frames are small
 unset SPARK_HOME # a test of the command must find it as a user has it

@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
 Document = dict[str, Any]
 
@@ -28,9 +29,13 @@ def can_look_up(database: Database[Document], collection: str, path: str) -> boo
 
 
 def is_built(database: Database[Document], collection: str, name: str) -> bool:
-    """Whether the server may use the index: one that is still being built is listed too."""
+    """Whether the server may use the index: one that is still being built is listed too.
+
+    The primary is asked; what it has built a majority has in a moment.
+    """
+    latest = database.get_collection(collection, read_concern=ReadConcern("local"))
     try:
-        database[collection].find_one({}, {"_id": 1}, hint=name)
+        latest.find_one({}, {"_id": 1}, hint=name)
     except OperationFailure as error:
         if error.code != BAD_VALUE:
             raise

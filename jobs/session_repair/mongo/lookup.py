@@ -35,6 +35,7 @@ Document = dict[str, Any]
 
 SUSPECT = "session_repair_suspect"  # where a pipeline keeps the suspect beside what it brings
 NUMBER = "session_repair_number"  # of what a suspect brings, from 0; null where it brings nothing
+SIZE = "session_repair_size"  # of that document, in bytes
 
 
 def suspects_of(settings: Settings, in_both: bool) -> Document:
@@ -58,7 +59,8 @@ def look_up_sessions(
 
     The observation is told ``old_sessions``, the number of suspects that the census has checked.
     """
-    more = {"of": f"${SUSPECT}.key", "number": f"${NUMBER}"}
+    # Without what the pipeline keeps beside the document; else a scan would see another size.
+    more = {"of": f"${SUSPECT}.key", "number": f"${NUMBER}", "size": f"${SIZE}"}
     stages = [
         *brought(settings, suspects, window, settings.sessions, settings.session_fields),
         *session_stages(settings, suspects, more),
@@ -124,7 +126,7 @@ def brought(
     suspect = {"key": key, "session_id": session_id}
     found = {"from": collection, "localField": "spellings", "foreignField": paths["session_id"]}
     each = {"path": "$found", "preserveNullAndEmptyArrays": True, "includeArrayIndex": NUMBER}
-    kept = {SUSPECT: f"${SUSPECT}", NUMBER: f"${NUMBER}"}
+    kept = {SUSPECT: f"${SUSPECT}", NUMBER: f"${NUMBER}", SIZE: {"$bsonSize": "$found"}}
     return [
         *([] if window is None else window.session_ids(settings)),
         {"$project": {"_id": 0, SUSPECT: suspect, "spellings": spellings_expression(session_id)}},
