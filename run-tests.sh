@@ -3,11 +3,8 @@
 #   ./run-tests.sh [--faults] [PYTEST OPTIONS]
 # --faults adds the long tests that kill, stall or starve a real run.
 set -euo pipefail
-ROOT=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-cd "$ROOT"
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 unset SPARK_HOME SPARK_CONF_DIR MONGODB_URI # the tests bring their own
-# shellcheck source=setup/functions.sh
-source setup/functions.sh
 
 options=() workers=(-n 2 --dist loadfile) # each with a MongoDB and a Spark of its own
 for argument in "$@"; do
@@ -18,16 +15,13 @@ for argument in "$@"; do
   fi
 done
 
-set_up
-install requirements-test
-
 # For a Spark that starts inside pytest what the command gives to one of its own.
-PYSPARK_SUBMIT_ARGS="--driver-memory 2g --jars $(printf %q "$(connector_jars)") pyspark-shell"
-export PYSPARK_SUBMIT_ARGS SPARK_LOCAL_IP=127.0.0.1
+environment=$(./spark-submit.sh env requirements-test)
+eval "$environment"
 SPARK_SUBMIT_OPTS+=' -XX:TieredStopAtLevel=1' # the tests' frames are small
 unset SPARK_HOME # a test of the command must find it as a user has it
 
-python=$VENV/bin/python
+bin=.venv/bin
 failed=()
 step() {
   echo "== $*"
@@ -35,11 +29,11 @@ step() {
 }
 code=()
 for folder in jobs demo docs tests benchmarks dags; do [[ ! -d $folder ]] || code+=("$folder"); done
-step shellcheck "$VENV/bin/shellcheck" spark-submit.sh setup/functions.sh run-tests.sh .ci/run
-step lint "$python" -m ruff check
-step format "$python" -m ruff format --check
-step types "$python" -m mypy setup/pem_to_jks.py setup/load_classes.py setup/package.py "${code[@]}"
-step tests "$python" -m pytest "${workers[@]}" "${options[@]}"
+step shellcheck "$bin/shellcheck" spark-submit.sh run-tests.sh .ci/run
+step lint "$bin/python" -m ruff check
+step format "$bin/python" -m ruff format --check
+step types "$bin/python" -m mypy "${code[@]}"
+step tests "$bin/python" -m pytest "${workers[@]}" "${options[@]}"
 
 if ((${#failed[@]})); then
   echo "run-tests.sh: failed: ${failed[*]}" >&2

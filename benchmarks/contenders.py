@@ -30,9 +30,8 @@ Result = Mapping[str, Any]
 # What spark-submit.sh gives a Spark of its own, as the environment of a process.
 SPARK_ENVIRONMENT = """
 set -euo pipefail
-source "$ROOT/setup/functions.sh"
-set_up
-export PYSPARK_SUBMIT_ARGS="--jars $(printf %q "$(connector_jars)") pyspark-shell"
+exports=$(./spark-submit.sh env)
+eval "$exports"
 env -0
 """
 
@@ -220,9 +219,12 @@ def clean_environment() -> dict[str, str]:
 
 
 def spark_environment() -> dict[str, str]:
-    environment = {**clean_environment(), "ROOT": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
     done = subprocess.run(
-        ["bash", "-c", SPARK_ENVIRONMENT], env=environment, stdout=subprocess.PIPE, check=True
+        ["bash", "-c", SPARK_ENVIRONMENT],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        check=True,
     )
     pairs = done.stdout.decode().rstrip("\0").split("\0")
     return dict(pair.split("=", 1) for pair in pairs)

@@ -20,9 +20,10 @@ else:
     import tomli as tomllib
 
 from session_repair.errors import Refused
+from session_repair.home import CONF
 from session_repair.scope import EMPTY, SCOPES, require_corrected
 
-DEFAULT_CONFIG = Path(__file__).parents[2] / "conf" / "session_repair.toml"
+DEFAULT_CONFIG = CONF / "session_repair.toml"
 
 LAST_SUCCESS = "last-success"
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+OURS = ROOT / "jobs" / "session_repair"
 VERB_FILES = {
     "verify": "verify_sessions.py",
     "fix": "fix_empty_sessions.py",
@@ -88,14 +89,15 @@ class Gateway:
 def copy_of_the_project(target: Path, *, with_venv: bool = True) -> Path:
     target.mkdir(parents=True)
     shutil.copy(ROOT / "spark-submit.sh", target)
-    for folder in ("conf", "setup"):
-        shutil.copytree(ROOT / folder, target / folder)
+    shutil.copytree(ROOT / "conf", target / "conf")
     for lock in ROOT.glob("requirements*.lock"):
         shutil.copy(lock, target)
     if with_venv:
         (target / ".venv").symlink_to(ROOT / ".venv")
     package = target / "jobs" / "session_repair"
-    package.mkdir(parents=True)
+    shutil.copytree(OURS / "launch", package / "launch", ignore=shutil.ignore_patterns("*.pyc"))
+    for file in ("errors.py", "home.py"):
+        shutil.copy(OURS / file, package)
     (package / "__init__.py").write_text('__version__ = "0.0.1"\n')
     (package / "__main__.py").write_text(SAYS_HOW_IT_WAS_STARTED)
     for file in VERB_FILES.values():
@@ -233,7 +235,7 @@ def test_help_shows_every_verb_on_stdout(gateway: Gateway, option: str) -> None:
         (["--apply", "fix"], "no verb after --apply fix"),
         (["--master", "yarn", "runs"], "runs does not start Spark, so --master yarn has no effect"),
         (["setup", "now"], "setup takes no options, got now"),
-        (["demo"], "has no Python package demo"),
+        (["demo"], "demo/__main__.py does not exist"),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_one_line(
@@ -574,9 +576,9 @@ def bare(tmp_path: Path) -> tuple[Path, Run]:
 #!/bin/bash
 echo "$@" >> "{tools}/asked"
 case "$1 $2" in
-  "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  "-m venv") mkdir -p "$3/bin"; ln -s "{tools}/python3" "$3/bin/python" ;;
   "-m pip") [[ ! -e "{tools}/offline" ]] || {{ echo "ERROR: no route to host"; exit 1; }} ;;
-  "--version ") echo "Python $(cat "{tools}/version" 2>/dev/null || echo 3.11.7)" ;;
+  *) exec -a "$0" "{sys.base_prefix}/bin/python3" "$@" ;;
 esac
 """)
     python.chmod(0o755)

@@ -1,0 +1,12 @@
+"""Where this installation has its files, and what its command is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+JOBS = PACKAGE.parent  # the jobs stand beside the package, in a checkout and in site-packages
+ROOT = JOBS.parent
+IS_CHECKOUT = (ROOT / "spark-submit.sh").is_file()
+CONF = (ROOT if IS_CHECKOUT else PACKAGE) / "conf"
+COMMAND = "./spark-submit.sh" if IS_CHECKOUT else "session-repair"

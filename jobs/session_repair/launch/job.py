@@ -1,0 +1,111 @@
+"""A verb that needs Spark: a driver on this machine, or one that is sent to a cluster."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from session_repair.errors import Refused
+from session_repair.home import COMMAND, CONF
+from session_repair.launch.connector import brings_own_connector
+from session_repair.launch.locks import CLUSTER, MAIN, Venv
+from session_repair.launch.options import CommandLine, without_option
+from session_repair.launch.package import SETTINGS, zips
+from session_repair.launch.program import Command
+from session_repair.launch.properties import SparkSettings, read_settings
+from session_repair.launch.spark import (
+    DRIVER_PYTHON,
+    PYTHON,
+    Spark,
+    cache_of,
+    found_connector,
+    made_cache,
+    spark_with_connector,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A Spark, and the options that it is started with."""
+
+    spark: Spark
+    settings: SparkSettings
+    options: list[str]
+
+    def environment(self, venv: Venv) -> dict[str, str]:
+        """That of a driver on this machine, which starts its JVM itself.
+
+        spark-submit would pour the driver's stderr into its stdout. Started by Python instead of
+        starting it, it leaves both to the user, and a refused command does not wait for Java.
+        """
+        environment = dict(self.spark.environment)
+        if self.spark.is_gateway:
+            named = environment.get(PYTHON) or environment.get(DRIVER_PYTHON)
+            if not named and venv.holds(MAIN):
+                environment[DRIVER_PYTHON] = str(venv.python)
+        elif self.settings.is_local and not environment.get("SPARK_LOCAL_IP"):
+            # It talks to itself alone; a host name that does not resolve must not stop it.
+            environment["SPARK_LOCAL_IP"] = "127.0.0.1"
+        submit = shlex.join([*self.options, "pyspark-shell"])
+        return {**environment, "SPARK_HOME": str(self.spark.home), "PYSPARK_SUBMIT_ARGS": submit}
+
+
+def new_job(
+    line: CommandLine, venv: Venv, environment: Mapping[str, str], gateway: Spark | None
+) -> Job:
+    """With a Spark of our own what is missing is installed; beside a gateway's nothing is."""
+    if gateway is None:
+        spark, connector = spark_with_connector(line, venv, environment)
+        settings = read_settings(line, spark.home, environment, CONF, is_gateway=False)
+        is_brought = brings_own_connector(settings, spark.home)
+    else:
+        spark = gateway
+        settings = read_settings(line, spark.home, environment, CONF, is_gateway=True)
+        is_brought = brings_own_connector(settings, spark.home)
+        if not is_brought:
+            connector = found_connector(spark, cache_of(environment))
+    options = settings.options
+    if not is_brought:
+        options += settings.joined("--jars", "spark.jars", connector.jars)
+    return Job(spark, settings, options)
+
+
+def in_cluster_mode(job: Job, venv: Venv, script: Path, words: list[str]) -> Command:
+    """spark-submit, with what the driver needs that does not run in this folder: the package and
+    the packages it imports, and the settings. --config names the file as it lies beside it."""
+    settings, environment = job.settings, dict(job.spark.environment)
+    if settings.value("--master", "spark.master").startswith("spark://"):
+        raise Refused(
+            "a standalone cluster runs no Python driver on its workers. Leave out --deploy-mode "
+            "cluster."
+        )
+    words, given = without_option(words, "--config")
+    config = str(CONF / SETTINGS) if given is None else given
+    if "://" not in config and not is_readable(config):
+        raise Refused(f"--config {config} cannot be read. Name a readable TOML file.")
+    if not job.spark.is_gateway:
+        venv.install(CLUSTER)
+        for name in (PYTHON, DRIVER_PYTHON):  # paths of this machine
+            environment.pop(name, None)
+    if not (venv.holds(MAIN) and venv.holds(CLUSTER)):
+        raise Refused(
+            f"the packages that the driver imports are not in .venv. Run '{COMMAND} setup'."
+        )
+    made = zips(made_cache(environment), venv.site_packages)
+    travelling = [
+        *settings.joined("--py-files", "spark.submit.pyFiles", [str(it) for it in made]),
+        *settings.joined("--files", "spark.files", [config]),
+    ]
+    words += ["--config", config.rpartition("/")[2]]
+    submit = [job.spark.submit, *job.options, *travelling, str(script), *words]
+    return Command(submit, environment)
+
+
+def is_readable(file: str) -> bool:
+    try:
+        with open(file, "rb"):
+            return True
+    except OSError:
+        return False

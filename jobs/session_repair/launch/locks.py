@@ -1,0 +1,119 @@
+"""The Python packages: a checkout has them in .venv, from lock files with hashes.
+
+Each lock is complete when its stamp is there, which is written last, so that an interrupted start
+is made good by the next; a file lock keeps two starts apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from session_repair.errors import Refused
+from session_repair.home import COMMAND
+from session_repair.launch.steps import locked, quietly, say
+
+MAIN, BUILD, CLUSTER, JAVA = (f"requirements{it}" for it in ("", "-build", "-cluster", "-java"))
+
+
+@dataclass
+class Venv:
+    """The environment of a checkout."""
+
+    root: Path
+    environment: Mapping[str, str]
+    is_new: bool = False  # made by this process, which may run in one of before
+
+    @property
+    def folder(self) -> Path:
+        return self.root / ".venv"
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".venv.lock"
+
+    @property
+    def site_packages(self) -> list[Path]:
+        return list(self.folder.glob("lib/python3*/site-packages"))
+
+    @property
+    def pyspark(self) -> Path:
+        """The Spark in it."""
+        return next(it for it in self.site_packages if it.is_dir()) / "pyspark"
+
+    @property
+    def version(self) -> str:
+        """That of its Python."""
+        return version_of(self.python).decode().removeprefix("Python ").strip()
+
+    def holds(self, name: str) -> bool:
+        """True when .venv holds the packages of that lock, under the Python that it has now."""
+        stamp = self.folder / f".installed-{name}"
+        return stamp.is_file() and stamp.read_text() == self.stamp(name)
+
+    def stamp(self, name: str) -> str:
+        """It names the Python too: a venv outlived by its Python is made anew."""
+        told = (self.root / f"{name}.lock").read_bytes() + version_of(self.python)
+        return f"{hashlib.sha256(told).hexdigest()}  -\n"
+
+    def install(self, name: str) -> None:
+        """Bring the packages of a lock into .venv, which is made when it is absent or outdated."""
+        if self.holds(name):
+            return
+        if not os.access(self.root, os.W_OK):
+            raise Refused(
+                f"cannot write to {self.root}, where .venv belongs. Run '{COMMAND} setup' once as "
+                "its owner."
+            )
+        with locked(self.lock):
+            if self.holds(name):
+                return
+            if name == MAIN:
+                self.make()
+                self.pip_install(BUILD)
+            self.pip_install(name)
+            (self.folder / f".installed-{name}").write_text(self.stamp(name))
+
+    def make(self) -> None:
+        python = Path(sys.executable).resolve()  # outlives a .venv that it runs from
+        say(f"setting up .venv with {version_of(python).decode().strip()}")
+        if self.folder.is_symlink():
+            self.folder.unlink()
+        elif self.folder.exists():
+            shutil.rmtree(self.folder)
+        quietly(
+            "python -m venv (on Debian and Ubuntu: apt install python3-venv)",
+            [str(python), "-m", "venv", str(self.folder)],
+            self.environment,
+        )
+        self.is_new = True
+
+    def pip_install(self, name: str) -> None:
+        quietly(
+            f"pip install -r {name}.lock",
+            [
+                *(str(self.python), "-m", "pip", "install", "--disable-pip-version-check"),
+                *("--require-hashes", "--no-build-isolation", "-r", f"{self.root}/{name}.lock"),
+            ],
+            {**self.environment, "PIP_USER": "0"},
+        )
+
+
+def version_of(python: Path) -> bytes:
+    """What ``python --version`` prints; nothing where it does not run."""
+    if str(python) == sys.executable:
+        return f"Python {sys.version.split()[0]}\n".encode()
+    try:
+        return subprocess.run([python, "--version"], capture_output=True, check=False).stdout
+    except OSError:
+        return b""

@@ -1,0 +1,55 @@
+"""How the steps of the set-up are taken: told, alone, and in silence unless they fail."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from session_repair.errors import RepairError
+from session_repair.home import COMMAND
+
+REASON = re.compile("error|exception|unresolved|not found", re.IGNORECASE)
+
+
+def say(message: str) -> None:
+    print(f"{COMMAND.removeprefix('./')}: {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Alone among all starts that lock this file."""
+    with file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def quietly(what: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run a step; its output is kept only as the reason of a failure. Raises RepairError."""
+    with tempfile.NamedTemporaryFile("w+", prefix="session-repair-", delete=False) as log:
+        code = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=False,
+        ).returncode
+    if code:
+        raise RepairError(
+            f"{what} failed: {reason_in(Path(log.name).read_text(errors='replace'))}. All of its "
+            f"output is in {log.name}; run the command again once that is solved."
+        )
+    Path(log.name).unlink()
+
+
+def reason_in(output: str) -> str:
+    """The last line that tells of an error, else the last one."""
+    lines = output.splitlines()
+    telling = [line for line in lines if REASON.search(line)]
+    return (telling or lines or ["no reason given"])[-1]
