@@ -9,4 +9,5 @@ JOBS = PACKAGE.parent  # the jobs stand beside the package, in a checkout and in
 ROOT = JOBS.parent
 IS_CHECKOUT = (ROOT / "spark-submit.sh").is_file()
 CONF = (ROOT if IS_CHECKOUT else PACKAGE) / "conf"
+DEFAULT_CONFIG = CONF / "session_repair.toml"
 COMMAND = "./spark-submit.sh" if IS_CHECKOUT else "session-repair"

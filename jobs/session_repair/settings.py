@@ -20,10 +20,8 @@ else:
     import tomli as tomllib
 
 from session_repair.errors import Refused
-from session_repair.home import CONF
+from session_repair.home import DEFAULT_CONFIG
 from session_repair.scope import EMPTY, SCOPES, require_corrected
-
-DEFAULT_CONFIG = CONF / "session_repair.toml"
 
 LAST_SUCCESS = "last-success"
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"

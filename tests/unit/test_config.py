@@ -19,7 +19,7 @@ import resume_run
 import verify_sessions
 from session_repair.cli.commands import commands, main
 from session_repair.cli.config import config_schema
-from session_repair.settings import DEFAULT_CONFIG
+from session_repair.home import DEFAULT_CONFIG
 
 if sys.version_info >= (3, 11):
     import tomllib

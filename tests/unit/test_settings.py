@@ -20,8 +20,8 @@ else:
 
 from session_repair import settings
 from session_repair.errors import Refused
+from session_repair.home import DEFAULT_CONFIG
 from session_repair.settings import (
-    DEFAULT_CONFIG,
     Settings,
     describe,
     format_duration,

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from session_repair.home import DEFAULT_CONFIG
 from session_repair.reporting.notify import URL_VARIABLE
 from session_repair.scope import SCOPES
 from session_repair.settings import (
     COLLECTIONS,
-    DEFAULT_CONFIG,
     DURATION,
     EVENT_FIELDS,
     FIELD_PATH,

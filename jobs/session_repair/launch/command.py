@@ -14,7 +14,6 @@ from session_repair.home import COMMAND, JOBS, ROOT
 from session_repair.launch.job import in_cluster_mode, new_job
 from session_repair.launch.locks import CLUSTER, MAIN, Venv
 from session_repair.launch.options import CommandLine, parse
-from session_repair.launch.package import folder
 from session_repair.launch.program import Command, Module
 from session_repair.launch.spark import (
     DRIVER_PYTHON,
@@ -171,6 +170,8 @@ class Launch:
         words = self.line.options
         if len(words) > 1:
             raise Refused(f"package takes one folder, got {' '.join(words)}.")
+        from session_repair.launch.package import folder
+
         _, connector = spark_with_connector(self.line, self.venv, self.environment)
         self.venv.install(CLUSTER)
         target, jars = Path(words[0] if words else "."), map(Path, connector.jars)

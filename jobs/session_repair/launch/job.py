@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from session_repair.errors import Refused
-from session_repair.home import COMMAND, CONF
+from session_repair.home import COMMAND, CONF, DEFAULT_CONFIG
 from session_repair.launch.connector import brings_own_connector
 from session_repair.launch.locks import CLUSTER, MAIN, Venv
 from session_repair.launch.options import CommandLine, without_option
-from session_repair.launch.package import SETTINGS, zips
 from session_repair.launch.program import Command
 from session_repair.launch.properties import SparkSettings, read_settings
 from session_repair.launch.spark import (
@@ -82,7 +81,7 @@ def in_cluster_mode(job: Job, venv: Venv, script: Path, words: list[str]) -> Com
             "cluster."
         )
     words, given = without_option(words, "--config")
-    config = str(CONF / SETTINGS) if given is None else given
+    config = str(DEFAULT_CONFIG) if given is None else given
     if "://" not in config and not is_readable(config):
         raise Refused(f"--config {config} cannot be read. Name a readable TOML file.")
     if not job.spark.is_gateway:
@@ -93,6 +92,8 @@ def in_cluster_mode(job: Job, venv: Venv, script: Path, words: list[str]) -> Com
         raise Refused(
             f"the packages that the driver imports are not in .venv. Run '{COMMAND} setup'."
         )
+    from session_repair.launch.package import zips
+
     made = zips(made_cache(environment), venv.site_packages)
     travelling = [
         *settings.joined("--py-files", "spark.submit.pyFiles", [str(it) for it in made]),

@@ -15,13 +15,12 @@ from importlib.metadata import Distribution, PackagePath
 from pathlib import Path
 
 from session_repair import __version__
-from session_repair.home import CONF, JOBS
+from session_repair.home import DEFAULT_CONFIG, JOBS
 
 # All that the driver imports beside Spark, in pure Python: pymongo does without its C extension.
 DEPENDENCIES = ("click", "dnspython", "pymongo", "tomli")
 COMPILED = (".so", ".pyd", ".pyc")
 THE_FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # that a zip can tell
-SETTINGS = "session_repair.toml"
 
 
 def package_files(jobs: Path) -> dict[str, Path]:
@@ -86,7 +85,7 @@ def folder(
         shutil.copyfile(JOBS / f"{job}.py", fresh / f"{job}.py")
     for jar in jars:
         shutil.copyfile(jar, fresh / "jars" / jar.name)
-    shutil.copyfile(CONF / SETTINGS, fresh / SETTINGS)
+    shutil.copyfile(DEFAULT_CONFIG, fresh / DEFAULT_CONFIG.name)
     zipped(package_files(JOBS), fresh / "session_repair.zip")
     zipped(dependency_files(site_packages), fresh / "dependencies.zip")
     held = sorted(file.relative_to(fresh) for file in fresh.rglob("*") if file.is_file())
