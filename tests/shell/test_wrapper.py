@@ -222,12 +222,13 @@ def test_a_plain_verb_runs_the_package_and_not_a_namesake_in_the_users_folder(
     namesake.mkdir()
     (namesake / "__init__.py").touch()
     (namesake / "__main__.py").write_text("raise SystemExit('the wrong one')")
-    done = local("undo", "r1", "--apply")
+    done = local("undo", "r1", "--apply", MONGODB_URI=URI)
     assert done.returncode == 0, done.stderr
     started = json.loads(done.stdout)
     assert started["argv"] == ["undo", "r1", "--apply"]
     assert started["cwd"] == str(namesake.parent)
     assert started["env"]["PYTHONPATH"] == f"{project}:{project}/jobs"
+    assert started["env"]["MONGODB_URI"] == URI
 
 
 def test_a_plain_verb_on_a_gateway_without_its_libraries_names_them(

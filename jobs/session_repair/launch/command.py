@@ -62,7 +62,8 @@ Program = Command | Module | None
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of what is done here; what is handed over ends by itself."""
     try:
-        program = program_of(parse(sys.argv[1:] if argv is None else argv), os.environ)
+        line = parse(sys.argv[1:] if argv is None else argv)
+        program = program_of(line, dict(os.environ))
         if isinstance(program, Command):
             program.run()
     except RepairError as error:
