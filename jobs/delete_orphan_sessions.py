@@ -26,6 +26,7 @@ from session_repair.cli.options import (
     with_told_ending,
 )
 from session_repair.cli.spark import starting_spark
+from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import new_run_id
@@ -47,10 +48,10 @@ def delete_orphans(settings: Settings, is_apply: bool) -> Report:
         with starting_spark(DELETE_ORPHANS, database, settings) as starting:
             flight = before_plan(database, settings, DELETE_ORPHANS)
             lease = work.enter_context(new_lease(database, settings, flight.now))
-            spark = starting.session(flight.documents)
+            spark = starting.session(flight.documents, lease.run_id)
             begun = new_run(database, settings, DELETE_ORPHANS, flight.now, lease)
             run = work.enter_context(begun)
-            click.echo(flight.choice, err=True)
+            notice(str(flight.choice))
             found = plan_run(spark, database, settings, flight, run)
             found.release()
         show(deletion_heading(found.report))
@@ -64,8 +65,9 @@ def dry_run(database: Database[Document], settings: Settings) -> Report:
     with starting_spark(DELETE_ORPHANS, database, settings) as starting:
         require_bytewise(database, *settings.collections)
         flight = before_plan(database, settings, DELETE_ORPHANS)
-        click.echo(flight.choice, err=True)
-        spark, run_id = starting.session(flight.documents), new_run_id(flight.now)
+        run_id = new_run_id(flight.now)
+        notice(str(flight.choice))
+        spark = starting.session(flight.documents, run_id)
         found = survey_deletions(spark, database, settings, flight, run_id)
         found.release()
         show([*deletion_heading(found.report), *deletion_plan(found.report)])

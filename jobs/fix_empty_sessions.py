@@ -25,6 +25,7 @@ from session_repair.cli.options import (
 )
 from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
+from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.rights import TO_PLAN
@@ -56,7 +57,8 @@ def fix(settings: Settings, mode: str) -> Report:
         if settings.report:
             unlimited = replace(settings, max_time=None)  # the repair is done
             with starting_spark("fix", database, unlimited) as starting:
-                write_datasets(starting.session(report.totals.planned), report, settings)
+                spark = starting.session(report.totals.planned, report.run_id)
+                write_datasets(spark, report, settings)
         return report
 
 
@@ -65,10 +67,11 @@ def dry_run(database: Database[Document], settings: Settings) -> Report:
     with starting_spark("fix", database, settings) as starting:
         require_bytewise(database, *settings.collections)
         flight = before_plan(database, settings, "fix")
-        click.echo(flight.choice, err=True)
-        spark = starting.session(flight.documents)
+        run_id = new_run_id(flight.now)
+        notice(str(flight.choice))
+        spark = starting.session(flight.documents, run_id)
         require_report_folder(spark, settings)
-        found = survey_corrections(spark, database, settings, flight, new_run_id(flight.now))
+        found = survey_corrections(spark, database, settings, flight, run_id)
         keep_findings(found, settings)
         found.release()
         show([*fix_heading(found.report), *dry_run_report(found.report)])
@@ -86,10 +89,10 @@ def plan(
     with starting_spark("fix", database, settings) as starting:
         flight = before_plan(database, settings, "fix")
         lease = work.enter_context(new_lease(database, settings, flight.now))
-        spark = starting.session(flight.documents)
+        spark = starting.session(flight.documents, lease.run_id)
         require_report_folder(spark, settings)
         run = work.enter_context(new_run(database, settings, "fix", flight.now, lease))
-        click.echo(flight.choice, err=True)
+        notice(str(flight.choice))
         found = plan_run(spark, database, settings, flight, run)
         keep_findings(found, settings)
         found.release()

@@ -21,6 +21,7 @@ from session_repair.cli.options import (
     with_told_ending,
 )
 from session_repair.cli.spark import starting_spark
+from session_repair.logs import notice
 from session_repair.mongo.runs import RESUMABLE, Run
 from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.execute import finish
@@ -42,8 +43,8 @@ def plan_again(database: Database[Document], settings: Settings, run: Run) -> No
         document = run.read()
         window = ActiveWindow(**document["window"]) if "window" in document else None
         flight = before_plan(database, settings, document["verb"], window)
-        click.echo(flight.choice, err=True)
-        spark = starting.session(flight.documents)
+        notice(str(flight.choice))
+        spark = starting.session(flight.documents, run.run_id)
         plan_run(spark, database, settings, flight, run).release()
 
 

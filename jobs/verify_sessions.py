@@ -18,6 +18,7 @@ from session_repair.cli.options import (
 )
 from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
+from session_repair.logs import notice
 from session_repair.mongo.connection import connected
 from session_repair.mongo.rights import TO_LOOK_AGAIN, require_rights
 from session_repair.mongo.runs import new_run_id
@@ -49,10 +50,11 @@ def verify(settings: Settings) -> Report:
         starting_spark("verify", database, settings) as starting,
     ):
         flight = before_plan(database, settings, "verify")
-        click.echo(flight.choice, err=True)
-        spark = starting.session(flight.documents)
+        run_id = new_run_id(flight.now)
+        notice(str(flight.choice))
+        spark = starting.session(flight.documents, run_id)
         require_report_folder(spark, settings)
-        found = survey(spark, database, settings, flight, "verify", new_run_id(flight.now))
+        found = survey(spark, database, settings, flight, "verify", run_id)
         keep_findings(found, settings)
         found.release()
         show(verification_report(found.report))

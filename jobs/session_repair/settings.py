@@ -21,6 +21,7 @@ else:
 
 from session_repair.errors import Refused
 from session_repair.home import DEFAULT_CONFIG
+from session_repair.logs import FORMATS, TEXT
 from session_repair.scope import EMPTY, SCOPES, require_corrected
 
 LAST_SUCCESS = "last-success"
@@ -107,6 +108,7 @@ class Settings:
     metrics: str | None = None
     notify_file: str | None = None
     notify_state: str | None = None
+    log_format: str = TEXT
     asked: tuple[str, ...] = ()  # those of ASKED that the command line gave
 
     @property
@@ -120,6 +122,9 @@ class Settings:
         if self.strategy not in STRATEGIES:
             known = " or ".join(STRATEGIES)
             raise Refused(f"strategy {self.strategy!r} is unknown; write {known}.")
+        if self.log_format not in FORMATS:
+            known = " or ".join(FORMATS)
+            raise Refused(f"log_format {self.log_format!r} is unknown; write {known}.")
         if self.since is not None and self.session_ids:
             raise Refused("--session-id names the sessions, --since finds them. Leave out one.")
         if self.batch_size < 1:

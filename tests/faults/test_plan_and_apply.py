@@ -236,16 +236,19 @@ def test_an_output_that_is_closed_or_full_changes_nothing_about_a_run(
     planned: Db, mongo_uri: str, output: str
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    assert run_into(output, mongo_uri, planned, "apply", run, "--batch-size", "10") == 0
+    assert run_into(output, mongo_uri, planned, "apply", run, "--batch-size", "10", "-vv") == 0
     assert differing(planned, expected) == []
     assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("done", 0)
 
 
 @pytest.mark.faults
-def test_a_fix_whose_reader_goes_ends_as_one_whose_reader_stays(shop: Db, mongo_uri: str) -> None:
+@pytest.mark.parametrize("output", ["| head -n 1", "2>&1 | head -n 1"])
+def test_a_fix_whose_reader_goes_ends_as_one_whose_reader_stays(
+    shop: Db, mongo_uri: str, output: str
+) -> None:
     expected = recomputed_documents(shop)
-    words = ("fix", "--apply", "--batch-size", "10")
-    assert run_into("| head -n 1", mongo_uri, shop, *words) == 0
+    words = ("fix", "--apply", "--batch-size", "10", "-vv")
+    assert run_into(output, mongo_uri, shop, *words) == 0
     assert differing(shop, expected) == []
     assert (the_run(shop)["state"], the_run(shop)["verdict"]) == ("done", 0)
 

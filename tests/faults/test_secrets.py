@@ -120,7 +120,7 @@ def test_no_secret_is_in_anything_that_any_verb_leaves_on_a_cluster_and_when_it_
         watch, number = Watch(cluster), len(texts)
         options = [*spark(watch), "--master", master] if master else []
         told = [f"--{it}={left}/{number}.{end}" for it, end in WRITTEN.items()] if master else []
-        common = ("--database", "kept", "--config", str(config))
+        common = ("--database", "kept", "--config", str(config), "-vv")
         where = ["--uri-file", str(uri_file)] if uri is None else []
         with every_command_line() as command_lines, watch.at_work() if master else nullcontext():
             ended = spark_submit(*options, *words, *where, *told, *common, uri=uri)

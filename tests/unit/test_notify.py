@@ -178,11 +178,10 @@ def test_the_text_of_an_error_is_not_sent(hook: Hook, state: Path) -> None:
     assert "<b>" not in json.dumps(hook.posts)
 
 
-def warned(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line on stderr, which does not hold the URL."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
+def warned(caplog: pytest.LogCaptureFixture) -> str:
+    """The one line that was logged since it was last asked for; it does not hold the URL."""
+    (line,) = caplog.messages
+    caplog.clear()
     assert SECRET not in line
     assert "127.0.0.1" not in line
     return line
@@ -190,12 +189,12 @@ def warned(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize("status", [500, 404, 302])
 def test_a_webhook_that_answers_an_error_is_one_warning_and_asked_again_by_the_next_run(
-    hook: Hook, state: Path, capsys: pytest.CaptureFixture[str], status: int
+    hook: Hook, state: Path, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     hook.status, hook.headers = status, {"Location": hook.url}
     tell = Notifier(hook.url, str(state))
     tell(ending(Exit.BREAKER))
-    assert warned(capsys) == (
+    assert warned(caplog) == (
         f"verify: the notice could not be delivered: the server answered {status}."
     )
     assert len(hook.posts) == 1
@@ -223,25 +222,25 @@ def test_a_webhook_that_answers_an_error_is_one_warning_and_asked_again_by_the_n
     ],
 )
 def test_a_webhook_that_cannot_be_reached_is_one_warning(
-    url: str, state: Path, capsys: pytest.CaptureFixture[str]
+    url: str, state: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Notifier(url, str(state))(ending(Exit.BREAKER))
-    assert warned(capsys).startswith("verify: the notice could not be delivered: ")
+    assert warned(caplog).startswith("verify: the notice could not be delivered: ")
     assert not state.exists()
 
 
 def test_a_webhook_without_tls_behind_https_is_one_warning(
-    hook: Hook, state: Path, capsys: pytest.CaptureFixture[str]
+    hook: Hook, state: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Notifier(hook.url.replace("http:", "https:"), str(state))(ending(Exit.BREAKER))
-    assert "SSL" in warned(capsys)
+    assert "SSL" in warned(caplog)
 
 
 @pytest.mark.parametrize("is_trickling", [False, True])
 def test_a_webhook_that_gives_no_answer_delays_no_more_than_its_time(
     is_trickling: bool,
     state: Path,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notify, "TIMEOUT", 0.6)
@@ -263,33 +262,33 @@ def test_a_webhook_that_gives_no_answer_delays_no_more_than_its_time(
         assert 0.5 < time.monotonic() - began < 1.5
         is_over.set()
         thread.join()
-    assert "no answer within" in warned(capsys)
+    assert "no answer within" in warned(caplog)
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[1]", '{"a": "b"}', '{"a": null}', "\x00"])
 def test_a_state_that_is_not_understood_is_unknown_with_a_warning(
-    hook: Hook, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+    hook: Hook, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     state = tmp_path / "state.json"
     state.write_text(text)
     tell = Notifier(hook.url, str(state))
     tell(ending(Exit.PARTIAL))
     assert (
-        warned(capsys) == f"verify: {state} does not tell the last verdict; it is taken as unknown."
+        warned(caplog) == f"verify: {state} does not tell the last verdict; it is taken as unknown."
     )
     tell(ending(Exit.PARTIAL))
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
     assert len(hook.posts) == 1
 
 
 def test_a_state_that_cannot_be_written_is_a_warning(
-    hook: Hook, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hook: Hook, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     Notifier(hook.url, str(tmp_path / "file" / "state.json"))(ending(Exit.PARTIAL))
-    assert "does not tell" in capsys.readouterr().err.splitlines()[0]
+    assert "does not tell" in caplog.messages[0]
     Notifier(hook.url, str(tmp_path))(ending(Exit.PARTIAL))
-    assert "could not be written" in capsys.readouterr().err.splitlines()[1]
+    assert "could not be written" in caplog.messages[-1]
     assert len(hook.posts) == 2
 
 

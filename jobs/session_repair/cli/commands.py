@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -63,6 +64,8 @@ from session_repair.reporting.text import (
 )
 from session_repair.settings import PLACES, Settings
 from session_repair.wording import either, number_of
+
+log = logging.getLogger(__name__)
 
 
 @click.group("session-repair")
@@ -182,7 +185,7 @@ def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str], form: st
     if not lost:
         return Exit.CLEAN
     are = either(lost, "is lost or has", "are lost or have")
-    click.echo(f"{number_of(lost, 'row')} of its journal {are} expired: not listed", err=True)
+    log.warning("%s of its journal %s expired: not listed", number_of(lost, "row"), are)
     return Exit.PARTIAL
 
 

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from session_repair.home import DEFAULT_CONFIG
+from session_repair.logs import FORMATS
 from session_repair.reporting.notify import URL_VARIABLE
 from session_repair.scope import SCOPES
 from session_repair.settings import (
@@ -79,6 +80,7 @@ def setting_line(name: str, value: str, origin: str) -> str:
 BOUNDS: dict[str, dict[str, Any]] = {
     "scope": {"enum": list(SCOPES)},
     "strategy": {"enum": list(STRATEGIES)},
+    "log_format": {"enum": list(FORMATS)},
     "batch_size": {"minimum": 1},
     "max_changes": {"pattern": f"^{LIMIT.pattern}$"},
     "max_delete": {"pattern": f"^{LIMIT.pattern}$"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -14,6 +16,16 @@ import click
 
 from session_repair.cli.streams import make_unfailing
 from session_repair.errors import Exit, Refused, RepairError
+from session_repair.logs import (
+    FORMATS,
+    JSON,
+    LINES,
+    OPTION,
+    format_in,
+    logging_to_stderr,
+    set_format,
+    set_verbosity,
+)
 from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
 from session_repair.reporting.outputs import STDOUT, Outputs, telling
@@ -23,11 +35,14 @@ from session_repair.settings import (
     LAST_SUCCESS,
     STRATEGIES,
     Settings,
+    describe,
     instant_of,
     load_settings,
     parse_duration,
     read_uri,
 )
+
+log = logging.getLogger(__name__)
 
 Command = Callable[..., Exit]
 
@@ -79,6 +94,16 @@ CONNECTION = (
     click.option("--uri-file", metavar="FILE", help="File with the connection string."),
     click.option("--config", metavar="FILE", help="TOML file; see conf/session_repair.toml."),
     click.option("--database", metavar="NAME", help="Database of the two collections."),
+    click.option(OPTION, type=click.Choice(FORMATS), help="Of the lines on stderr (text)."),
+    click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda _context, _option, number: set_verbosity(number),
+        help="Tell each step on stderr; -vv tells more, and all that Spark does.",
+    ),
 )
 IDENTITY = (
     click.option(
@@ -162,7 +187,9 @@ def with_told_ending(function: Callable[..., Report]) -> Command:
             # Told where the command line says, which is all that is known.
             with telling(verb, None, outputs_of(of_settings, notify), database):
                 raise
-        lines = sys.stderr if settings.json == STDOUT else sys.stdout
+        lines = sys.stdout
+        if settings.json == STDOUT:  # among JSON on stderr the report for people has no place
+            lines = io.StringIO() if settings.log_format == JSON else sys.stderr
         with (
             telling(verb, settings, outputs_of(vars(settings), notify), database) as told,
             redirect_stdout(lines),
@@ -183,14 +210,17 @@ def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:
     try:
         known_url = read_notify_url(url, asked["notify_file"])
     except Refused as error:
-        click.echo(f"No notices: {error}", err=True)
+        log.warning("No notices: %s", error)
         known_url = None
     return Notifier(known_url, asked["notify_state"])
 
 
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
     """Settings of the options that were given."""
-    return load_settings(read_uri(uri_file), config, given_options(options))
+    settings = load_settings(read_uri(uri_file), config, given_options(options))
+    set_format(settings.log_format)
+    log.debug("settings: %s", describe(settings))
+    return settings
 
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,12 +230,21 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
     """Run a click command whose result is an Exit; errors a user can cause take one line."""
-    name = verb_of(command, argv)
+    words = sys.argv[1:] if argv is None else argv
+    name = verb_of(command, words)
     make_unfailing()
+    with logging_to_stderr(format_in(words)):
+        verdict = verdict_of(command, words, name)
+        log.info("%s ended with exit code %d", name, verdict)
+    return verdict
+
+
+def verdict_of(command: click.Command, words: Sequence[str], name: str) -> int:
+    """How the command ended; what a user can cause is one line."""
     try:
-        verdict = command.main(args=argv, prog_name=command.name, standalone_mode=False)
+        verdict = command.main(args=words, prog_name=command.name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        log.error("%s", error.format_message())
         return Exit.REFUSED
     except click.ClickException as error:
         return complain(name, error.format_message(), Exit.REFUSED)
@@ -213,19 +252,23 @@ def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
         return complain(name, "interrupted", Exit.INTERRUPTED)
     except RepairError as error:
         return complain(name, str(error), error.exit_code)
+    except Exception:
+        if LINES.form != JSON:
+            raise
+        log.critical("%s: failed", name, exc_info=True)
+        return Exit.UNEXPECTED
     return int(verdict or 0)
 
 
-def verb_of(command: click.Command, argv: Sequence[str] | None) -> str:
+def verb_of(command: click.Command, words: Sequence[str]) -> str:
     """The word that messages begin with."""
-    words = sys.argv[1:] if argv is None else argv
     if isinstance(command, click.Group) and words and words[0] in command.commands:
         return words[0]
     return command.name or ""
 
 
 def complain(name: str, message: str, verdict: Exit) -> int:
-    click.echo(f"{name}: {message}", err=True)
+    log.error("%s: %s", name, message)
     return int(verdict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -19,11 +20,14 @@ from pyspark.sql import SparkSession
 
 from session_repair.cli.tls import Pem, read_pem, use_tls
 from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.logs import JSON
 from session_repair.mongo.collections import estimated_documents
 from session_repair.mongo.rights import require_rights, rights_to_read
 from session_repair.mongo.throttle import Stopped
 from session_repair.repair.strategy import needs_all_sessions
-from session_repair.settings import Settings
+from session_repair.settings import DEFAULT_CONFIG, Settings
+
+log = logging.getLogger(__name__)
 
 # What a right result depends on, whatever the user's configuration says; master, memory and the
 # rest are left to it.
@@ -66,6 +70,11 @@ QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 # The findings of a session are one generated method of 11 kB; beyond 8 it would be interpreted.
 LONG_METHODS = "-XX:-DontCompileHugeMethods"
 
+# Java's log: conf/log4j2.properties reads these properties of the JVM.
+LOG_CONFIG = DEFAULT_CONFIG.with_name("log4j2.properties")
+LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
+LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
+
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 
 NOTHING: Mapping[str, str] = {}
@@ -107,7 +116,8 @@ class StartingSpark:
 
     def start(self) -> None:
         try:
-            spark = new_session(self.app_name, use_tls(self.pem) if self.pem else NOTHING)
+            tls = use_tls(self.pem) if self.pem else NOTHING
+            spark = new_session(self.app_name, {**tls, **log_level()})
         except BaseException as error:
             self.failure = error
             return
@@ -117,12 +127,23 @@ class StartingSpark:
                 return
         spark.stop()
 
-    def session(self, rows: int) -> SparkSession:
-        """The session, its shuffles sized for so many rows. Raises what kept it from starting."""
+    def session(self, rows: int, run_id: str) -> SparkSession:
+        """The session, its shuffles sized for so many rows, Java's log naming the run.
+
+        Raises what kept it from starting.
+        """
         self.thread.join()
         if self.found is None:
             raise self.failure or RuntimeError("Spark did not start")
         size_shuffles(self.found, rows)
+        context = self.found.sparkContext
+        jvm: Any = context._jvm
+        jvm.System.setProperty(LOG_RUN, run_id)
+        context.setLocalProperty(f"mdc.{LOG_RUN}", run_id)  # which executors are told with a task
+        log.info(
+            "Spark %s is there: %s on %s, tasks at once: %d",
+            *(context.version, context.applicationId, context.master, context.defaultParallelism),
+        )
         return self.found
 
     def stop(self) -> None:
@@ -156,6 +177,7 @@ def starting_spark(
     if is_ours and SparkContext._gateway is None:
         may_look_up = needs_all_sessions(settings, verb) is None
         size_jvm(estimated_documents(database, settings), may_look_up)
+        tell_jvm(log_options(settings))
     spark = StartingSpark(f"session-repair {verb}", pem)
     try:
         with time_limit(spark, settings.max_time):
@@ -201,11 +223,26 @@ def time_limit(spark: StartingSpark, limit: timedelta | None) -> Iterator[None]:
 def size_jvm(documents: int, may_look_up: bool) -> None:
     """Tell the JVM that is about to be started how much work there is; the user's options win."""
     few = QUICKLY_LOOKED_UP if may_look_up else QUICKLY_READ
-    quick = [QUICK_COMPILER] if documents <= few else []
+    tell_jvm([WHOLE_HEAP, LONG_METHODS, *([QUICK_COMPILER] if documents <= few else [])])
+
+
+def tell_jvm(options: list[str]) -> None:
+    """Options of the JVM that is about to be started; of those given twice the user's win."""
     given = os.environ.get(JVM_OPTIONS, "")
-    os.environ[JVM_OPTIONS] = " ".join(
-        [WHOLE_HEAP, LONG_METHODS, *quick, *([given] if given else [])]
-    )
+    os.environ[JVM_OPTIONS] = " ".join([*options, *([given] if given else [])])
+
+
+def log_options(settings: Settings) -> list[str]:
+    """What makes the JVM's lines as ours are, where lines for a program were asked for."""
+    is_wanted = settings.log_format == JSON or log.isEnabledFor(logging.INFO)
+    if not is_wanted or not LOG_CONFIG.exists():  # a package on a cluster brings none
+        return []
+    return [f'"-Dlog4j2.configurationFile={LOG_CONFIG}"', f"-D{LOG_FORMAT}={settings.log_format}"]
+
+
+def log_level() -> dict[str, str]:
+    """Spark's setting that makes it tell what it does, where all is to be told."""
+    return {LOG_LEVEL: "INFO"} if log.isEnabledFor(logging.DEBUG) else {}
 
 
 # Exceptions of the connector's driver that mean MongoDB was away; Spark wraps them in its own.

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-import click
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,6 +23,7 @@ from session_repair.errors import Refused
 from session_repair.health.metrics import figures_of_health
 from session_repair.health.page import Page
 from session_repair.health.poller import WATCHFUL, Watch
+from session_repair.logs import notice
 from session_repair.mongo.connection import client_of, database_of
 from session_repair.reporting.metrics import exposition
 from session_repair.settings import Settings
@@ -157,5 +157,5 @@ def serve(
             signal.signal(number, server.handle_exit)
         where = f"[{host}]" if ":" in host else host
         address = f"http://{where}:{door.getsockname()[1]}"
-        click.echo(f"Serving {address}/api/health/sessions, /metrics and / there", err=True)
+        notice(f"Serving {address}/api/health/sessions, /metrics and / there")
         server.run(sockets=[door])

@@ -7,6 +7,7 @@ and whoever breaks a lease waits that long before it believes what it sees.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from session_repair.errors import LeaseHeld
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -72,6 +75,7 @@ class Lease:
                 "dead for certain, --break-lease takes it over."
             )
         taken = Lease(collection, run_id, lease["token"])
+        log.info("took the lease, number %d", taken.token)
         # What its last holder began ends before its lease would have.
         unquiet = min(lease["remaining_ms"] / 1000, MERGE_TIME.total_seconds())
         taken.quiet_at = taken.taken + max(0.0, unquiet)
@@ -141,6 +145,7 @@ def held_lease(collection: Collection[Document], run_id: str, break_lease: bool)
         while not is_over.wait(LEASE_TIME.total_seconds() / 4):
             try:
                 lease.renew()
+                log.debug("renewed the lease")
             except LeaseHeld:
                 return  # the next batch says so
             except PyMongoError:
@@ -155,3 +160,4 @@ def held_lease(collection: Collection[Document], run_id: str, break_lease: bool)
         keeper.join()
         with suppress(PyMongoError):
             lease.release()
+            log.info("gave the lease back")

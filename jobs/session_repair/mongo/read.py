@@ -7,6 +7,7 @@ whose types are allowed. So what is malformed is told by the very read that take
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import reduce
 from math import ceil
@@ -31,6 +32,9 @@ from session_repair.mongo.connection import spark_uri
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
 from session_repair.settings import Settings
+from session_repair.wording import number_of
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -130,8 +134,9 @@ def load(
     cores = spark.sparkContext.defaultParallelism
     few, many = (ceil(census.documents / size) for size in (FEW_DOCUMENTS, DOCUMENTS_PER_RANGE))
     number = max(min(few, cores if cores <= MOST_SCANS else RANGES_PER_CORE * cores), many)
-    frames = []
-    for part in census.ranges(number):
+    ranges, frames = census.ranges(number), []
+    log.info("reading by way of %s: %s", census.collection, number_of(len(ranges), "cursor"))
+    for part in ranges:
         pipeline = [{"$match": {"$and": [part, census.scope]}}, *stages]
         reader = reader_of(spark, settings, census.collection, pipeline)
         reader = reader.option("outputExtendedJson", "true").schema(columns)
@@ -143,15 +148,14 @@ def reader_of(
     spark: SparkSession, settings: Settings, collection: str, pipeline: list[dict[str, Any]]
 ) -> DataFrameReader:
     """The connector's reader of what the pipeline makes of a collection."""
+    text = json_util.dumps(pipeline, json_options=json_util.CANONICAL_JSON_OPTIONS)
+    log.debug("pipeline on %s: %s", collection, text)
     return (
         spark.read.format("mongodb")
         .option("connection.uri", spark_uri(settings))
         .option("database", settings.database)
         .option("collection", collection)
-        .option(
-            "aggregation.pipeline",
-            json_util.dumps(pipeline, json_options=json_util.CANONICAL_JSON_OPTIONS),
-        )
+        .option("aggregation.pipeline", text)
     )
 
 

@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from session_repair import __version__
 from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
+from session_repair.logs import name_run
 from session_repair.mongo.lease import LEASE_ID
 from session_repair.settings import Settings, describe
 
@@ -77,8 +78,13 @@ def refuse_foreign(database: Database[Document], settings: Settings) -> None:
 
 
 def new_run_id(now: datetime) -> str:
-    """Starts with a letter, so that no _id made of it is ever read as JSON; sorts by time."""
-    return f"r{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    """The id of a run that begins now; from now on the log names it.
+
+    Starts with a letter, so that no _id made of it is ever read as JSON; sorts by time.
+    """
+    run_id = f"r{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    name_run(run_id)
+    return run_id
 
 
 @dataclass(frozen=True)
@@ -129,10 +135,11 @@ class Run:
 
     @staticmethod
     def find(database: Database[Document], settings: Settings, run_id: str) -> Run:
-        """The run with this id. Raises Refused when there is none."""
+        """The run with this id; from now on the log names it. Raises Refused when there is none."""
         run = Run(database[settings.runs], run_id)
         if run.collection.find_one({"_id": run_id, "verb": {"$exists": True}}) is None:
             raise Refused(f"there is no run {run_id!r}. ./spark-submit.sh runs lists them.")
+        name_run(run_id)
         return run
 
     def read(self) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -19,6 +20,8 @@ from pymongo.errors import OperationFailure
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.mongo.connection import UNAUTHORIZED, first_line, hello_of, is_router
 from session_repair.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -86,6 +89,7 @@ class Pace:
         """Wait while they lag by more than the limit, until it is half of that."""
         limit = USUAL_LAG if self.settings.max_lag is None else self.settings.max_lag
         lag = replication_lag(self.database)
+        log.info("the slowest replica lags %.1f s", lag.total_seconds())
         if lag > limit:
             self.tell(f"waiting: a replica lags {lag.seconds} s, --max-lag is {limit.seconds} s")
             while replication_lag(self.database) > limit / 2:

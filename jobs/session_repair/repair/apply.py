@@ -10,6 +10,7 @@ marked so, the rest is planned as before.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -40,6 +41,9 @@ from session_repair.repair.rows import (
     write_marks,
 )
 from session_repair.repair.split import Failures, patiently
+from session_repair.wording import number_of
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 Progress = Callable[[int], None]
@@ -65,7 +69,11 @@ def apply_run(work: Work, pace: Pace, change: Change, on_progress: Progress) -> 
             if not batch:
                 return
             reach = moved(work, reach, Reach(reach.after, batch[-1]), {})
+        rows, at = number_of(len(batch), "row"), time.monotonic()
+        log.info("began a batch of %s", rows)
         outcomes = change_batch(work, batch, pace, change)
+        told, seconds = ", ".join(f"{it} {outcomes[it]}" for it in outcomes), time.monotonic() - at
+        log.info("ended a batch of %s in %.2f s: %s", rows, seconds, told)
         ended, following = batch[-1], []
         if not pace.is_due():
             following = begin_batch(work, ended, pace.batch_size, change)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import click
 from pymongo.collection import Collection
 from pymongo.database import Database
 
 from session_repair import __version__
 from session_repair.errors import Exit, Refused
+from session_repair.logs import notice
 from session_repair.mongo.connection import (
     clear_errors,
     connected,
@@ -60,6 +61,8 @@ from session_repair.repair.rows import Change, Work, settle
 from session_repair.repair.undo import UndoReport, settle_undo, undo_run
 from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
 from session_repair.wording import either, number_of
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 Planning = Callable[[Database[Document], Settings, Run], object]
@@ -139,7 +142,7 @@ def at_work(run: Run, settings: Settings, lease: Lease) -> Iterator[None]:
     writes, it could not be told any more.
     """
     with recorded_errors(run), clear_errors():
-        click.echo(f"Run {run.run_id}", err=True)
+        notice(f"Run {run.run_id}")
         settle_interrupted(run.collection, settings, lease)
         yield
 
@@ -154,6 +157,7 @@ def settle_interrupted(collection: Collection[Document], settings: Settings, lea
         names = (*SEMANTIC, "journal")
         its = revived({name: document["settings"][name] for name in names})
         target = Target(collection.database, replace(settings, **its))
+        log.info("settling a batch that run %s left in the middle", document["_id"])
         run = Run(collection, document["_id"]).held_by(lease.token)
         work = Work(target, run, Plan.of(document), lease)
         settle(work, change_of(document))
@@ -165,7 +169,7 @@ def carry_out(database: Database[Document], settings: Settings, run: Run, lease:
     target, document = Target(database, settings), run.read()
 
     def tell(line: str) -> None:
-        click.echo(f"  {line}", err=True)
+        notice(f"  {line}")
         run.record(**{"progress.waiting": line})
 
     pace = Pace(database, settings, lease.taken, tell)
@@ -174,12 +178,13 @@ def carry_out(database: Database[Document], settings: Settings, run: Run, lease:
         apply_run(work, pace, change, on_progress)
     document = run.read()
     account = account_for(target, document)
+    is_of_all = not is_partial(document["settings"], document["report"])
+    verification = verify_sessions(target, document, change, is_of_all)
+    log.info("read %s back as planned", number_of(verification.as_planned, "changed session"))
     report = replace(
         planned_report(document),
         outcomes=account.outcomes,
-        verification=verify_sessions(
-            target, document, change, not is_partial(document["settings"], document["report"])
-        ),
+        verification=verification,
         left=account.left,
     )
     run.end(DONE, asdict(report), int(report.verdict))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,9 @@ from session_repair.repair.survey import Preflight, Survey, preflight, survey
 from session_repair.rules.deletable import deletable_copies, deletable_orphans
 from session_repair.rules.journal_rows import deletion_rows, journal_rows
 from session_repair.settings import Settings
+from session_repair.wording import number_of
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -151,4 +155,5 @@ def plan_run(
     planned = found.report.totals.planned
     digest = plan_digest(database, settings, plan, planned)
     run.planned(planned, digest, asdict(found.report))
+    log.info("sealed a plan of %s, SHA-256 %s", number_of(planned, "row"), digest)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -52,6 +53,9 @@ from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import CLOCK_ERROR, OF_ACTIVE, OF_ALL, OF_SUSPECTS, diagnose
 from session_repair.rules.rebuild import rebuild, rebuild_looked_up
 from session_repair.settings import Settings, describe, format_duration
+from session_repair.wording import number_of
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -182,6 +186,7 @@ def survey(
 
     With an ``earlier`` corrected frame, only what it would have done alike is to be done.
     """
+    log.info("reading about %d documents by %s", flight.documents, flight.choice.strategy)
     passing, read = Observation(), Observation()
     corrected = (
         diagnosed(spark, settings, flight, read)
@@ -195,6 +200,10 @@ def survey(
     found, is_of_suspects = count_findings(kept), flight.choice.suspects is not None
     seen = passed(passing)
     require_all_read(database, settings, flight, seen, read)
+    log.info(
+        "read %s and %s",
+        *(number_of(seen[f"{name}s"], name) for name in ("session", "event")),
+    )
     report = Report(
         verb=verb,
         run_id=run_id,

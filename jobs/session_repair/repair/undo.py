@@ -6,6 +6,7 @@ sessions what became of it. An undo that broke off is settled first, and then go
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,9 @@ from session_repair.repair.outcomes import APPLIED
 from session_repair.repair.past import LEFT_ALONE, REFUSED, RESTORABLE, RESTORED, Past
 from session_repair.repair.rows import Change, States, Work, guarded_merge, write_marks
 from session_repair.repair.split import patiently
+from session_repair.wording import number_of
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -97,7 +101,11 @@ def undo_run(work: Work, change: Change) -> UndoReport:
         work.run.record(state=UNDOING, undo={"after": "", "begun": "", "counts": {}})
     while batch:
         reach = moved(work, reach, Reach(reach.after, batch[-1]), {})
+        rows = number_of(len(batch), "row")
+        log.info("began to undo a batch of %s", rows)
         counts = undo_batch(work, past, batch)
+        told = ", ".join(f"{state} {counts[state]}" for state in counts)
+        log.info("ended the undoing of a batch of %s: %s", rows, told)
         reach = moved(work, reach, Reach(batch[-1], batch[-1]), counts)
         batch = begin_undo(work, past, reach.after)
     return survey_undo(work.target, work.run.read(), change)

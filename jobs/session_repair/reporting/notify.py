@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import threading
@@ -18,12 +19,12 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-import click
-
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.reporting.ending import Ending
 from session_repair.reporting.outputs import write_file
 from session_repair.settings import Settings
+
+log = logging.getLogger(__name__)
 
 URL_VARIABLE = "SESSION_REPAIR_NOTIFY_URL"
 TIMEOUT = 5.0  # seconds; a notice may delay a run by no more
@@ -68,14 +69,14 @@ class Notifier:
             if self.url is not None:
                 self.tell(self.url, ending)
         except (RepairError, RuntimeError) as error:  # without a home there is no path
-            click.echo(f"{ending.verb}: {error}", err=True)
+            log.warning("%s: %s", ending.verb, error)
 
     def tell(self, url: str, ending: Ending) -> None:
         path = Path(self.state) if self.state else default_state()
         verdicts = read_state(path)
         if verdicts is None:
-            told = f"{path} does not tell the last verdict; it is taken as unknown."
-            click.echo(f"{ending.verb}: {told}", err=True)
+            told = "does not tell the last verdict; it is taken as unknown"
+            log.warning("%s: %s %s.", ending.verb, path, told)
             verdicts = {}
         key, without_settings = key_of(ending), key_of(replace(ending, settings=None))
         before = verdicts.get(without_settings, verdicts.get(key))
