@@ -4,7 +4,7 @@ Who asks for nothing reads the messages alone, as they are meant for people. Wit
 has the time in UTC, the level, the run and the logger before it; with ``--log-format json`` it is
 one JSON object of these. conf/log4j2.properties makes Spark's lines the same.
 
-No record of the level INFO or above holds a value of a document's field; no record holds a secret.
+No line that tells a step, of the level INFO, holds a value of a document; none holds a secret.
 """
 
 from __future__ import annotations

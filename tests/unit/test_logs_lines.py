@@ -7,7 +7,9 @@ import json
 import logging
 import re
 import sys
+import time
 import warnings
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import click
@@ -25,7 +27,7 @@ of_others = logging.getLogger("py4j")
 
 
 @pytest.fixture(autouse=True)
-def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_noon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each record is of one moment, on a machine whose zone is another."""
     made = logging.LogRecord.__init__
 
@@ -34,7 +36,11 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
         record.created = NOON.timestamp()
 
     monkeypatch.setattr(logging.LogRecord, "__init__", at)
-    monkeypatch.setenv("TZ", "Asia/Ho_Chi_Minh")
+    with monkeypatch.context() as zone:
+        zone.setenv("TZ", "Asia/Ho_Chi_Minh")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def tell_all() -> None:

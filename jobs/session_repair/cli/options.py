@@ -234,12 +234,12 @@ def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
     name = verb_of(command, words)
     make_unfailing()
     with logging_to_stderr(format_in(words)):
-        verdict = verdict_of(command, words, name)
+        verdict = exit_code_of(command, words, name)
         log.info("%s ended with exit code %d", name, verdict)
     return verdict
 
 
-def verdict_of(command: click.Command, words: Sequence[str], name: str) -> int:
+def exit_code_of(command: click.Command, words: Sequence[str], name: str) -> int:
     """How the command ended; what a user can cause is one line."""
     try:
         verdict = command.main(args=words, prog_name=command.name, standalone_mode=False)
