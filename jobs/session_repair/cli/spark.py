@@ -20,12 +20,13 @@ from pyspark.sql import SparkSession
 
 from session_repair.cli.tls import Pem, read_pem, use_tls
 from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.home import CONF
 from session_repair.logs import JSON
 from session_repair.mongo.collections import estimated_documents
 from session_repair.mongo.rights import require_rights, rights_to_read
 from session_repair.mongo.throttle import Stopped
 from session_repair.repair.strategy import needs_all_sessions
-from session_repair.settings import DEFAULT_CONFIG, Settings
+from session_repair.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 LONG_METHODS = "-XX:-DontCompileHugeMethods"
 
 # Java's log: conf/log4j2.properties reads these properties of the JVM.
-LOG_CONFIG = DEFAULT_CONFIG.with_name("log4j2.properties")
+LOG_CONFIG = CONF / "log4j2.properties"
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
 
