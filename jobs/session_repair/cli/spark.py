@@ -13,6 +13,7 @@ from datetime import timedelta
 from math import ceil
 from typing import Any
 
+from py4j.java_gateway import JavaPackage
 from py4j.protocol import Py4JJavaError
 from pymongo.database import Database
 from pyspark import SparkContext
@@ -20,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from session_repair.cli.tls import Pem, read_pem, use_tls
 from session_repair.errors import Refused, RepairError, Unreachable
-from session_repair.home import CONF
+from session_repair.home import COMMAND, CONF
 from session_repair.logs import JSON
 from session_repair.mongo.collections import estimated_documents
 from session_repair.mongo.rights import require_rights, rights_to_read
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 REQUIRED = {
     "spark.sql.session.timeZone": "UTC",  # stored dates are instants; no zone may bend them
     "spark.sql.datetime.java8API.enabled": "false",  # true breaks the connector's writes
+    "spark.sql.ansi.enabled": "false",  # Spark 4's default; a missing element is null, no failure
     "spark.sql.caseSensitive": "true",  # field names that differ in case are different fields
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # the default is out of date
     # A session dated 1582 or 0001 is written as it is; the default stops at it.
@@ -76,6 +78,9 @@ LOG_CONFIG = CONF / "log4j2.properties"
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
 
+TESTED_CONNECTOR = "10.5.0"
+LOGGING_VALUES = ("10.6.", "11.0.")  # connectors that log the values of documents at INFO
+
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 
 NOTHING: Mapping[str, str] = {}
@@ -98,6 +103,25 @@ def size_shuffles(spark: SparkSession, rows: int) -> None:
         partitions = max(ceil(rows / ROWS_PER_PARTITION), min(cores, 64))
         partitions = min(partitions, MOST_PARTITIONS)
         spark.conf.set(SHUFFLE_PARTITIONS, partitions)
+
+
+def connector_version(spark: SparkSession) -> str | None:
+    """That of the connector on the driver's class path; None where there is no connector."""
+    versions = spark.sparkContext._jvm.com.mongodb.spark.connector.Versions
+    return None if isinstance(versions, JavaPackage) else versions.VERSION
+
+
+def refuse_connector(version: str | None) -> None:
+    """Raise Refused where there is no connector, or one that logs what documents hold."""
+    if version is None:
+        raise Refused(
+            f"Spark has no MongoDB connector. Start it with {COMMAND}, or with --packages."
+        )
+    if version.startswith(LOGGING_VALUES):
+        raise Refused(
+            f"version {version} of the MongoDB connector writes the values of fields into the log. "
+            f"Use {TESTED_CONNECTOR}."
+        )
 
 
 @dataclass
@@ -136,6 +160,7 @@ class StartingSpark:
         self.thread.join()
         if self.found is None:
             raise self.failure or RuntimeError("Spark did not start")
+        refuse_connector(connector_version(self.found))
         size_shuffles(self.found, rows)
         context = self.found.sparkContext
         jvm: Any = context._jvm

@@ -30,8 +30,7 @@ UNDOING, UNDONE = "undoing", "undone"
 RESUMABLE = (PLANNING, PLANNED, APPLYING)
 OPEN = (*RESUMABLE, UNDOING)
 JOURNAL_FORMAT = 2  # of a run's journal rows and of its progress
-# Settings of a run that looked at some sessions only, or was to correct some only.
-# Settings of a run that looked at some sessions only, or mended some findings only.
+# Settings of a run that looked at some sessions only, or was to mend some findings only.
 PARTIAL = ("session_ids", "since", "until", "only")
 
 

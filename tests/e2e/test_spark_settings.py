@@ -1,0 +1,70 @@
+"""What the user's own Spark brings along: settings that bend results, a connector or none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pyspark.sql import SparkSession
+
+from session_repair.cli.spark import connector_version, refuse_connector
+from session_repair.errors import Refused
+from tests.harness.commands import ROOT, environment, spark_submit
+from tests.harness.documents import Db, data_of, stored_bytes
+from tests.harness.shop import Shop
+from tests.oracle import recomputed_documents
+
+BENDING = {
+    "spark.sql.ansi.enabled": "true",  # the default of Spark 4
+    "spark.sql.caseSensitive": "false",
+    "spark.sql.datetime.java8API.enabled": "true",
+    "spark.sql.session.timeZone": "Asia/Tokyo",
+}
+
+
+def test_settings_that_would_bend_a_result_have_no_effect(db: Db, mongo_uri: str) -> None:
+    shop = Shop(db)
+    shop.session("s1")
+    shop.events("s1", {0: "/a", 3: "/b", 5: "/a", 6: None})
+    shop.session("s2", event_count=2, pages=["/a"])
+    shop.events("s2", {1: "/a", 2: "/a"})
+    shop.session("nobody's")
+    should = recomputed_documents(db)
+    options = [word for pair in BENDING.items() for word in ("--conf", "=".join(pair))]
+    fix = ("fix", "--apply", "--database", db.name)
+    ended = spark_submit(
+        "--master", "local[2]", *options, *fix, "--strategy", "scan", uri=mongo_uri
+    )
+    assert ended.code == 0, ended.err
+    assert stored_bytes(db) == should
+
+
+def test_a_spark_without_the_connector_is_refused(db: Db, mongo_uri: str) -> None:
+    shop = Shop(db)
+    shop.session("s1")
+    shop.events("s1", {0: "/a"})
+    before = data_of(db)
+    job = str(ROOT / "jobs/fix_empty_sessions.py")
+    done = subprocess.run(
+        [sys.executable, job, "--apply", "--database", db.name],
+        env={**environment(mongo_uri), "SPARK_LOCAL_IP": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "has no MongoDB connector. Start it with ./spark-submit.sh" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert data_of(db) == before
+
+
+def test_the_connector_is_the_one_that_was_tested(spark: SparkSession) -> None:
+    assert connector_version(spark) == "10.5.0"
+    refuse_connector("10.5.0")
+    refuse_connector("10.60.0")
+
+
+@pytest.mark.parametrize("version", ["10.6.0", "11.0.0", "11.0.1"])
+def test_a_connector_that_logs_values_is_refused(version: str) -> None:
+    with pytest.raises(Refused, match=f"version {version} .* into the log. Use 10.5.0."):
+        refuse_connector(version)
