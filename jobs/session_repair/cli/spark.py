@@ -107,7 +107,8 @@ def size_shuffles(spark: SparkSession, rows: int) -> None:
 
 def connector_version(spark: SparkSession) -> str | None:
     """That of the connector on the driver's class path; None where there is no connector."""
-    versions = spark.sparkContext._jvm.com.mongodb.spark.connector.Versions
+    jvm: Any = spark.sparkContext._jvm
+    versions = jvm.com.mongodb.spark.connector.Versions
     return None if isinstance(versions, JavaPackage) else versions.VERSION
 
 
