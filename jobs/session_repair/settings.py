@@ -20,7 +20,7 @@ else:
     import tomli as tomllib
 
 from session_repair.errors import Refused
-from session_repair.home import DEFAULT_CONFIG
+from session_repair.home import COMMAND, DEFAULT_CONFIG, IS_CHECKOUT
 from session_repair.logs import FORMATS, TEXT
 from session_repair.scope import EMPTY, SCOPES, require_corrected
 
@@ -277,8 +277,8 @@ def read_uri(uri_file: str | None) -> str:
         uri = os.environ.get("MONGODB_URI", "")
         if not uri.strip():
             raise Refused(
-                "MONGODB_URI is not set. Export it, write it to a file and pass --uri-file, "
-                "or try ./spark-submit.sh demo."
+                "MONGODB_URI is not set. Export it, write it to a file and pass --uri-file"
+                f"{f', or try {COMMAND} demo' if IS_CHECKOUT else ''}."
             )
         return uri.strip()
     try:

@@ -51,6 +51,8 @@ OPTIONS_OF_OTHERS = {
     "--num-executors",
     "--require-hashes",
     "--no-build-isolation",
+    "--no-deps",
+    "--properties-file",
     "--times",
     "--rounds",
     "--against",

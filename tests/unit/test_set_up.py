@@ -20,7 +20,7 @@ from session_repair.launch.connector import (
     scala_of,
 )
 from session_repair.launch.java import Java, candidates, find_java, java_of
-from session_repair.launch.locks import MAIN, Venv
+from session_repair.launch.locks import JAVA, MAIN, Site, Venv
 from session_repair.launch.options import parse
 from session_repair.launch.properties import SparkSettings
 from session_repair.launch.steps import reason_in
@@ -239,6 +239,18 @@ def test_a_venv_is_outdated_by_another_lock_or_another_python(tmp_path: Path) ->
     assert venv.holds(MAIN)
     lock.write_text("a==2\n")
     assert not venv.holds(MAIN)
+
+
+def test_a_wheel_installs_nothing_and_says_what_to_install(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.install(MAIN)
+    with pytest.raises(
+        Refused, match=r"^no Java 8, 11 or 17 found\. Install Java 17 and set JAVA_"
+    ):
+        site.install(JAVA)
+    with pytest.raises(Refused, match=r"^requirements-test\.lock is in the source folder alone\.$"):
+        site.install("requirements-test")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import click
 
 from session_repair.cli.streams import make_unfailing
 from session_repair.errors import Exit, Refused, RepairError
+from session_repair.home import COMMAND
 from session_repair.logs import (
     FORMATS,
     JSON,
@@ -166,7 +167,7 @@ def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any
 
 def examples(*lines: str) -> str:
     """What ``--help`` ends with: each line as it is typed."""
-    return "\n".join(["\b", "Examples:", *(f"  ./spark-submit.sh {line}" for line in lines)])
+    return "\n".join(["\b", "Examples:", *(f"  {COMMAND} {line}" for line in lines)])
 
 
 def with_told_ending(function: Callable[..., Report]) -> Command:

@@ -20,7 +20,7 @@ class Count:
 class LastRun:
     """The run that ended last. verify and dry runs leave no trace in MongoDB and are not seen."""
 
-    id: Annotated[str, "as ./spark-submit.sh runs lists it"]
+    id: Annotated[str, "as the verb runs lists it"]
     verb: Annotated[str, "fix or delete-orphans"]
     state: Annotated[
         str, "planning, planned, applying, done, undoing or undone; ? where it says none"
@@ -43,7 +43,7 @@ class HeldLease:
 class AtWork:
     """The run that holds the lease, as it is now."""
 
-    id: Annotated[str, "as ./spark-submit.sh runs lists it"]
+    id: Annotated[str, "as the verb runs lists it"]
     verb: Annotated[str, "fix or delete-orphans"]
     state: Annotated[str, "planning, planned, applying or undoing"]
     planned: Annotated[int | None, "sessions to be changed; null while that is being found out"]

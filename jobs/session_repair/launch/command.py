@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from session_repair.errors import Exit, Refused, RepairError
-from session_repair.home import COMMAND, JOBS, ROOT
+from session_repair.home import COMMAND, IS_CHECKOUT, JOBS, ROOT
 from session_repair.launch.job import in_cluster_mode, new_job
-from session_repair.launch.locks import CLUSTER, MAIN, Venv
+from session_repair.launch.locks import MAIN, Site, Venv
 from session_repair.launch.options import CommandLine, parse
 from session_repair.launch.program import Command, Module
 from session_repair.launch.spark import (
     DRIVER_PYTHON,
     PYTHON,
     Spark,
+    cache_of,
     gateway_spark,
     made_cache,
     own_spark,
@@ -26,10 +27,11 @@ from session_repair.launch.spark import (
 )
 from session_repair.launch.steps import say
 
+DEMO = """
+  demo              a MongoDB of its own, filled with broken sessions: verify, fix, verify"""
 USAGE = f"""\
 usage: {COMMAND} [SPARK OPTIONS] VERB [OPTIONS]
-
-  demo              a MongoDB of its own, filled with broken sessions: verify, fix, verify
+{DEMO if IS_CHECKOUT else ""}
   verify            compare the stored sessions with their events and print the report
   fix               show what would be repaired; with --apply, repair it
   delete-orphans    show the empty sessions without events; with --apply, delete them
@@ -53,6 +55,8 @@ JOB_OF = {
     "resume": "resume_run",
 }
 PLAIN = ("apply", "undo", "runs", "health", "config")
+SET_UP = ("demo", "setup", "package") if IS_CHECKOUT else ("setup", "package")
+COMPLETE = "_SESSION_REPAIR_COMPLETE"  # set by a shell that asks what can follow
 LIBRARIES = "click, dns, pymongo"  # that a plain verb imports, beside pyspark
 
 
@@ -83,12 +87,15 @@ def program_of(line: CommandLine, environment: Mapping[str, str]) -> Program:
         print(USAGE, end="")
         return None
     launch = Launch(line, environment, gateway_spark(environment))
+    if COMPLETE in environment:
+        return launch.completion()
     if not line.verb:
         return launch.without_verb()
     if line.verb in JOB_OF:
         return launch.job(JOB_OF[line.verb])
     if line.verb in PLAIN:
-        return launch.module("session_repair", JOBS, [line.verb, *line.options])
+        launch.refuse_spark_options()
+        return launch.module("session_repair", [line.verb, *line.options])
     if line.verb in launch.others:
         return launch.others[line.verb]()
     raise Refused(f"unknown verb '{line.verb}'. {COMMAND} --help lists the verbs.")
@@ -101,9 +108,9 @@ class Launch:
         self, line: CommandLine, environment: Mapping[str, str], gateway: Spark | None
     ) -> None:
         self.line, self.environment, self.gateway = line, environment, gateway
-        self.venv = Venv(ROOT, environment)
+        self.venv = Venv(ROOT, environment) if IS_CHECKOUT else Site(cache_of(environment))
         self.others: dict[str, Callable[[], Program]] = {
-            "demo": lambda: self.module("demo", ROOT, line.options),
+            "demo": self.demo,
             "setup": self.set_up,
             "package": self.package,
             "env": self.env,
@@ -131,24 +138,35 @@ class Launch:
         if job.settings.is_cluster_mode:
             return in_cluster_mode(job, self.venv, script, self.line.options)
         environment = job.environment(self.venv)
-        folders = [str(JOBS), *(self.gateway.python_path if self.gateway else [])]
+        folders = [str(JOBS)] if IS_CHECKOUT else []
+        folders += self.gateway.python_path if self.gateway else []
         module = Module(name, self.line.options, folders, environment)
         return self.run(driver_python(environment), module)
 
     # The verbs in plain Python
 
-    def module(self, name: str, folder: Path, words: list[str]) -> Program:
-        self.refuse_spark_options()
-        self.require(folder / name / "__main__.py")
-        folders = [str(ROOT), str(JOBS)]
+    def completion(self) -> Program:
+        """Nothing is installed while somebody types."""
+        is_ready = self.venv.holds(MAIN)
+        return self.module("session_repair.cli.completion", []) if is_ready else None
+
+    def module(self, name: str, words: list[str]) -> Program:
+        folders = [str(ROOT), str(JOBS)] if IS_CHECKOUT else []
         if self.gateway and not self.venv.holds(MAIN):
             python = driver_python(self.environment)
-            folders += self.gateway.python_path  # it shares modules with the verbs that need Spark
+            folders += self.gateway.python_path
             require_libraries(self.line.verb, python, self.environment)
         else:
             self.venv.install(MAIN)
             python = str(self.venv.python)
         return self.run(python, Module(name, words, folders, self.environment))
+
+    def demo(self) -> Program:
+        if not IS_CHECKOUT:
+            raise Refused("the demo is in the source folder alone: ./spark-submit.sh demo.")
+        self.refuse_spark_options()
+        self.require(ROOT / "demo" / "__main__.py")
+        return self.module("demo", self.line.options)
 
     def run(self, python: str, module: Module) -> Program:
         is_this_one = python == sys.executable and not self.venv.is_new
@@ -160,7 +178,6 @@ class Launch:
         if self.line.options:
             raise Refused(f"setup takes no options, got {' '.join(self.line.options)}.")
         spark, connector = spark_with_connector(self.line, self.venv, self.environment)
-        self.venv.install(CLUSTER)
         print(f"Python     {self.venv.version} in {self.venv.folder}")
         print(f"Spark      {spark.home}")
         if spark.java:
@@ -174,7 +191,6 @@ class Launch:
         from session_repair.launch.package import folder
 
         _, connector = spark_with_connector(self.line, self.venv, self.environment)
-        self.venv.install(CLUSTER)
         target, jars = Path(words[0] if words else "."), map(Path, connector.jars)
         made = folder(target, connector.scala, jars, self.venv.site_packages, JOB_OF.values())
         print(made)

@@ -10,7 +10,7 @@ from pathlib import Path
 from session_repair.errors import Refused
 from session_repair.home import COMMAND, CONF, DEFAULT_CONFIG
 from session_repair.launch.connector import brings_own_connector
-from session_repair.launch.locks import CLUSTER, MAIN, Venv
+from session_repair.launch.locks import MAIN, Site, Venv
 from session_repair.launch.options import CommandLine, without_option
 from session_repair.launch.program import Command
 from session_repair.launch.properties import SparkSettings, read_settings
@@ -33,7 +33,7 @@ class Job:
     settings: SparkSettings
     options: list[str]
 
-    def environment(self, venv: Venv) -> dict[str, str]:
+    def environment(self, venv: Venv | Site) -> dict[str, str]:
         """That of a driver on this machine, which starts its JVM itself.
 
         spark-submit would pour the driver's stderr into its stdout. Started by Python instead of
@@ -52,7 +52,7 @@ class Job:
 
 
 def new_job(
-    line: CommandLine, venv: Venv, environment: Mapping[str, str], gateway: Spark | None
+    line: CommandLine, venv: Venv | Site, environment: Mapping[str, str], gateway: Spark | None
 ) -> Job:
     """With a Spark of our own what is missing is installed; beside a gateway's nothing is."""
     if gateway is None:
@@ -71,7 +71,7 @@ def new_job(
     return Job(spark, settings, options)
 
 
-def in_cluster_mode(job: Job, venv: Venv, script: Path, words: list[str]) -> Command:
+def in_cluster_mode(job: Job, venv: Venv | Site, script: Path, words: list[str]) -> Command:
     """spark-submit, with what the driver needs that does not run in this folder: the package and
     the packages it imports, and the settings. --config names the file as it lies beside it."""
     settings, environment = job.settings, dict(job.spark.environment)
@@ -85,10 +85,9 @@ def in_cluster_mode(job: Job, venv: Venv, script: Path, words: list[str]) -> Com
     if "://" not in config and not is_readable(config):
         raise Refused(f"--config {config} cannot be read. Name a readable TOML file.")
     if not job.spark.is_gateway:
-        venv.install(CLUSTER)
         for name in (PYTHON, DRIVER_PYTHON):  # paths of this machine
             environment.pop(name, None)
-    if not (venv.holds(MAIN) and venv.holds(CLUSTER)):
+    if not venv.holds(MAIN):
         raise Refused(
             f"the packages that the driver imports are not in .venv. Run '{COMMAND} setup'."
         )

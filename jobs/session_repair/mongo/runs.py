@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from session_repair import __version__
 from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
+from session_repair.home import COMMAND
 from session_repair.logs import name_run
 from session_repair.mongo.lease import LEASE_ID
 from session_repair.settings import Settings, describe
@@ -137,7 +138,7 @@ class Run:
         """The run with this id; from now on the log names it. Raises Refused when there is none."""
         run = Run(database[settings.runs], run_id)
         if run.collection.find_one({"_id": run_id, "verb": {"$exists": True}}) is None:
-            raise Refused(f"there is no run {run_id!r}. ./spark-submit.sh runs lists them.")
+            raise Refused(f"there is no run {run_id!r}. {COMMAND} runs lists them.")
         name_run(run_id)
         return run
 
@@ -167,7 +168,7 @@ class Run:
     def taken_over(self) -> LeaseHeld:
         return LeaseHeld(
             f"run {self.run_id} was taken over by another process, and this one wrote nothing "
-            f"more. See ./spark-submit.sh runs {self.run_id}."
+            f"more. See {COMMAND} runs {self.run_id}."
         )
 
     def plan_anew(self) -> int:

@@ -18,6 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from session_repair.errors import Exit, Refused, RepairError
+from session_repair.home import COMMAND
 from session_repair.mongo.connection import UNAUTHORIZED, first_line, hello_of, is_router
 from session_repair.settings import Settings
 
@@ -100,7 +101,7 @@ class Pace:
         reason = self.reason_to_stop()
         if reason is not None:
             kind = Interrupted if self.is_interrupted.is_set() else Stopped
-            raise kind(f"{reason} Finish it with: ./spark-submit.sh resume {run_id}")
+            raise kind(f"{reason} Finish it with: {COMMAND} resume {run_id}")
 
     def reason_to_stop(self) -> str | None:
         if self.is_interrupted.is_set():

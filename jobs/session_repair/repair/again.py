@@ -8,6 +8,7 @@ from typing import Any
 from pymongo.database import Database
 
 from session_repair.errors import Refused
+from session_repair.home import COMMAND
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.runs import DONE, Run
 from session_repair.mongo.target import Target
@@ -41,7 +42,7 @@ def look_again(database: Database[Document], settings: Settings, run_id: str) ->
     if document["state"] != DONE:
         raise Refused(
             f"run {run_id} is {document['state']}, not {DONE}: there is no repair to look at "
-            f"again. See ./spark-submit.sh runs {run_id}."
+            f"again. See {COMMAND} runs {run_id}."
         )
     settings = settings_of_run(document, settings, DATA)
     made_with = document["settings"]

@@ -14,6 +14,7 @@ from pymongo.database import Database
 
 from session_repair import __version__
 from session_repair.errors import Exit, Refused
+from session_repair.home import COMMAND
 from session_repair.logs import notice
 from session_repair.mongo.connection import (
     clear_errors,
@@ -204,7 +205,7 @@ def finish(
         if document["state"] not in states:
             raise Refused(
                 f"run {run_id} is {document['state']}, not {' or '.join(states)}. "
-                f"See ./spark-submit.sh runs {run_id}."
+                f"See {COMMAND} runs {run_id}."
             )
         settings = settings_of_run(document, settings)
         require_ready(database, settings, document["verb"], *([] if plan is None else [TO_PLAN]))

@@ -9,6 +9,7 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 
 from session_repair.errors import RepairError, shortened
+from session_repair.home import COMMAND
 from session_repair.mongo.collections import empty_sessions
 from session_repair.mongo.expressions import is_as_observed, is_missing
 from session_repair.mongo.runs import Reach
@@ -52,7 +53,7 @@ def account_for(target: Target, document: Document) -> Account:
         raise RepairError(
             f"run {plan.run_id} counted {document['progress']['counts']} while it wrote, but its "
             f"journal now holds {dict(counts)}{'' if is_whole else ', and an edited plan'}. "
-            f"Look at it with: ./spark-submit.sh runs {plan.run_id}"
+            f"Look at it with: {COMMAND} runs {plan.run_id}"
         )
     outcomes = Outcomes(planned=document["planned"], **{name: counts[name] for name in OUTCOMES})
     return Account(outcomes, tuple(it for name in WHY for it in left[name]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from session_repair.errors import Exit
+from session_repair.home import COMMAND
 from session_repair.mongo.runs import is_partial
 from session_repair.repair.past import REFUSED
 from session_repair.repair.report import (
@@ -235,7 +236,7 @@ def plan_report(report: Report) -> Iterator[str]:
     for correction in report.corrections:
         yield from correction_lines(correction)
     yield ""
-    yield f"Apply this plan with: ./spark-submit.sh apply {report.run_id}"
+    yield f"Apply this plan with: {COMMAND} apply {report.run_id}"
 
 
 def correction_lines(correction: Correction) -> Iterator[str]:
