@@ -187,7 +187,7 @@ def test_an_event_in_any_spelling_and_another_name_save_a_session(command: Comma
 
 
 # By the text of a session_id: what other programs make of it, one for each type and order of bytes.
-UUIDS = [uuid.UUID(int=number << 64 | number) for number in range(1, 5)]
+UUIDS = [uuid.UUID(int=number << 64 | number) for number in range(1, 6)]
 SPELLED: dict[str, Any] = {
     "777": 777,
     "778": Int64(778),
@@ -199,12 +199,13 @@ SPELLED: dict[str, Any] = {
     str(UUIDS[1]): Binary(UUIDS[1].bytes, 3),
     str(UUIDS[2]): Binary.from_uuid(UUIDS[2], UuidRepresentation.JAVA_LEGACY),
     str(UUIDS[3]): Binary(UUIDS[3].bytes_le, 3),
+    str(UUIDS[4]): UUIDS[4].bytes,
     "listed": ["other", "listed"],
     "68F0000000000000000000AB": ObjectId("68f0000000000000000000ab"),
 }
 KEPT = [
     {"types": "array", "sessions": 1, "samples": ["listed"]},
-    {"types": "binData", "sessions": 4, "samples": [str(it) for it in UUIDS]},
+    {"types": "binData", "sessions": 5, "samples": [str(it) for it in UUIDS]},
     {"types": "decimal", "sessions": 1, "samples": ["781"]},
     {"types": "double", "sessions": 3, "samples": ["0.1", "779", "780.5"]},
     {"types": "int", "sessions": 1, "samples": ["777"]},

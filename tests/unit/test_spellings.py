@@ -31,6 +31,7 @@ SPELLED: dict[str, list[Any]] = {
         Binary(UUID.bytes, 3),
         Binary(UUID.bytes[7::-1] + UUID.bytes[:7:-1], 3),
         Binary(UUID.bytes_le, 3),
+        UUID.bytes,  # a binary of no kind, subtype 0
     ],
     **{text: [] for text in ("", "a", "NaN", "sNaN", "-inf", "x" * 24, "$1", "\x00")},
 }

@@ -74,12 +74,13 @@ def numbers(text: str) -> list[Any]:
     return [*found, double] if abs(double) < float("inf") else found
 
 
-def binaries(text: str) -> list[Binary]:
+def binaries(text: str) -> list[bytes]:
+    """The UUID in the types that are meant for it, and as the bytes of no kind, subtype 0."""
     try:
         value = uuid.UUID(text)
     except ValueError:
         return []
-    return [Binary.from_uuid(value, representation) for representation in UUIDS]
+    return [*(Binary.from_uuid(value, representation) for representation in UUIDS), value.bytes]
 
 
 def types_of_events(
