@@ -34,6 +34,7 @@ WITH_SPARK = {
 SPARK_OPTIONS = ("--master", "local[2]", "--driver-memory", "768m")
 # What run-tests.sh and a Spark inside pytest leave in the environment is not the user's.
 OF_THE_TESTS = ("SPARK_", "PYSPARK_", "MONGODB_URI", "JAVA_TOOL_OPTIONS")
+OF_ITS_USER = ("SPARK_CONF_DIR", "SPARK_LOCAL_IP", "PYSPARK_PYTHON")
 PATIENCE = 300.0  # seconds; a run with Spark takes 15 on an idle machine
 RUN_NAMED = re.compile(r"\A(Run r\d{8}-\d{6}-[0-9a-f]{6}\n)?(Strategy (scan|lookup): .*\n)*")
 
@@ -105,6 +106,8 @@ def reported(command: Command, verb: str, *options: str, on: Db) -> tuple[int, D
 def environment(uri: str | None) -> dict[str, str]:
     """That of a user, with this MONGODB_URI or none."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(OF_THE_TESTS)}
+    if home := os.environ.get("SPARK_UNDER_TEST"):  # run-tests.sh --spark
+        kept |= {"SPARK_HOME": home, **{name: os.environ[name] for name in OF_ITS_USER}}
     return {**kept, **({} if uri is None else {"MONGODB_URI": uri})}
 
 

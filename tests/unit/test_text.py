@@ -289,13 +289,17 @@ def done(*found: Symptoms, **parts: Any) -> str:
     made = report(
         *found,
         outcomes=Outcomes(1, 1, 0, 0, 0),
-        verification=replace(VERIFICATION, as_planned=1, empty_remaining=9),
+        verification=parts.pop(
+            "verification", replace(VERIFICATION, as_planned=1, empty_remaining=9)
+        ),
         verb=parts.pop("verb", "fix"),
         **parts,
     )
     return text(fix_report(made))
 
 
+# Of a run about some sessions, all others were not counted.
+OF_FEW = replace(VERIFICATION, as_planned=1, with_events=None, empty_remaining=None)
 NARROW = {
     "--scope empty, --session-id s1, --session-id s2": {"session_ids": ["s1", "s2"]},
     "--scope empty, --session-id 1, --session-id 2, --session-id 3, 2 more": {
@@ -313,12 +317,10 @@ def test_a_run_about_some_sessions_speaks_of_them_and_of_no_others(
 ) -> None:
     is_windowed = asked.keys() & {"since", "until"}
     window = {"since": NOW, "until": NOW} if is_windowed else None
-    shown = done(settings={**WHOLE, **asked}, totals={"sessions": 1}, window=window)
+    settings, totals = {**WHOLE, **asked}, {"sessions": 5}
+    shown = done(settings=settings, totals=totals, window=window, verification=OF_FEW)
     assert shown.endswith(
-        "\n=== Verification ===\n"
-        "In the whole collection, beyond this run: total sessions 12, sessions with events 11, "
-        "empty sessions remaining 9\n"
-        "Read back as planned: 1\n\n"
+        "\n=== Verification ===\nRead back as planned: 1\n\n"
         f"✅ All fixable sessions in this scope ({scope}) have been fixed!\n"
     )
 
@@ -342,15 +344,47 @@ def test_what_is_still_empty_after_a_whole_run_is_accounted_for() -> None:
     )
 
 
+def closings(*found: Symptoms, **asked: Any) -> list[str]:
+    """What each verb ends with that plans nothing."""
+    nothing = {**asked, "outcomes": Outcomes(0, 0, 0, 0, 0), "verification": OF_FEW}
+    deletion = {"verb": "delete-orphans"}
+    made = [
+        verification_report(report(*found, **asked)),
+        dry_run_report(report(*found, **asked)),
+        plan_report(report(*found, **asked)),
+        fix_report(report(*found, verb="fix", **nothing)),
+        deletion_plan(report(*found, **deletion, **asked)),
+        fix_report(report(*found, **deletion, **nothing)),
+    ]
+    return [text(lines) for lines in made]
+
+
 def test_sessions_that_do_not_exist_are_never_called_sound() -> None:
     asked: dict[str, Any] = {
         "settings": {**WHOLE, "session_ids": ["s1"]},
         "totals": {"sessions": 0},
     }
-    made = report(**asked)
     line = "⚠️  No session has the session_id that --session-id names\n"
-    for shown in (text(verification_report(made)), text(dry_run_report(made)), done(**asked)):
-        assert shown.endswith(f"\n\n{line}")
+    for shown in closings(**asked):
+        assert line in shown
+        assert "✅" not in shown.rpartition("\n\n")[2]
+
+
+def test_of_several_sessions_those_that_do_not_exist_are_told() -> None:
+    ids = {**WHOLE, "session_ids": ["s1", "s2", "s3", "s3"]}
+    asked: dict[str, Any] = {"settings": ids, "totals": {"sessions": 3}}
+    twin = Symptoms("duplicate_session", 1, 0, 0, ())
+    line = "⚠️  No session has 1 of the 3 session_ids that --session-id names\n"
+    assert [line in shown for shown in closings(twin, **asked)] == [True] * 6
+    assert [line in shown for shown in closings(**asked)] == [False] * 6
+
+
+def test_a_deletion_about_some_sessions_speaks_of_them_and_of_no_others() -> None:
+    asked: dict[str, Any] = {"settings": {**WHOLE, "session_ids": ["s1"]}}
+    shown = closings(totals={"sessions": 1}, **asked)[-1]
+    assert shown.endswith(
+        "\n\n✅ There was no orphan session to be deleted in this scope (--session-id s1)\n"
+    )
 
 
 def test_a_deletion_tells_what_it_keeps_and_what_it_had_to_delete() -> None:

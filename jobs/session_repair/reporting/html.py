@@ -20,7 +20,6 @@ from session_repair.reporting.charts import Timeline, findings_chart, timeline, 
 from session_repair.reporting.sections import BLOCKS
 from session_repair.reporting.text import (
     deletable,
-    is_narrow,
     not_planned,
     odd_type_line,
     printable,
@@ -173,8 +172,7 @@ def story(report: Report) -> list[str]:
 def figures(report: Report) -> list[tuple[str, int, int | None]]:
     """The figures that stand out: what they count, before, and after where that was looked at."""
     totals, checked = report.totals, report.verification
-    # What is empty now was counted in the whole collection.
-    empty = checked.empty_remaining if checked and not is_narrow(report) else None
+    empty = checked.empty_remaining if checked else None
     told: list[tuple[str, int | None, int | None]] = [
         ("Sessions", totals.sessions, None),
         ("Events", totals.events, None),

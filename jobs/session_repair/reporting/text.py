@@ -153,8 +153,18 @@ def names_nobody(report: Report) -> bool:
     return bool(report.settings.get("session_ids")) and not report.totals.sessions
 
 
+def missing_lines(report: Report) -> Iterator[str]:
+    """How many of the sessions that the run was to look at do not exist, where others do."""
+    named = len(set(report.settings.get("session_ids") or ()))
+    there = report.totals.sessions - (report.symptom("duplicate_session").found or 0)
+    if 0 < there < named:
+        some = f"{named - there} of the {named} session_ids"
+        yield f"⚠️  No session has {some} that --session-id names"
+
+
 def remaining_lines(report: Report) -> Iterator[str]:
     """What no correction of this scope concerns, as far as the run knows of it."""
+    yield from missing_lines(report)
     orphans = report.symptom("orphan_session").found
     if orphans:
         remain = f"{number_of(orphans, 'orphan session')} {either(orphans, 'remains', 'remain')}"
@@ -182,7 +192,8 @@ def findings_outside(report: Report) -> int:
 def scope_of(report: Report) -> str:
     """The options that bound what the run could correct, as they are typed."""
     asked = report.settings
-    options = [f"--scope {asked['scope']}"] if "scope" in asked else []
+    has_scope = "scope" in asked and report.verb != DELETE_ORPHANS
+    options = [f"--scope {asked['scope']}"] if has_scope else []
     options += [f"--only {','.join(asked['only'])}"] if asked.get("only") else []
     ids = [printable(str(it)) for it in asked.get("session_ids") or ()]
     options += [f"--session-id {shown(it)}" for it in ids[:SHOWN]]
@@ -236,6 +247,9 @@ def plan_report(report: Report) -> Iterator[str]:
     for correction in report.corrections:
         yield from correction_lines(correction)
     yield ""
+    if names_nobody(report):
+        yield NOBODY
+    yield from missing_lines(report)
     yield f"Apply this plan with: {COMMAND} apply {report.run_id}"
 
 
@@ -265,7 +279,7 @@ def fix_report(report: Report) -> Iterator[str]:
     yield LINE
     yield ""
     yield "=== Verification ==="
-    yield from whole_collection(report, verification)
+    yield from whole_collection(verification)
     yield f"Read back as planned: {verification.as_planned}"
     for name in ("put_back", "moved_on", "gone"):
         count = getattr(verification, name)
@@ -275,20 +289,13 @@ def fix_report(report: Report) -> Iterator[str]:
     yield from (deletion_verdict(report) if is_deletion else fix_verdict(report, verification))
 
 
-def whole_collection(report: Report, verification: Verification) -> Iterator[str]:
-    """The figures of all sessions; of a run that was about some of them, as such."""
-    figures = {
-        "Total sessions": verification.sessions,
-        "Sessions with events": verification.with_events,
-        "Empty sessions remaining": verification.empty_remaining,
-    }
-    if verification.with_events is None:  # of a run about a few, all were not counted
+def whole_collection(verification: Verification) -> Iterator[str]:
+    """The figures of all sessions; a run about some of them counts no others."""
+    if verification.with_events is None:
         return
-    if is_narrow(report):
-        told = ", ".join(f"{name.lower()} {count}" for name, count in figures.items())
-        yield f"In the whole collection, beyond this run: {told}"
-    else:
-        yield from (f"{name}: {count}" for name, count in figures.items())
+    yield f"Total sessions: {verification.sessions}"
+    yield f"Sessions with events: {verification.with_events}"
+    yield f"Empty sessions remaining: {verification.empty_remaining}"
 
 
 def is_narrow(report: Report) -> bool:
@@ -296,8 +303,13 @@ def is_narrow(report: Report) -> bool:
     return is_partial(report.settings, {"window": report.window})
 
 
+def in_scope(report: Report) -> str:
+    """What the run was about, if not all sessions."""
+    return f" in this scope ({scope_of(report)})" if is_narrow(report) else ""
+
+
 def fix_verdict(report: Report, verification: Verification) -> Iterator[str]:
-    scope = f" in this scope ({scope_of(report)})" if is_narrow(report) else ""
+    scope = in_scope(report)
     if report.verdict is not Exit.CLEAN:
         yield f"⚠️  Not everything was done: {way_on(report)}"
     elif names_nobody(report):
@@ -310,7 +322,7 @@ def fix_verdict(report: Report, verification: Verification) -> Iterator[str]:
     yield from remaining_lines(report)
     orphans = report.symptom("orphan_session").found or 0
     others = (verification.empty_remaining or 0) - orphans
-    if others > 0 and report.verdict is Exit.CLEAN and not is_narrow(report):
+    if others > 0 and report.verdict is Exit.CLEAN:
         name = either(others, "other names no page or counts", "others name no page or count")
         yield f"   {others} {name} nothing: by their events, malformed, copies, in flight or new"
 
@@ -321,8 +333,11 @@ def deletion_verdict(report: Report) -> Iterator[str]:
         yield f"⚠️  Not everything was done: {way_on(report)}"
     elif report.totals.planned:
         yield f"✅ All planned {kind.many} have been deleted!"
+    elif names_nobody(report):
+        yield NOBODY
     else:
-        yield f"✅ There was no {kind.one} to be deleted"
+        yield f"✅ There was no {kind.one} to be deleted{in_scope(report)}"
+    yield from missing_lines(report)
     yield from deletion_left(report)
 
 
@@ -400,6 +415,9 @@ def deletion_plan(report: Report) -> Iterator[str]:
     yield f"{would}. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
         yield f"  {printable(str(sample.session_id))}"
+    if names_nobody(report):
+        yield NOBODY
+    yield from missing_lines(report)
     yield from deletion_left(report)
 
 
