@@ -347,7 +347,7 @@ def test_what_is_still_empty_after_a_whole_run_is_accounted_for() -> None:
 def closings(*found: Symptoms, **asked: Any) -> list[str]:
     """What each verb ends with that plans nothing."""
     nothing = {**asked, "outcomes": Outcomes(0, 0, 0, 0, 0), "verification": OF_FEW}
-    deletion = {"verb": "delete-orphans"}
+    deletion: dict[str, Any] = {"verb": "delete-orphans"}
     made = [
         verification_report(report(*found, **asked)),
         dry_run_report(report(*found, **asked)),
