@@ -1,32 +1,59 @@
 #!/usr/bin/env bash
 # Sets up what is missing, then checks style, types and shell, and runs the tests.
-#   ./run-tests.sh [--faults] [PYTEST OPTIONS]
-# --faults adds the long tests that kill, stall or starve a real run.
+#   ./run-tests.sh [--faults] [--spark 4] [PYTEST OPTIONS]
+# --faults adds the long tests that kill, stall or starve a real run. --spark 4 runs the tests of
+# whole commands on the newest Spark 4 in place of our own, as if a gateway brought it.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 unset SPARK_HOME SPARK_CONF_DIR MONGODB_URI # the tests bring their own
 
 options=() workers=(-n 2 --dist loadfile) # each with a MongoDB and a Spark of its own
-for argument in "$@"; do
-  if [[ $argument == --faults ]]; then
-    options+=(-m "faults or not faults")
-  else
-    options+=("$argument") workers=()
-  fi
+bin=.venv/bin
+while (($#)); do
+  case $1 in
+    --faults) options+=(-m "faults or not faults") ;;
+    --spark)
+      [[ ${2:-} == 4 ]] || { echo "run-tests.sh: --spark takes 4; without it the tests run on 3.5." >&2; exit 2; }
+      bin=.venv-spark4/bin
+      shift ;;
+    *) options+=("$1") workers=() ;;
+  esac
+  shift
 done
+
+# Spark 4 in an environment of its own, found by the command as a gateway's is.
+bring_spark_4() {
+  if [[ ! $bin/.installed -nt requirements-spark4.lock ]]; then
+    rm -rf .venv-spark4
+    .venv/bin/python -m venv .venv-spark4
+    for lock in requirements-build requirements-spark4; do
+      "$bin/python" -m pip install --quiet --require-hashes --no-build-isolation -r "$lock.lock"
+    done
+    touch "$bin/.installed"
+  fi
+  SPARK_HOME=$("$bin/python" -c 'import pyspark; print(*pyspark.__path__)')
+  export SPARK_HOME SPARK_CONF_DIR=$PWD/conf PYSPARK_PYTHON=$PWD/$bin/python SPARK_LOCAL_IP=127.0.0.1
+  export SPARK_UNDER_TEST=$SPARK_HOME # what the tests' commands get as SPARK_HOME
+  ./spark-submit.sh setup # the connector for its Scala
+}
 
 # For a Spark that starts inside pytest what the command gives to one of its own.
 environment=$(./spark-submit.sh env requirements-test)
+[[ $bin == .venv/bin ]] || { bring_spark_4; environment=$(./spark-submit.sh env); }
 eval "$environment"
-SPARK_SUBMIT_OPTS+=' -XX:TieredStopAtLevel=1' # the tests' frames are small
+SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} -XX:TieredStopAtLevel=1" # the tests' frames are small
+export SPARK_SUBMIT_OPTS
 unset SPARK_HOME # a test of the command must find it as a user has it
 
-bin=.venv/bin
 failed=()
 step() {
   echo "== $*"
   "${@:2}" || failed+=("$1")
 }
+if [[ $bin != .venv/bin ]]; then
+  ((${#options[@]})) || options=(tests/unit tests/e2e)
+  exec "$bin/python" -m pytest "${workers[@]}" "${options[@]}"
+fi
 code=()
 for folder in jobs demo docs tests benchmarks dags; do [[ ! -d $folder ]] || code+=("$folder"); done
 step shellcheck "$bin/shellcheck" spark-submit.sh run-tests.sh .ci/run

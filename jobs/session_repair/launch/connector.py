@@ -25,7 +25,7 @@ def scala_of(spark: Path) -> str:
     found = [match[1] for jar in (spark / "jars").glob("*") if (match := SCALA.match(jar.name))]
     if not found:
         raise Refused(
-            f"no scala-library 2.12 or 2.13 in {spark}/jars. SPARK_HOME must name a Spark 3.5."
+            f"no scala-library 2.12 or 2.13 in {spark}/jars. SPARK_HOME must name a Spark 3.5 or 4."
         )
     return max(found)
 
