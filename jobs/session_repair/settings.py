@@ -340,8 +340,8 @@ def revived(described: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in described.items():
         if value is None:
-            continue
-        if "timedelta" in kinds[name]:
+            pass  # it says that the setting had no value, whatever it has now
+        elif "timedelta" in kinds[name]:
             value = parse_duration(value)
         elif "datetime" in kinds[name]:
             value = datetime.fromisoformat(value)

@@ -145,6 +145,24 @@ def test_undo_asks_only_where_the_data_is(planned: Db, command: Command, tmp_pat
     assert differing(planned, before) == []
 
 
+def test_undo_of_a_run_with_options_needs_no_setting_that_they_went_with(
+    shop: Db, spark: SparkSession, command: Command, tmp_path: Path
+) -> None:
+    config = tmp_path / "all.toml"
+    config.write_text('scope = "all"')
+    shop[SESSIONS].update_one({"event_count": {"$gt": 3}}, {"$set": {"event_count": 1}})
+    before = stored_bytes(shop)
+    options = ("--only", "count_mismatch", "--config", str(config))
+    assert command("fix", "--apply", *options, on=shop).code == 0
+    run = the_run(shop)["_id"]
+    assert len(differing(shop, before)) == 1
+    ended = command("runs", run, "--rows", on=shop)
+    assert (ended.code, ended.out.count("\n")) == (0, 1), ended.told
+    ended = command("undo", run, "--apply", on=shop)
+    assert ended.code == 0, ended.told
+    assert differing(shop, before) == []
+
+
 def test_an_undone_run_is_not_resumed_but_its_sessions_are_fixed_again(
     planned: Db, spark: SparkSession, command: Command
 ) -> None:

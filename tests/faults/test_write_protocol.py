@@ -302,6 +302,22 @@ def test_a_batch_that_broke_off_is_settled_by_the_settings_of_its_own_run(
     assert stored_bytes(db) == before
 
 
+def test_a_batch_that_broke_off_is_settled_whatever_the_next_run_is_about(
+    shop: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
+) -> None:
+    expected = recomputed_documents(shop)
+    broken = shop[SESSIONS].find({"event_count": 0}, {"session_id": 1}, limit=9)
+    named = [word for it in broken for word in ("--session-id", it["session_id"])]
+    shop["events"].create_index("timestamp")
+    shop[SESSIONS].create_index("last_event_at")
+    assert command("fix", "--plan", *named, on=shop).code == 3
+    killed_at(BEFORE_MERGE, hold, mongo_uri, shop, "apply", the_run(shop)["_id"])
+    let_the_lease_expire(shop)
+    ended = command("fix", "--apply", "--since", "3650d", on=shop)
+    assert ended.code == 0, ended.told
+    assert differing(shop, expected) == []
+
+
 # All or nothing, types, bytes
 
 

@@ -344,6 +344,8 @@ def test_described_settings_are_plain_and_come_back_as_they_were(tmp_path: Path)
     plain = (str, int, bool, list, dict, type(None))
     assert {type(value) for value in described.values()} <= set(plain)
     assert Settings(uri=URI, **revived(described)) == made
+    other = replace(made, session_ids=(), since="7d", max_changes="5%", report="hdfs:///r")
+    assert replace(other, **revived(described)) == made
 
 
 def test_the_connection_string_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,8 +260,11 @@ def settings_of_run(
     Raises Refused when one of the ``deciding`` settings is another now than in its plan.
     """
     require_known_format(document)
-    again = replace(settings, **revived(document["asked"]))
-    made_with, now = document["settings"], describe(again)
+    made_with, asked = document["settings"], document["asked"]
+    if "only" in asked:  # of a scope, which the config file of then may have named
+        asked = {**asked, **{name: made_with[name] for name in ("scope", "allow_shrink")}}
+    again = replace(settings, **revived(asked))
+    now = describe(again)
     # A run of an earlier version does not know the settings that came later.
     differing = [name for name in deciding if made_with.get(name, now[name]) != now[name]]
     if differing:
