@@ -25,6 +25,7 @@ from session_repair.repair.undo import UndoReport
 from session_repair.reporting.sections import BLOCKS
 from session_repair.reporting.text import (
     LINE,
+    again_report,
     deletion_heading,
     deletion_plan,
     dry_run_report,
@@ -385,6 +386,15 @@ def test_a_deletion_about_some_sessions_speaks_of_them_and_of_no_others() -> Non
     assert shown.endswith(
         "\n\n✅ There was no orphan session to be deleted in this scope (--session-id s1)\n"
     )
+
+
+def test_a_run_that_changed_nothing_did_not_stay_repaired() -> None:
+    for count, last in (
+        (0, "The run changed no session: there is nothing to look at again"),
+        (1, "✅ It stayed repaired. Events that came since are not asked for: verify --since"),
+    ):
+        seen = replace(OF_FEW, as_planned=count)
+        assert list(again_report("r1", report(verification=seen)))[-1] == last
 
 
 def test_a_deletion_tells_what_it_keeps_and_what_it_had_to_delete() -> None:

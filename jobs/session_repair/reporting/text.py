@@ -216,8 +216,12 @@ def again_report(run_id: str, report: Report) -> Iterator[str]:
         yield "⚠️  Somebody writes old values: find out who, then fix --apply"
     elif seen.gone:
         yield "⚠️  Somebody deletes sessions; the others are as the run left them, or told below"
-    elif not seen.moved_on:
+    elif seen.moved_on:
+        return
+    elif seen.as_planned:
         yield "✅ It stayed repaired. Events that came since are not asked for: verify --since"
+    else:
+        yield "The run changed no session: there is nothing to look at again"
 
 
 def fix_heading(report: Report) -> Iterator[str]:
