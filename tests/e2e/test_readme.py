@@ -36,6 +36,7 @@ OPTIONS_OF_OTHERS = {
     "--keep",
     "--sessions",
     "--faults",
+    "--spark",
     "--master",
     "--driver-memory",
     "--deploy-mode",
