@@ -26,6 +26,7 @@ from session_repair.scope import EMPTY, SCOPES, require_corrected
 
 LAST_SUCCESS = "last-success"
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
+LONGEST = timedelta(days=18_250)  # before now; an ObjectId knows no time before 1970
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
 FIELD_PATH = re.compile(r"[^.$][^.]*(\.[^.$][^.]*)*")
 LIMIT = re.compile(r"(\d+(?:\.\d+)?)(%?)")
@@ -138,6 +139,13 @@ class Settings:
                 f"{format_duration(self.plan_ttl)}: a plan could be applied whose journal is about "
                 "to go, and never be undone. Write a longer journal_ttl."
             )
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, timedelta) and value > LONGEST:
+                raise Refused(
+                    f"{item.name} {format_duration(value)} is too long; write at most "
+                    f"{format_duration(LONGEST)}."
+                )
         of_scope = (self.scope, self.allow_shrink)
         require_corrected("--only", self.only, *of_scope)
         require_corrected("--allow", [code for code, _ in levels_of(self.allow)], *of_scope)

@@ -6,114 +6,30 @@ files of the package in its folder and on its path.
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 
-import pyspark
 import pytest
 
 from demo.generate import generate
+from tests.harness.cluster import LOCAL, SPARK, Cluster, standalone_cluster
 from tests.harness.commands import PATIENCE, Command, Ended, environment, spark_submit
-from tests.harness.documents import SESSIONS, Db, Document, decoded, differing
+from tests.harness.documents import SESSIONS, Db, decoded, differing
 from tests.harness.runs import outcomes, the_run
 from tests.oracle import recomputed_documents
 
-SPARK = Path(pyspark.__file__).parent
-LOCAL = "127.0.0.1"
 WORKERS = 2  # of one core each: an application of two cores is on both
-START = itemgetter("starttime")
 OPTIONS = (
     *("--driver-memory", "768m", "--executor-memory", "512m"),
     *("--conf", f"spark.driver.host={LOCAL}"),
 )
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A master, and the folders of its workers."""
-
-    master: str
-    page: str
-    folders: list[Path]
-
-    def state(self) -> Document:
-        """What the master says of itself, its workers and its applications."""
-        with urllib.request.urlopen(f"{self.page}/json/", timeout=10) as answer:
-            told: Document = json.loads(answer.read())
-        return told
-
-    def ended(self, name: str) -> Document:
-        """The latest application of this name on the master's list of those that have ended."""
-        deadline = time.monotonic() + PATIENCE  # the master notes an end a moment later
-        while (told := self.state())["activeapps"] and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return max((app for app in told["completedapps"] if app["name"] == name), key=START)
-
-    def jars(self, app: str) -> list[set[str]]:
-        """The connector's jars that each worker was sent for an application."""
-        return [{f.name for f in (w / app).rglob("org.mongodb*.jar")} for w in self.folders]
-
-
-def port_of(service: str, log: Path) -> int:
-    """The port that a daemon's log names for one of its services."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := re.search(rf"started service '{service}' on port (\d+)", log.read_text()):
-            return int(found[1])
-        time.sleep(0.1)
-    raise AssertionError(f"no {service} after {PATIENCE} s:\n{log.read_text()}")
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    home = tmp_path_factory.mktemp("cluster")
-    kept = {name: os.environ[name] for name in ("HOME", "PATH", "JAVA_HOME") if name in os.environ}
-    nothing_but_spark = {
-        "SPARK_HOME": str(SPARK),
-        "SPARK_LOCAL_IP": LOCAL,
-        "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
-        "SPARK_DAEMON_MEMORY": "256m",
-        "PYSPARK_PYTHON": "/no/python/here",
-    }
-    with ExitStack() as daemons:
-
-        def start(name: str, main: str, *arguments: str) -> Path:
-            log = home / f"{name}.log"
-            with log.open("wb") as output:
-                daemon = subprocess.Popen(
-                    [SPARK / "bin" / "spark-class", f"org.apache.spark.deploy.{main}", *arguments],
-                    env={**kept, **nothing_but_spark},
-                    cwd=home,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                )
-            daemons.callback(daemon.wait, 60)
-            daemons.callback(daemon.terminate)
-            return log
-
-        anywhere = ("--host", LOCAL, "--port", "0", "--webui-port", "0")
-        log = start("master", "master.Master", *anywhere)
-        master = f"spark://{LOCAL}:{port_of('sparkMaster', log)}"
-        folders = [home / f"worker-{number}" for number in range(WORKERS)]
-        for folder in folders:
-            of_one = ("--cores", "1", "--memory", "1g", "--work-dir", str(folder))
-            start(folder.name, "worker.Worker", *anywhere, *of_one, master)
-        made = Cluster(master, f"http://{LOCAL}:{port_of('MasterUI', log)}", folders)
-        deadline = time.monotonic() + PATIENCE
-        while len(made.state()["workers"]) < WORKERS and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert [worker["state"] for worker in made.state()["workers"]] == ["ALIVE"] * WORKERS
+    with standalone_cluster(tmp_path_factory.mktemp("cluster"), WORKERS) as made:
         yield made
 
 

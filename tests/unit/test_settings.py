@@ -193,6 +193,16 @@ def test_a_value_out_of_bounds_is_refused_wherever_it_comes_from(
         load_settings(URI, config(tmp_path, f"{name} = {written}\n"), {})
 
 
+@pytest.mark.parametrize("name", ["settle", "min_age", "lookback", "max_time", "journal_ttl"])
+def test_a_duration_that_reaches_back_before_all_time_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Refused, match=f"{name} 18251d is too long; write at most 18250d"):
+        load_settings(URI, None, {name: timedelta(days=18_251)})
+    with pytest.raises(Refused, match=f"{name} 999999999d is too long; write at most 18250d"):
+        load_settings(URI, config(tmp_path, f'{name} = "999999999d"\n'), {})
+    longest = load_settings(URI, None, {name: timedelta(days=18_250)})
+    assert getattr(longest, name) == timedelta(days=18_250)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
