@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,17 +20,20 @@ MEASURES = {"wall": "seconds", "mongod_cpu": "CPU seconds of MongoDB"}
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def points(document: dict[str, Any], contender: str, measure: str) -> list[tuple[int, float]]:
+def points(
+    documents: Iterable[dict[str, Any]], contender: str, measure: str
+) -> list[tuple[int, float]]:
     """(documents, median cost) of each multiple, the smallest first."""
     found = [
         (it["sessions"] + it["events"], median(cost[measure] for cost in it["costs"][contender]))
+        for document in documents
         for it in document["measured"]
         if contender in it["costs"]
     ]
     return sorted(found)
 
 
-def draw(document: dict[str, Any], target: Path) -> None:
+def draw(documents: Sequence[dict[str, Any]], target: Path) -> None:
     """Write the picture; the same figures make the same bytes."""
     import matplotlib
 
@@ -41,7 +44,7 @@ def draw(document: dict[str, Any], target: Path) -> None:
     figure, axes = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), layout="constrained")
     for axis, (measure, title) in zip(axes, MEASURES.items(), strict=True):
         for contender, label in DRAWN.items():
-            curve(axis, points(document, contender, measure), label)
+            curve(axis, points(documents, contender, measure), label)
         axis.set_title(title, loc="left")
         axis.set_xlabel("documents read, millions")
         axis.set_xlim(left=0)
@@ -58,11 +61,11 @@ def curve(axis: Any, found: Sequence[tuple[int, float]], label: str) -> None:
 
 
 @click.command()
-@click.argument("figures", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("figures", type=FILE, nargs=-1, required=True)
 @click.argument("target", type=FILE)
-def main(figures: Path, target: Path) -> None:
-    """Draw FIGURES, which compare wrote, as the picture TARGET (SVG)."""
-    draw(json.loads(figures.read_text()), target)
+def main(figures: tuple[Path, ...], target: Path) -> None:
+    """Draw FIGURES, files that compare wrote, as the picture TARGET (SVG)."""
+    draw([json.loads(file.read_text()) for file in figures], target)
 
 
 if __name__ == "__main__":

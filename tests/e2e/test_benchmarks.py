@@ -7,17 +7,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
-from benchmarks import data
+from benchmarks import data, extremes
 from benchmarks.compare import require_same
 from benchmarks.contenders import FIX, GUIDE_LOOP, VERIFY, Contender, Result, digest, only_repaired
-from benchmarks.data import Bench, bench
-from benchmarks.figures import Measured, growth, ratios, text
+from benchmarks.curve import draw, points
+from benchmarks.data import DATABASE, Bench, bench, kept_server, uri_of
+from benchmarks.figures import Measured, document, growth, ratios, text
 from benchmarks.measure import Cost
 from benchmarks.peers import PEERS, rebuilt
 from demo.generate import Figures
@@ -179,3 +181,40 @@ def test_growth_is_judged_from_ten_to_thirty() -> None:
 def test_a_session_without_a_page_in_its_events_has_none() -> None:
     at = datetime(2025, 10, 20, tzinfo=timezone.utc)
     assert rebuilt([{"_id": 1, "timestamp": at}])["pages"] == []
+
+
+def test_the_picture_of_growth_has_the_medians_of_each_size(tmp_path: Path) -> None:
+    small = Measured(1, 45_291, 320_410, {FIX: costs(5, 9, 6), VERIFY: costs(4, 5, 6)})
+    large = Measured(10, 452_910, 3_204_100, {FIX: costs(40), VERIFY: costs(20)})
+    told = [document([it], {}) for it in (large, small)]
+    assert points(told, FIX, "wall") == [(365_701, 6), (3_657_010, 40)]
+    assert points(told, VERIFY, "mongod_cpu") == [(365_701, 0.5), (3_657_010, 0.5)]
+    pictures = [tmp_path / "one.svg", tmp_path / "two.svg"]
+    for picture in pictures:
+        draw(told, picture)
+    one, two = (picture.read_text() for picture in pictures)
+    assert one == two
+    for shown in ("fix --apply", "verify", "seconds", "CPU seconds of MongoDB"):
+        assert f">{shown}<" in one
+
+
+def test_the_extremes_are_one_session_one_user_and_one_minute(tmp_path: Path) -> None:
+    number = 3_000
+    with (
+        kept_server(tmp_path, 0.5) as member,
+        MongoClient[dict[str, Any]](uri_of(member), tz_aware=True) as client,
+    ):
+        extremes.fill(client, number)
+        sessions, events = (client[DATABASE][name] for name in ("sessions", "events"))
+        assert sessions.count_documents({"event_count": 0}) == 20_001
+        assert sessions.count_documents({"user_id": extremes.MOST}) == 10_001
+        assert events.count_documents({}) == 20_000 * 5 + number
+        of_great = list(events.find({"session_id": "great"}).sort("timestamp"))
+        assert [it["page"] for it in of_great] == [f"/p{n % 1_000}" for n in range(number)]
+        for collection in (sessions, events):
+            made = [it["_id"].generation_time for it in collection.find({}, {"_id": 1})]
+            assert max(made) - min(made) < timedelta(minutes=1)
+        with pytest.raises(RuntimeError, match=r"\[0, 0\] sessions are as their events say"):
+            extremes.require_repaired(client[DATABASE], number)
+        PEERS["server-only"](client[DATABASE])
+        extremes.require_repaired(client[DATABASE], number)
