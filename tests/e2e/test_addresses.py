@@ -180,20 +180,20 @@ def test_a_tls_file_that_cannot_be_used_is_refused(
 
 @pytest.mark.usefixtures("spark")
 def test_spark_says_what_to_check_too_and_takes_the_authority_of_the_address(
-    command: Command, quick: tuple[str, str], tls_member: Member, certificates: dict[str, Path]
+    command: Command, tls_member: Member, certificates: dict[str, Path]
 ) -> None:
     uri = f"mongodb://{tls_member.address}/?replicaSet=rs0&tls=true"
     with over_tls(tls_member, certificates) as client:
         shop = Shop(client["browsing"])
         shop.session("broken")
         shop.events("broken", {0: "/home", 1: "/cart"})
-    without = command("verify", *quick, uri=f"{uri}&tlsInsecure=true")
+    without = command("verify", uri=f"{uri}&tlsInsecure=true")
     assert without.code == 75
     assert without.complaints.startswith("verify: Spark's connection to MongoDB failed in TLS: ")
     assert "PKIX path building failed" in without.complaints
     assert without.complaints.endswith(". Name the authority in tls.ca_file; see docs/tls.md.\n")
     trust = f"tlsCAFile={certificates['shop.example']}&tlsAllowInvalidHostnames=true"
-    ended = command("verify", *quick, uri=f"{uri}&{trust}")
+    ended = command("verify", uri=f"{uri}&{trust}")
     assert (ended.code, ended.complaints) == (3, "")
     assert ended.figure("Total events") == 2
 

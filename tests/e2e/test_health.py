@@ -538,14 +538,15 @@ def test_either_signal_ends_it_cleanly_and_at_once(mongo_uri: str, number: signa
 
 
 SIGNALLED = """
-import click, os, sys
+import os, sys
 from session_repair.cli.commands import main
+from session_repair.health import server
 
-def echo(*texts, told=click.echo, **options):
-    told(*texts, **options)
+def notice(line, told=server.notice):
+    told(line)
     os.kill(os.getpid(), int(sys.argv[1]))
 
-click.echo = echo
+server.notice = notice
 sys.exit(main(["health", "--serve", "0"]))
 """
 
