@@ -202,7 +202,8 @@ def starting_spark(
         GIVEN_UP.pop().join()
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only
     if is_ours and SparkContext._gateway is None:
-        may_look_up = needs_all_sessions(settings, verb) is None
+        is_of_window = settings.since is not None or settings.until is not None
+        may_look_up = is_of_window or needs_all_sessions(settings, verb) is None
         size_jvm(estimated_documents(database, settings), may_look_up)
         tell_jvm(log_options(settings))
     spark = StartingSpark(f"session-repair {verb}", pem)
