@@ -10,4 +10,5 @@ ROOT = JOBS.parent
 IS_CHECKOUT = (ROOT / "spark-submit.sh").is_file()
 CONF = (ROOT if IS_CHECKOUT else PACKAGE) / "conf"
 DEFAULT_CONFIG = CONF / "session_repair.toml"
+LOG_CONFIG = CONF / "log4j2.properties"  # of Java's log
 COMMAND = "./spark-submit.sh" if IS_CHECKOUT else "session-repair"

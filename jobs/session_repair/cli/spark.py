@@ -21,12 +21,14 @@ from pyspark.sql import SparkSession
 
 from session_repair.cli.tls import Pem, read_pem, use_tls
 from session_repair.errors import Refused, RepairError, Unreachable
-from session_repair.home import COMMAND, CONF
+from session_repair.home import COMMAND, LOG_CONFIG
+from session_repair.launch.archive import with_option
+from session_repair.launch.spark import LOG_OPTION
 from session_repair.logs import JSON
 from session_repair.mongo.collections import estimated_documents
 from session_repair.mongo.rights import require_rights, rights_to_read
 from session_repair.mongo.throttle import Stopped
-from session_repair.repair.strategy import needs_all_sessions
+from session_repair.repair.strategy import may_look_up
 from session_repair.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -67,14 +69,12 @@ MOST_PARTITIONS = 10_000
 # Up to so many documents most of a run is the JVM compiling itself: the quick compiler alone halves
 # its CPU time. Beyond, the thorough one pays. A look-up reads a part of them.
 QUICKLY_READ, QUICKLY_LOOKED_UP = 1_000_000, 4_000_000
-JVM_OPTIONS = "SPARK_SUBMIT_OPTS"  # of the driver's JVM, where this process starts it
 WHOLE_HEAP = "-XX:InitialRAMPercentage=100"  # of --driver-memory, at once: it is not grown by GCs
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 # The findings of a session are one generated method of 11 kB; beyond 8 it would be interpreted.
 LONG_METHODS = "-XX:-DontCompileHugeMethods"
 
 # Java's log: conf/log4j2.properties reads these properties of the JVM.
-LOG_CONFIG = CONF / "log4j2.properties"
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
 
@@ -202,9 +202,7 @@ def starting_spark(
         GIVEN_UP.pop().join()
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only
     if is_ours and SparkContext._gateway is None:
-        is_of_window = settings.since is not None or settings.until is not None
-        may_look_up = is_of_window or needs_all_sessions(settings, verb) is None
-        size_jvm(estimated_documents(database, settings), may_look_up)
+        size_jvm(estimated_documents(database, settings), may_look_up(settings, verb))
         tell_jvm(log_options(settings))
     spark = StartingSpark(f"session-repair {verb}", pem)
     try:
@@ -248,16 +246,15 @@ def time_limit(spark: StartingSpark, limit: timedelta | None) -> Iterator[None]:
         is_done.set()
 
 
-def size_jvm(documents: int, may_look_up: bool) -> None:
+def size_jvm(documents: int, is_look_up: bool) -> None:
     """Tell the JVM that is about to be started how much work there is; the user's options win."""
-    few = QUICKLY_LOOKED_UP if may_look_up else QUICKLY_READ
+    few = QUICKLY_LOOKED_UP if is_look_up else QUICKLY_READ
     tell_jvm([WHOLE_HEAP, LONG_METHODS, *([QUICK_COMPILER] if documents <= few else [])])
 
 
 def tell_jvm(options: list[str]) -> None:
     """Options of the JVM that is about to be started; of those given twice the user's win."""
-    given = os.environ.get(JVM_OPTIONS, "")
-    os.environ[JVM_OPTIONS] = " ".join([*options, *([given] if given else [])])
+    os.environ.update(with_option(os.environ, " ".join(options)))
 
 
 def log_options(settings: Settings) -> list[str]:
@@ -265,7 +262,7 @@ def log_options(settings: Settings) -> list[str]:
     is_wanted = settings.log_format == JSON or log.isEnabledFor(logging.INFO)
     if not is_wanted or not LOG_CONFIG.exists():  # a package on a cluster brings none
         return []
-    return [f'"-Dlog4j2.configurationFile={LOG_CONFIG}"', f"-D{LOG_FORMAT}={settings.log_format}"]
+    return [LOG_OPTION, f"-D{LOG_FORMAT}={settings.log_format}"]
 
 
 def log_level() -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.home import COMMAND, IS_CHECKOUT, JOBS, ROOT
+from session_repair.launch.connector import Connector
 from session_repair.launch.job import in_cluster_mode, new_job
 from session_repair.launch.locks import MAIN, Site, Venv
 from session_repair.launch.options import CommandLine, parse
@@ -177,7 +178,7 @@ class Launch:
     def set_up(self) -> None:
         if self.line.options:
             raise Refused(f"setup takes no options, got {' '.join(self.line.options)}.")
-        spark, connector = spark_with_connector(self.line, self.venv, self.environment)
+        spark, connector = self.installed()
         print(f"Python     {self.venv.version} in {self.venv.folder}")
         print(f"Spark      {spark.home}")
         if spark.java:
@@ -190,10 +191,13 @@ class Launch:
             raise Refused(f"package takes one folder, got {' '.join(words)}.")
         from session_repair.launch.package import folder
 
-        _, connector = spark_with_connector(self.line, self.venv, self.environment)
+        _, connector = self.installed()
         target, jars = Path(words[0] if words else "."), map(Path, connector.jars)
         made = folder(target, connector.scala, jars, self.venv.site_packages, JOB_OF.values())
         print(made)
+
+    def installed(self) -> tuple[Spark, Connector]:
+        return spark_with_connector(self.line, self.venv, self.environment, self.gateway)
 
     def env(self) -> None:
         """For developers: with these locks installed, what a driver's environment has that this

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from session_repair.errors import Refused
 from session_repair.launch.options import CommandLine
 from session_repair.launch.properties import SparkSettings
-from session_repair.launch.steps import locked, quietly, say
+from session_repair.launch.steps import locked, quietly, say, sha256
 
 SCALA = re.compile(r"scala-library-(2\.1[23])\..*jar")
 # The pins name the jars as Spark's --packages does: group_artifact-version.jar.
@@ -55,7 +54,7 @@ class Connector:
 
     def wrong_in(self, folder: Path) -> list[str]:
         """The jars that are not in the folder as they are pinned."""
-        return [name for name, pinned in self.sums.items() if sha256(folder / name) != pinned]
+        return [name for name, pinned in self.sums.items() if not is_pinned(folder / name, pinned)]
 
     def is_cached(self) -> bool:
         return not self.wrong_in(self.folder)
@@ -98,12 +97,8 @@ class Connector:
             (fetched / jar).replace(self.folder / jar)
 
 
-def sha256(file: Path) -> str | None:
-    """None where there is no such file."""
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
+def is_pinned(file: Path, pinned: str) -> bool:
+    return file.exists() and sha256(file) == pinned
 
 
 def connector_for(spark: Path, conf: Path, cache: Path) -> Connector:

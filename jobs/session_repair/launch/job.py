@@ -55,18 +55,13 @@ def new_job(
     line: CommandLine, venv: Venv | Site, environment: Mapping[str, str], gateway: Spark | None
 ) -> Job:
     """With a Spark of our own what is missing is installed; beside a gateway's nothing is."""
-    if gateway is None:
-        spark, connector = spark_with_connector(line, venv, environment)
-        settings = read_settings(line, spark.home, environment, CONF, is_gateway=False)
-        is_brought = brings_own_connector(settings, spark.home)
-    else:
-        spark = gateway
-        settings = read_settings(line, spark.home, environment, CONF, is_gateway=True)
-        is_brought = brings_own_connector(settings, spark.home)
-        if not is_brought:
-            connector = found_connector(spark, cache_of(environment))
+    spark, connector = gateway, None
+    if spark is None:
+        spark, connector = spark_with_connector(line, venv, environment, gateway)
+    settings = read_settings(line, spark.home, environment, CONF, is_gateway=spark.is_gateway)
     options = settings.options
-    if not is_brought:
+    if not brings_own_connector(settings, spark.home):
+        connector = connector or found_connector(spark, cache_of(environment))
         options += settings.joined("--jars", "spark.jars", connector.jars)
     return Job(spark, settings, options)
 

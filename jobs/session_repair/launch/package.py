@@ -5,7 +5,6 @@ The same sources make the same bytes, whenever and wherever they are zipped.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from session_repair import __version__
 from session_repair.home import DEFAULT_CONFIG, JOBS
+from session_repair.launch.steps import sha256
 
 # All that the driver imports beside Spark, in pure Python: pymongo does without its C extension.
 DEPENDENCIES = ("click", "dnspython", "pymongo", "tomli")
@@ -49,10 +49,6 @@ def zipped(members: Mapping[str, Path], target: Path) -> None:
             member = zipfile.ZipInfo(name, THE_FIRST_DATE)
             member.external_attr = 0o644 << 16
             archive.writestr(member, file.read_bytes(), zipfile.ZIP_DEFLATED)
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def zips(cache: Path, site_packages: Iterable[Path], jobs: Path = JOBS) -> list[Path]:

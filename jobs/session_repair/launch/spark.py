@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from session_repair.errors import Refused
-from session_repair.home import COMMAND, CONF
+from session_repair.home import COMMAND, CONF, LOG_CONFIG
 from session_repair.launch.archive import with_archive, with_option
 from session_repair.launch.connector import Connector, connector_for, fetch_options
 from session_repair.launch.java import Java, candidates, find_java
@@ -16,6 +16,7 @@ from session_repair.launch.options import CommandLine
 from session_repair.launch.trust import bundle_for, trust_store
 
 DRIVER_PYTHON, PYTHON = "PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON"
+LOG_OPTION = f'"-Dlog4j2.configurationFile={LOG_CONFIG}"'
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,7 @@ def own_spark(venv: Venv | Site, cache: Path, environment: Mapping[str, str]) ->
     if not environment.get("SPARK_CONF_DIR"):
         # Named, and not put on the class path as Spark's folder of settings: of a folder there is
         # no archive of classes.
-        log = f'"-Dlog4j2.configurationFile={CONF}/log4j2.properties"'
-        environment = with_option(environment, log)
+        environment = with_option(environment, LOG_OPTION)
     environment = with_archive(environment, venv.archives, home, java, venv.lock)
     return Spark(home, environment, java)
 
@@ -114,14 +114,14 @@ def made_cache(environment: Mapping[str, str]) -> Path:
 
 
 def spark_with_connector(
-    line: CommandLine, venv: Venv | Site, environment: Mapping[str, str]
+    line: CommandLine, venv: Venv | Site, environment: Mapping[str, str], gateway: Spark | None
 ) -> tuple[Spark, Connector]:
     """The Spark in use with its connector, all that is missing installed: what `setup` does."""
     cache = made_cache(environment)
-    spark = gateway_spark(environment)
-    if spark is None:
+    if gateway is None:
         spark = own_spark(venv, cache, environment)
     else:
+        spark = gateway
         venv.install(MAIN)
     connector = connector_for(spark.home, CONF, cache)
     connector.install(spark.submit, spark.environment, fetch_options(line))

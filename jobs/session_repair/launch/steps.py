@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import re
 import subprocess
 import sys
@@ -15,6 +16,10 @@ from session_repair.errors import RepairError
 from session_repair.home import COMMAND
 
 REASON = re.compile("error|exception|unresolved|not found", re.IGNORECASE)
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def say(message: str) -> None:

@@ -77,6 +77,11 @@ def choose(
     return Choice(LOOKUP, found, suspects, share)
 
 
+def may_look_up(settings: Settings, verb: str) -> bool:
+    """Whether it can be a look-up, as far as the settings tell."""
+    return settings.since is not None or needs_all_sessions(settings, verb) is None
+
+
 def needs_all_sessions(settings: Settings, verb: str) -> str | None:
     """Why the verb has to read all sessions; None where it need not."""
     if settings.session_ids:
