@@ -22,6 +22,7 @@ from session_repair.repair.report import (
     Verification,
 )
 from session_repair.repair.undo import UndoReport
+from session_repair.reporting.history import runs_table, trend
 from session_repair.reporting.sections import BLOCKS
 from session_repair.reporting.text import (
     LINE,
@@ -33,8 +34,6 @@ from session_repair.reporting.text import (
     fix_report,
     plan_report,
     printable,
-    runs_table,
-    trend,
     undo_report,
     verification_report,
 )

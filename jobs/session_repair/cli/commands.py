@@ -55,13 +55,9 @@ from session_repair.repair.outcomes import OUTCOMES
 from session_repair.repair.report import Report
 from session_repair.repair.rows import PLANNED as PLANNED_ROW
 from session_repair.repair.undo import require_not_undone, survey_undo
+from session_repair.reporting.history import runs_table, trend
 from session_repair.reporting.rows import FORMATS, NDJSON, row_lines
-from session_repair.reporting.text import (
-    fix_report,
-    runs_table,
-    trend,
-    undo_report,
-)
+from session_repair.reporting.text import fix_report, undo_report
 from session_repair.settings import PLACES, Settings
 from session_repair.wording import either, number_of
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from session_repair.errors import Exit
 from session_repair.home import COMMAND
@@ -22,13 +21,10 @@ from session_repair.repair.report import (
 from session_repair.repair.undo import UndoReport
 from session_repair.reporting.sections import BLOCKS, Block
 from session_repair.scope import CORRECTED, EMPTY
-from session_repair.settings import Settings
 from session_repair.wording import either, number_of
 
 LINE = "=" * 60
 SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
-BARS = "▁▂▃▄▅▆▇█"
-TREND_RUNS = 30  # a month of nightly runs; fits on a line
 
 
 def printable(text: str) -> str:
@@ -162,6 +158,13 @@ def missing_lines(report: Report) -> Iterator[str]:
         yield f"⚠️  No session has {some} that --session-id names"
 
 
+def absent_lines(report: Report) -> Iterator[str]:
+    """Which of the sessions that the run was to look at do not exist, be it all of them."""
+    if names_nobody(report):
+        yield NOBODY
+    yield from missing_lines(report)
+
+
 def remaining_lines(report: Report) -> Iterator[str]:
     """What no correction of this scope concerns, as far as the run knows of it."""
     yield from missing_lines(report)
@@ -251,9 +254,7 @@ def plan_report(report: Report) -> Iterator[str]:
     for correction in report.corrections:
         yield from correction_lines(correction)
     yield ""
-    if names_nobody(report):
-        yield NOBODY
-    yield from missing_lines(report)
+    yield from absent_lines(report)
     yield f"Apply this plan with: {COMMAND} apply {report.run_id}"
 
 
@@ -419,9 +420,7 @@ def deletion_plan(report: Report) -> Iterator[str]:
     yield f"{would}. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
         yield f"  {printable(str(sample.session_id))}"
-    if names_nobody(report):
-        yield NOBODY
-    yield from missing_lines(report)
+    yield from absent_lines(report)
     yield from deletion_left(report)
 
 
@@ -456,50 +455,3 @@ def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
         yield f"⚠️  {number_of(undo.lost, 'row')} of its journal {are} expired: not restored"
     if not is_apply:
         yield "This was a dry run: nothing was written. Restore with --apply."
-
-
-def runs_table(documents: list[dict[str, Any]]) -> Iterator[str]:
-    """What ``runs`` prints: a line for each run, the newest first."""
-    yield f"{'run':<24} {'verb':<15} {'state':<9} {'exit':>4} {'planned':>8}  outcomes"
-    for document in documents:
-        counts = document.get("progress", {}).get("counts", {})
-        outcomes = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        verdict = document.get("verdict", "")
-        planned = document.get("planned", "")
-        yield (
-            f"{document['_id']:<24} {document['verb']:<15} {document.get('state', '?'):<9} "
-            f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error_note(document)}"
-        )
-
-
-def trend(documents: list[dict[str, Any]], settings: Settings) -> Iterator[str]:
-    """How the findings went over the latest runs of ``fix``, oldest first; no line for one run.
-
-    Of runs over all sessions, and over the collections that the settings name.
-    """
-    counted = [
-        [symptom["found"] for symptom in document["report"]["symptoms"]]
-        for document in documents
-        if document["verb"] == "fix" and document.get("report") and is_whole(document, settings)
-    ]
-    # What runs by look-up did not count cannot be set beside what others did.
-    found = [sum(counts) for counts in counted if None not in counts][:TREND_RUNS]
-    if len(found) < 2:
-        return
-    oldest, *_, newest = found = found[::-1]
-    most = max(1, *found)
-    line = "".join(BARS[(len(BARS) - 1) * count // most] for count in found)
-    yield f"findings of the last {len(found)} fixes: {oldest} {line} {newest}"
-    yield ""
-
-
-def is_whole(document: dict[str, Any], settings: Settings) -> bool:
-    """Whether the run looked at all sessions of these collections."""
-    asked = document.get("settings", {})
-    names = (asked.get("sessions"), asked.get("events"))
-    is_part = is_partial(asked, document.get("report") or {})
-    return names == (settings.sessions, settings.events) and not is_part
-
-
-def error_note(document: dict[str, Any]) -> str:
-    return f"  {printable(document['error'])}" if document.get("error") else ""
