@@ -6,7 +6,6 @@ files of the package in its folder and on its path.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from demo.generate import generate
 from tests.harness.cluster import LOCAL, SPARK, Cluster, standalone_cluster
-from tests.harness.commands import PATIENCE, Command, Ended, environment, spark_submit
+from tests.harness.commands import PATIENCE, Command, Ended, environment, run_to_end, spark_submit
 from tests.harness.documents import SESSIONS, Db, decoded, differing
 from tests.harness.runs import outcomes, the_run
 from tests.oracle import recomputed_documents
@@ -102,19 +101,10 @@ def as_on_a_node(
     options = f"--master {master} {' '.join(OPTIONS)} --jars {jars}"
     python = [f"{sys.base_prefix}/bin/python3", "-S"]  # without its site-packages
     words = ["--apply", "--config", "session_repair.toml", "--database", database]
-    ended = subprocess.run(
-        [*python, package / job, *words],
-        env={
-            **environment(uri),
-            "SPARK_HOME": str(SPARK),
-            "PYTHONPATH": ":".join(map(str, path)),
-            "PYSPARK_SUBMIT_ARGS": f"{options} pyspark-shell",
-        },
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    variables = {
+        **environment(uri),
+        "SPARK_HOME": str(SPARK),
+        "PYTHONPATH": ":".join(map(str, path)),
+        "PYSPARK_SUBMIT_ARGS": f"{options} pyspark-shell",
+    }
+    return run_to_end([*python, package / job, *words], variables, 2 * PATIENCE, folder)

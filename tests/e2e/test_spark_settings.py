@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
@@ -10,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from session_repair.cli.spark import connector_version, refuse_connector
 from session_repair.errors import Refused
-from tests.harness.commands import ROOT, environment, spark_submit
+from tests.harness.commands import PATIENCE, ROOT, environment, run_to_end, spark_submit
 from tests.harness.documents import Db, data_of, stored_bytes
 from tests.harness.shop import Shop
 from tests.oracle import recomputed_documents
@@ -46,15 +45,10 @@ def test_a_spark_without_the_connector_is_refused(db: Db, mongo_uri: str) -> Non
     shop.events("s1", {0: "/a"})
     before = data_of(db)
     job = str(ROOT / "jobs/fix_empty_sessions.py")
-    done = subprocess.run(
-        [sys.executable, job, "--apply", "--database", db.name],
-        env={**environment(mongo_uri), "SPARK_LOCAL_IP": "127.0.0.1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "has no MongoDB connector. Start it with ./spark-submit.sh" in done.stderr
-    assert (done.returncode, done.stdout) == (2, "")
+    command = [sys.executable, job, "--apply", "--database", db.name]
+    done = run_to_end(command, {**environment(mongo_uri), "SPARK_LOCAL_IP": "127.0.0.1"}, PATIENCE)
+    assert "has no MongoDB connector. Start it with ./spark-submit.sh" in done.err
+    assert (done.code, done.out) == (2, "")
     assert data_of(db) == before
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from session_repair.launch.locks import Site
 from session_repair.launch.spark import cache_of
-from tests.harness.commands import PATIENCE, ROOT, Ended, environment
+from tests.harness.commands import PATIENCE, ROOT, Ended, environment, run_to_end
 from tests.harness.documents import Db
 from tests.harness.shop import Shop
 
@@ -33,17 +33,8 @@ class Installation:
     folder: Path
 
     def run(self, *words: str, uri: str | None = None, **variables: str) -> Ended:
-        ended = subprocess.run(
-            [self.folder / "bin" / "session-repair", *words],
-            env={**environment(uri), **variables},
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        command = [str(self.folder / "bin" / "session-repair"), *words]
+        return run_to_end(command, {**environment(uri), **variables}, PATIENCE, self.folder)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,11 +111,17 @@ def environment(uri: str | None) -> dict[str, str]:
     return {**kept, **({} if uri is None else {"MONGODB_URI": uri})}
 
 
-def spark_submit(*arguments: str, uri: str | None = None, timeout: float = 240) -> Ended:
-    """A whole run of ``./spark-submit.sh`` as a user starts it."""
+def run_to_end(
+    words: Sequence[str | Path],
+    variables: Mapping[str, str],
+    timeout: float,
+    folder: Path | None = None,
+) -> Ended:
+    """A whole run of a command, with this environment, in this folder or the tests' own."""
     ended = subprocess.run(
-        [str(ROOT / "spark-submit.sh"), *arguments],
-        env=environment(uri),
+        words,
+        env=variables,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -123,6 +129,11 @@ def spark_submit(*arguments: str, uri: str | None = None, timeout: float = 240) 
         check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def spark_submit(*arguments: str, uri: str | None = None, timeout: float = 240) -> Ended:
+    """A whole run of ``./spark-submit.sh`` as a user starts it."""
+    return run_to_end([ROOT / "spark-submit.sh", *arguments], environment(uri), timeout)
 
 
 @dataclass(frozen=True)
