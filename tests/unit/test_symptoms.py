@@ -15,7 +15,7 @@ from pyspark.sql.types import StructField, StructType
 
 from session_repair.rules import symptoms
 from session_repair.rules.schemas import DIAGNOSED, REBUILT, SESSIONS, STORED
-from session_repair.rules.symptoms import CODES, SYMPTOMS
+from session_repair.rules.symptoms import CODES, FACTS, SYMPTOMS
 from tests.unit.frames import (
     BOB,
     Row,
@@ -286,7 +286,9 @@ def judged(spark: SparkSession) -> dict[str, dict[str, bool]]:
     ]
     holds = F.coalesce(*[F.when(F.col("code") == it.code, it.holds()) for it in SYMPTOMS])
     judgements: dict[str, dict[str, bool]] = {code: {} for code in TABLES}
-    for row in frame(spark, rows, schema).select("code", "case", holds.alias("holds")).collect():
+    facts = {name: fact() for name, fact in FACTS.items()}
+    told = frame(spark, rows, schema).withColumns(facts)
+    for row in told.select("code", "case", holds.alias("holds")).collect():
         judgements[row["code"]][row["case"]] = row["holds"]
     return judgements
 

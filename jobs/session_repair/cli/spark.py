@@ -13,7 +13,7 @@ from datetime import timedelta
 from math import ceil
 from typing import Any
 
-from py4j.java_gateway import JavaPackage
+from py4j.java_gateway import JavaPackage, java_import
 from py4j.protocol import Py4JJavaError
 from pymongo.database import Database
 from pyspark import SparkContext
@@ -61,6 +61,8 @@ REQUIRED = {
 }
 
 SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
+# Plans a query anew after each of its stages: 2 s that nothing is gained by where rows are few.
+ADAPTIVE = "spark.sql.adaptive.enabled"
 # A task costs 0.1 s whatever it holds, and this many sessions with all their pages fit in memory.
 ROWS_PER_PARTITION = 100_000
 # Each task that reads writes a block for each partition: of more, billions of events are dust.
@@ -93,16 +95,25 @@ def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSessio
     builder = SparkSession.builder.appName(app_name)
     for name, value in {**REQUIRED, **more}.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    # Else each call of one looks for it in six packages before it finds it in the seventh.
+    java_import(spark.sparkContext._jvm, "org.apache.spark.sql.functions")
+    return spark
 
 
-def size_shuffles(spark: SparkSession, rows: int) -> None:
-    """Shuffle so many rows into parts that fit in memory, unless the user sized them."""
-    if not spark.sparkContext.getConf().contains(SHUFFLE_PARTITIONS):
+def size_plans(spark: SparkSession, rows: int) -> None:
+    """Shuffle so many rows into parts that fit in memory, and plan them once where they are few.
+
+    What the user sets stays.
+    """
+    given = spark.sparkContext.getConf()
+    if not given.contains(SHUFFLE_PARTITIONS):
         cores = spark.sparkContext.defaultParallelism
         partitions = max(ceil(rows / ROWS_PER_PARTITION), min(cores, 64))
         partitions = min(partitions, MOST_PARTITIONS)
         spark.conf.set(SHUFFLE_PARTITIONS, partitions)
+    if not given.contains(ADAPTIVE):
+        spark.conf.set(ADAPTIVE, rows > ROWS_PER_PARTITION)
 
 
 def connector_version(spark: SparkSession) -> str | None:
@@ -162,7 +173,7 @@ class StartingSpark:
         if self.found is None:
             raise self.failure or RuntimeError("Spark did not start")
         refuse_connector(connector_version(self.found))
-        size_shuffles(self.found, rows)
+        size_plans(self.found, rows)
         context = self.found.sparkContext
         jvm: Any = context._jvm
         jvm.System.setProperty(LOG_RUN, run_id)

@@ -12,6 +12,7 @@ from pyspark.sql.types import ArrayType
 
 from session_repair.rules.schemas import DIAGNOSED, FINDING, STORED
 from session_repair.rules.symptoms import (
+    FACTS,
     SYMPTOMS,
     Symptom,
     counts_nothing,
@@ -63,6 +64,7 @@ def diagnose(
         sessions.transform(with_canonical)
         .join(rebuilt_sessions, "session_id", found_in)
         .where("session_key IS NOT NULL OR rebuilt IS NOT NULL")
+        .withColumns({name: fact() for name, fact in FACTS.items()})
         .withColumns(facts)
         .withColumn("findings", findings())
         .withColumns(values)

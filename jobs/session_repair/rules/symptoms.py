@@ -2,8 +2,9 @@
 
 The predicates look at the joined row of a session and its events: structs ``stored`` and
 ``rebuilt``, ``rebuilt`` being null for a session without events and ``stored`` for events without
-a session. None of them is ever null. Where a field is malformed, or the document is not the
-canonical one of its session_id, nothing is said of its values.
+a session; and at the ``FACTS`` about it, columns of their own. None of them is ever null. Where a
+field is malformed, or the document is not the canonical one of its session_id, nothing is said of
+its values.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def is_session() -> Column:
     return F.col("session_key").isNotNull()
 
 
-def is_canonical() -> Column:
+def canonical() -> Column:
     """True for the one document of its session_id that is to be kept. Never null."""
     return is_session() & (F.col("session_key") == F.col("canonical_key"))
 
@@ -85,18 +86,34 @@ def fits_into_a_document() -> Column:
     return F.coalesce(size <= MAX_DOCUMENT, F.lit(True))
 
 
-def is_well_formed() -> Column:
+def well_formed() -> Column:
     """True when every type is right and the rebuilt session can be stored. Never null."""
     return has_right_types() & fits_into_a_document()
 
 
-def can_be_judged() -> Column:
-    return is_canonical() & is_well_formed()
+def with_events() -> Column:
+    """True when an event names the session. Never null."""
+    return F.coalesce(rebuilt("event_count") > 0, F.lit(False))
+
+
+# What most symptoms ask of a row. Each is a column, so that Spark analyses and computes it once.
+FACTS = {"is_canonical": canonical, "is_well_formed": well_formed, "has_events": with_events}
+
+
+def is_canonical() -> Column:
+    return F.col("is_canonical")
+
+
+def is_well_formed() -> Column:
+    return F.col("is_well_formed")
 
 
 def has_events() -> Column:
-    """True when an event names the session. Never null."""
-    return F.coalesce(rebuilt("event_count") > 0, F.lit(False))
+    return F.col("has_events")
+
+
+def can_be_judged() -> Column:
+    return is_canonical() & is_well_formed()
 
 
 def is_empty() -> Column:
