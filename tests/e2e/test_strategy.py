@@ -12,6 +12,7 @@ from bson import ObjectId
 from hypothesis import given, settings
 from pymongo.database import Database
 
+from session_repair.mongo import lookup
 from tests.e2e.anything import Shop as AnyShop
 from tests.e2e.anything import shops
 from tests.e2e.test_every_value import fill, of_databases
@@ -21,6 +22,12 @@ from tests.harness.shop import MORNING, Shop, made_at
 from tests.oracle import key_of
 
 KNOWN = ("empty_pages", "zero_events", "orphan_session")
+
+
+@pytest.fixture(autouse=True)
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Suspects with one session_id stand in one group, and in two."""
+    monkeypatch.setattr(lookup, "SUSPECTS_AT_ONCE", 2)
 
 
 def index(db: Database[Document]) -> None:

@@ -1,14 +1,16 @@
 """Look-up: the sessions that a verb can act on, their copies and their events, and nothing else.
 
 The suspects are found by a filter or by a window, the rest by the indexes on the session id, inside
-the pipelines that the connector runs. What a suspect brings along carries its key in ``of``: its
-_id, or in a window its session_id. Two suspects with one session_id both bring all of it, and only
-what the first of them brought may count.
+the pipelines that the connector runs: some suspects at a time, since each look-up costs the server
+as much as ten documents. What they bring carries the least of them in ``of``. Suspects with one
+session_id may stand in two such groups, which both bring all of it, and only what the first of them
+brought may count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation, SparkSession, Window
@@ -22,6 +24,7 @@ from session_repair.mongo.read import (
     event_stages,
     key_expression,
     load,
+    ranges_of,
     session_rows,
     session_stages,
 )
@@ -33,9 +36,11 @@ from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
-SUSPECT = "session_repair_suspect"  # where a pipeline keeps the suspect beside what it brings
-NUMBER = "session_repair_number"  # of what a suspect brings, from 0; null where it brings nothing
-SIZE = "session_repair_size"  # of that document, in bytes
+SUSPECTS_AT_ONCE = 50  # few enough that a group of them is a small document, however long the ids
+
+# What the stages name what a group of suspects brings, before it is read like any other document.
+FOUND = "found"
+IS_FIRST = {"$lte": ["$number", 0]}  # of what a group brings; or it brings nothing
 
 
 def suspects_of(settings: Settings, in_both: bool) -> Document:
@@ -52,34 +57,37 @@ def look_up_sessions(
     spark: SparkSession,
     settings: Settings,
     suspects: Census,
+    number: int,
     window: ActiveWindow | None,
     observation: Observation,
 ) -> DataFrame:
-    """One row per suspect and per copy of one, shape SESSIONS.
+    """One row per suspect and per copy of one, shape SESSIONS. ``number``: about how many suspects.
 
     The observation is told ``old_sessions``, the number of suspects that the census has checked.
     """
-    # Without what the pipeline keeps beside the document; else a scan would see another size.
-    more = {"of": f"${SUSPECT}.key", "number": f"${NUMBER}", "size": f"${SIZE}"}
+    is_suspect, all_ = {"$in": [f"${FOUND}._id", "$suspects"]}, {"$size": "$suspects"}
+    counted = [is_suspect, 1, 0] if window is None else [IS_FIRST, all_, 0]
+    more = {
+        "of": of_group(suspects),
+        "counted": {"$cond": counted},
+        "size": {"$bsonSize": f"${FOUND}"},
+    }
+    lookups = lookups_per_cursor(spark, suspects, number)
     stages = [
-        *brought(settings, suspects, window, settings.sessions, settings.session_fields),
-        *session_stages(settings, suspects, more),
+        *brought(settings, window, lookups, settings.sessions, settings.session_fields),
+        *session_stages(settings, suspects, more, FOUND),
     ]
-    columns = f"{SESSION_COLUMNS}, of string, number bigint"
-    rows = load(spark, settings, suspects, stages, columns)
-    if window is None:
-        is_old = is_checked(key_of(F.col("key")), suspects.mark)
-        is_counted = (F.col("key") == F.col("of")) & is_old
-    else:
-        is_counted = F.coalesce("number", F.lit(0)) == 0
-    rows = rows.observe(observation, F.count(F.when(is_counted, 1)).alias("old_sessions"))
+    rows = load(spark, settings, suspects, stages, f"{SESSION_COLUMNS}, of string, counted bigint")
+    is_old = is_checked(key_of(F.col("key")), suspects.mark)
+    old = F.col("counted") if window else F.when(is_old, F.col("counted"))
+    rows = rows.observe(observation, F.sum(old).alias("old_sessions"))
     first = F.min("of").over(Window.partitionBy("session_id"))
     return (
-        session_rows(rows, settings, suspects, "of", "number")
+        session_rows(rows, settings, suspects, "of")
         .where("session_id IS NOT NULL")  # an array of session ids is looked up by each of them
         .withColumn("first", first)
         .where("of = first")
-        .drop("of", "number", "first")
+        .drop("of", "first")
     )
 
 
@@ -87,58 +95,75 @@ def look_up_events(
     spark: SparkSession,
     settings: Settings,
     suspects: Census,
+    number: int,
     window: ActiveWindow | None,
     events: Census,
 ) -> DataFrame:
-    """One row per event of a suspect, and one of nulls for a suspect without: EVENTS and ``of``.
+    """One row per event of a suspect, and one of nulls for each suspect: EVENTS and ``of``.
 
-    The session_id is that of the suspect, however the event spells it.
+    The session_id is the text of it, however the event spells it.
     """
-    more = {"of": f"${SUSPECT}.key", "suspect_id": f"${SUSPECT}.session_id"}
+    named = {"$cond": [IS_FIRST, "$session_ids", "$$REMOVE"]}
+    more = {"of": of_group(suspects), "named": named}
+    lookups = lookups_per_cursor(spark, suspects, number)
     stages = [
-        *brought(settings, suspects, window, settings.events, settings.event_fields),
-        *event_stages(settings, events, more),
+        *brought(settings, window, lookups, settings.events, settings.event_fields),
+        *event_stages(settings, events, more, FOUND),
     ]
-    columns = f"{EVENT_COLUMNS}, of string, suspect_id string"
+    columns = f"{EVENT_COLUMNS}, of string, named array<string>"
     rows = event_rows(load(spark, settings, suspects, stages, columns), events, *more)
-    # An array of session ids is looked up by each of them; as in a scan, its event is nobody's.
-    is_event = F.col("session_id").isNotNull()
+    # The event comes first, then each suspect of its group where it is the first that they brought.
+    nobody = F.array().cast("array<string>")
+    ids = F.concat(F.array("session_id"), F.coalesce("named", nobody))
     others = [name for name in EVENTS.fieldNames() if name != "session_id"]
-    of_events = [F.when(is_event, F.col(name)).alias(name) for name in others]
-    named = rows.select(F.col("suspect_id").alias("session_id"), *of_events, "of")
-    return named.select(*EVENTS.fieldNames(), "of")
+    each = rows.select(*others, "of", F.posexplode(ids).alias("place", "session_id"))
+    of_events = [F.when(F.col("place") == 0, F.col(name)).alias(name) for name in others]
+    # An array of session ids is looked up by each of them; as in a scan, its event is nobody's.
+    known = each.where("session_id IS NOT NULL").select("session_id", *of_events, "of")
+    return known.select(*EVENTS.fieldNames(), "of")
+
+
+def lookups_per_cursor(spark: SparkSession, suspects: Census, number: int) -> int:
+    """How many groups each cursor makes of its share of so many suspects."""
+    return ceil(number / len(ranges_of(spark, suspects)) / SUSPECTS_AT_ONCE) or 1
+
+
+def of_group(suspects: Census) -> Document:
+    """The key of the least suspect of a group."""
+    return key_expression(suspects, "_id.min")
 
 
 def brought(
     settings: Settings,
-    suspects: Census,
     window: ActiveWindow | None,
+    lookups: int,
     collection: str,
     paths: Mapping[str, str],
 ) -> list[Document]:
-    """Stages that bring what the collection holds of each suspect's session_id, in any spelling.
+    """Stages that bring what the collection holds of the suspects' session_ids, in any spelling.
 
-    One document each, the suspect's key and session_id beside its fields; only those, where there
-    is none. The server hands them on one by one, so no document holds a whole session.
+    One document each as ``found``, beside the ``suspects`` and ``session_ids`` of its group and its
+    ``number`` among what they bring; one without where they bring nothing. The server hands them on
+    one by one, so no document holds a whole session.
     """
     session_id = f"${settings.session_fields['session_id']}" if window is None else "$_id"
-    key = key_expression(suspects) if window is None else session_id
-    suspect = {"key": key, "session_id": session_id}
+    named = {"suspects": {"$push": "$_id"}, "session_ids": {"$push": session_id}}
     found = {"from": collection, "localField": "spellings", "foreignField": paths["session_id"]}
-    each = {"path": "$found", "preserveNullAndEmptyArrays": True, "includeArrayIndex": NUMBER}
-    kept = {SUSPECT: f"${SUSPECT}", NUMBER: f"${NUMBER}", SIZE: {"$bsonSize": "$found"}}
+    each = {"path": f"${FOUND}", "preserveNullAndEmptyArrays": True, "includeArrayIndex": "number"}
     return [
         *([] if window is None else window.session_ids(settings)),
-        {"$project": {"_id": 0, SUSPECT: suspect, "spellings": spellings_expression(session_id)}},
-        {"$lookup": {**found, "as": "found"}},
+        {"$bucketAuto": {"groupBy": "$_id", "buckets": lookups, "output": named}},
+        {"$set": {"spellings": spellings_expression("$session_ids")}},
+        {"$lookup": {**found, "as": FOUND}},
         {"$unwind": each},
-        {"$replaceWith": {"$mergeObjects": ["$found", kept]}},
     ]
 
 
-def spellings_expression(text: str) -> Document:
-    """The string, and the ObjectId that others spell it as; see ``spellings``."""
-    object_id = {"$convert": {"input": text, "to": "objectId", "onError": None}}
-    is_digits = {"$eq": [{"$toString": "$$object_id"}, text]}
-    both = {"$cond": [is_digits, [text, "$$object_id"], [text]]}
-    return {"$let": {"vars": {"object_id": object_id}, "in": both}}
+def spellings_expression(texts: str) -> Document:
+    """The strings, and the ObjectIds that others spell some of them as; see ``spellings``."""
+    object_id = {"$convert": {"input": "$$this", "to": "objectId", "onError": None}}
+    is_digits = {"$eq": [{"$toString": "$$object_id"}, "$$this"]}
+    exact = {"$cond": [is_digits, "$$object_id", None]}
+    converted = {"$let": {"vars": {"object_id": object_id}, "in": exact}}
+    each = {"$map": {"input": texts, "in": converted}}
+    return {"$setUnion": [texts, {"$setDifference": [each, [None]]}]}

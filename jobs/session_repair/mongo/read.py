@@ -69,22 +69,36 @@ def read_events(spark: SparkSession, settings: Settings, census: Census) -> Data
 
 
 def session_stages(
-    settings: Settings, census: Census, more: Mapping[str, Any] = NOTHING
+    settings: Settings, census: Census, more: Mapping[str, Any] = NOTHING, at: str = ""
 ) -> list[Document]:
-    """What makes of session documents the SESSION_COLUMNS, and ``more`` beside them."""
-    paths, parents = settings.session_fields, all_parents(settings.session_fields)
+    """What makes of session documents the SESSION_COLUMNS, and ``more`` beside them.
+
+    The documents stand in the field ``at`` of others, if that is named.
+    """
+    paths = all_below(at, settings.session_fields)
+    parents = [below(at, it) for it in all_parents(settings.session_fields)]
     usual = {"size": {"$bsonSize": "$$ROOT"}, **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
     odd = {**usual, **on_the_way}
-    return typed_stages(census, paths, SESSION_TYPES, USUAL_SESSION_TYPES, usual, odd)
+    key = key_expression(census, below(at, "_id"))
+    return typed_stages(key, paths, SESSION_TYPES, USUAL_SESSION_TYPES, usual, odd)
 
 
 def event_stages(
-    settings: Settings, census: Census, more: Mapping[str, Any] = NOTHING
+    settings: Settings, census: Census, more: Mapping[str, Any] = NOTHING, at: str = ""
 ) -> list[Document]:
     """What makes of event documents the EVENT_COLUMNS, and ``more`` beside them."""
-    paths = settings.event_fields
-    return typed_stages(census, paths, EVENT_TYPES, USUAL_EVENT_TYPES, more, more)
+    paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
+    return typed_stages(key, paths, EVENT_TYPES, USUAL_EVENT_TYPES, more, more)
+
+
+def below(parent: str, path: str) -> str:
+    """The path of a document's field where the document stands in the field ``parent``."""
+    return f"{parent}.{path}" if parent else path
+
+
+def all_below(parent: str, paths: Mapping[str, str]) -> dict[str, str]:
+    return {name: below(parent, path) for name, path in paths.items()}
 
 
 def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) -> DataFrame:
@@ -131,10 +145,7 @@ def load(
     columns: str,
 ) -> DataFrame:
     """The rows that the stages make of the collection: one cursor for each range of its _ids."""
-    cores = spark.sparkContext.defaultParallelism
-    few, many = (ceil(census.documents / size) for size in (FEW_DOCUMENTS, DOCUMENTS_PER_RANGE))
-    number = max(min(few, cores if cores <= MOST_SCANS else RANGES_PER_CORE * cores), many)
-    ranges, frames = census.ranges(number), []
+    ranges, frames = ranges_of(spark, census), []
     log.info("reading by way of %s: %s", census.collection, number_of(len(ranges), "cursor"))
     for part in ranges:
         pipeline = [{"$match": {"$and": [part, census.scope]}}, *stages]
@@ -142,6 +153,15 @@ def load(
         reader = reader.option("outputExtendedJson", "true").schema(columns)
         frames.append(reader.option("partitioner", SINGLE_PARTITION).load())
     return reduce(DataFrame.unionAll, frames)
+
+
+def ranges_of(spark: SparkSession, census: Census) -> list[Document]:
+    """The filters of the cursors that share the collection."""
+    cores = spark.sparkContext.defaultParallelism
+    few, many = (ceil(census.documents / size) for size in (FEW_DOCUMENTS, DOCUMENTS_PER_RANGE))
+    return census.ranges(
+        max(min(few, cores if cores <= MOST_SCANS else RANGES_PER_CORE * cores), many)
+    )
 
 
 def reader_of(
@@ -160,7 +180,7 @@ def reader_of(
 
 
 def typed_stages(
-    census: Census,
+    key: Document,
     paths: Mapping[str, str],
     allowed: Mapping[str, tuple[str, ...]],
     usual: Mapping[str, tuple[str, ...]],
@@ -173,7 +193,6 @@ def typed_stages(
     of any type comes in an envelope, so that text that looks like JSON stays text.
     """
     others = {name: path for name, path in paths.items() if name != "user_id"}
-    key = key_expression(census)
     plain = {name: f"${path}" for name, path in others.items()}
     user = f"${paths['user_id']}"
     is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}
@@ -190,9 +209,9 @@ def typed_stages(
     return [{"$replaceWith": {"$cond": [is_usual(paths, usual), expected, odd]}}]
 
 
-def key_expression(census: Census) -> Document:
-    """The _id of a document: the digits of an ObjectId where all are, else an envelope."""
-    return {"$toString": "$_id"} if census.has_object_ids else {"v": "$_id"}
+def key_expression(census: Census, path: str) -> Document:
+    """The _id at the path: the digits of an ObjectId where all are, else an envelope."""
+    return {"$toString": f"${path}"} if census.has_object_ids else {"v": f"${path}"}
 
 
 def order_of(key: str, census: Census) -> Column:

@@ -228,8 +228,9 @@ def diagnosed(
     """One row per session that is read, and per session_id that only events name: DIAGNOSED."""
     choice, suspects = flight.choice, flight.sessions
     if choice.window is not None or choice.suspects is not None:
-        sessions = look_up_sessions(spark, settings, suspects, choice.window, read)
-        events = look_up_events(spark, settings, suspects, choice.window, flight.events)
+        number = ceil(choice.share * suspects.documents)
+        sessions = look_up_sessions(spark, settings, suspects, number, choice.window, read)
+        events = look_up_events(spark, settings, suspects, number, choice.window, flight.events)
         rebuilt = rebuild_looked_up(events, flight.mark, flight.horizon)
         found_in = OF_SUSPECTS if choice.window is None else OF_ACTIVE
     else:
