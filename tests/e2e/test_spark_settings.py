@@ -7,7 +7,14 @@ import sys
 import pytest
 from pyspark.sql import SparkSession
 
-from session_repair.cli.spark import connector_version, refuse_connector
+from session_repair.cli.spark import (
+    ADAPTIVE,
+    ROWS_PER_PARTITION,
+    SHUFFLE_PARTITIONS,
+    connector_version,
+    refuse_connector,
+    size_plans,
+)
 from session_repair.errors import Refused
 from tests.harness.commands import PATIENCE, ROOT, environment, run_to_end, spark_submit
 from tests.harness.documents import Db, data_of, stored_bytes
@@ -50,6 +57,23 @@ def test_a_spark_without_the_connector_is_refused(db: Db, mongo_uri: str) -> Non
     assert "has no MongoDB connector. Start it with ./spark-submit.sh" in done.err
     assert (done.code, done.out) == (2, "")
     assert data_of(db) == before
+
+
+def test_few_rows_are_planned_once_and_many_are_split(spark: SparkSession) -> None:
+    before = {name: str(spark.conf.get(name)) for name in (ADAPTIVE, SHUFFLE_PARTITIONS)}
+
+    def sized(rows: int) -> tuple[str | None, ...]:
+        size_plans(spark, rows)
+        return tuple(spark.conf.get(name) for name in before)
+
+    cores = spark.sparkContext.defaultParallelism
+    try:
+        assert sized(ROWS_PER_PARTITION) == ("false", str(cores))
+        assert sized(ROWS_PER_PARTITION + 1) == ("true", str(cores))
+        assert sized(3 * cores * ROWS_PER_PARTITION) == ("true", str(3 * cores))
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
 
 
 def test_the_connector_is_the_one_that_was_tested(spark: SparkSession) -> None:
