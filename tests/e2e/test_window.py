@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import pytest
@@ -134,6 +135,21 @@ def check_windows(db: Db, found_of: Any, seed: int) -> None:
 
 def test_all_windows_together_find_what_a_full_run_finds(db: Db, found_of: Any) -> None:
     check_windows(db, found_of, seed=1)
+
+
+def test_what_a_window_reads_is_estimated_by_its_share_of_the_sessions(
+    db: Db, mongo_uri: str
+) -> None:
+    fill(db, seed=1)
+    index(db)
+    since, until = FIRST + 3 * DAY, FIRST + 4 * DAY
+    settings = Settings(uri=mongo_uri, database=db.name, since=since.isoformat(), until=until)
+    with connected(settings) as database:
+        flight = preflight(database, settings, "verify")
+    sessions, events = (db[name].count_documents({}) for name in ("sessions", "events"))
+    active = len(active_in(db, since, until))
+    assert 0 < active < sessions / 2
+    assert flight.documents == active + ceil(active * events / sessions)
 
 
 @pytest.mark.faults

@@ -122,17 +122,17 @@ def censuses(
     """Those of the sessions and of the events, as far as they are read."""
     if choice.window is not None:
         active = count_active(database, settings, choice.window)
+        sessions = uncounted_census(database, settings.sessions, mark)
+        events = uncounted_census(database, settings.events, mark)
+        theirs = ceil(events.documents * active / max(sessions.documents, 1))
         return (
             replace(
-                uncounted_census(database, settings.sessions, mark),
+                sessions,
                 scope=choice.window.sessions(settings),
                 documents=active,
                 checked=active,
             ),
-            replace(
-                uncounted_census(database, settings.events, mark),
-                scope=choice.window.events(settings),
-            ),
+            replace(events, scope=choice.window.events(settings), documents=theirs),
         )
     if choice.suspects is not None:
         return (
