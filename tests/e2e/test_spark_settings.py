@@ -12,11 +12,19 @@ from session_repair.cli.spark import (
     ROWS_PER_PARTITION,
     SHUFFLE_PARTITIONS,
     connector_version,
+    plan_few_once,
     refuse_connector,
-    size_plans,
+    size_shuffles,
 )
 from session_repair.errors import Refused
-from tests.harness.commands import PATIENCE, ROOT, environment, run_to_end, spark_submit
+from tests.harness.commands import (
+    PATIENCE,
+    ROOT,
+    Command,
+    environment,
+    run_to_end,
+    spark_submit,
+)
 from tests.harness.documents import Db, data_of, stored_bytes
 from tests.harness.shop import Shop
 from tests.oracle import recomputed_documents
@@ -63,7 +71,8 @@ def test_few_rows_are_planned_once_and_many_are_split(spark: SparkSession) -> No
     before = {name: str(spark.conf.get(name)) for name in (ADAPTIVE, SHUFFLE_PARTITIONS)}
 
     def sized(rows: int) -> tuple[str | None, ...]:
-        size_plans(spark, rows)
+        size_shuffles(spark, rows)
+        plan_few_once(spark, rows)
         return tuple(spark.conf.get(name) for name in before)
 
     cores = spark.sparkContext.defaultParallelism
@@ -74,6 +83,18 @@ def test_few_rows_are_planned_once_and_many_are_split(spark: SparkSession) -> No
     finally:
         for name, value in before.items():
             spark.conf.set(name, value)
+
+
+def test_a_session_that_was_there_goes_on_to_plan_as_it_did(
+    db: Db, spark: SparkSession, command: Command
+) -> None:
+    shop = Shop(db)
+    shop.session("s1")
+    shop.events("s1", {0: "/a"})
+    before = spark.conf.get(ADAPTIVE)
+    ended = command("verify", on=db)
+    assert (ended.code, ended.figure("Total events")) == (3, 1)
+    assert (before, spark.conf.get(ADAPTIVE)) == ("true", "true")
 
 
 def test_the_connector_is_the_one_that_was_tested(spark: SparkSession) -> None:

@@ -101,18 +101,18 @@ def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSessio
     return spark
 
 
-def size_plans(spark: SparkSession, rows: int) -> None:
-    """Shuffle so many rows into parts that fit in memory, and plan them once where they are few.
-
-    What the user sets stays.
-    """
-    given = spark.sparkContext.getConf()
-    if not given.contains(SHUFFLE_PARTITIONS):
+def size_shuffles(spark: SparkSession, rows: int) -> None:
+    """Shuffle so many rows into parts that fit in memory, unless the user sized them."""
+    if not spark.sparkContext.getConf().contains(SHUFFLE_PARTITIONS):
         cores = spark.sparkContext.defaultParallelism
         partitions = max(ceil(rows / ROWS_PER_PARTITION), min(cores, 64))
         partitions = min(partitions, MOST_PARTITIONS)
         spark.conf.set(SHUFFLE_PARTITIONS, partitions)
-    if not given.contains(ADAPTIVE):
+
+
+def plan_few_once(spark: SparkSession, rows: int) -> None:
+    """Leave adaptive execution to runs of many rows, unless the user chose."""
+    if not spark.sparkContext.getConf().contains(ADAPTIVE):
         spark.conf.set(ADAPTIVE, rows > ROWS_PER_PARTITION)
 
 
@@ -141,6 +141,7 @@ class StartingSpark:
     """A session that a thread of its own is starting; the one that is there, if one is."""
 
     app_name: str
+    is_ours: bool
     pem: Pem | None = None
     found: SparkSession | None = None
     failure: BaseException | None = None
@@ -173,7 +174,9 @@ class StartingSpark:
         if self.found is None:
             raise self.failure or RuntimeError("Spark did not start")
         refuse_connector(connector_version(self.found))
-        size_plans(self.found, rows)
+        size_shuffles(self.found, rows)
+        if self.is_ours:  # else whoever made it goes on to work with it
+            plan_few_once(self.found, rows)
         context = self.found.sparkContext
         jvm: Any = context._jvm
         jvm.System.setProperty(LOG_RUN, run_id)
@@ -215,7 +218,7 @@ def starting_spark(
     if is_ours and SparkContext._gateway is None:
         size_jvm(estimated_documents(database, settings), may_look_up(settings, verb))
         tell_jvm(log_options(settings))
-    spark = StartingSpark(f"session-repair {verb}", pem)
+    spark = StartingSpark(f"session-repair {verb}", is_ours, pem)
     try:
         with time_limit(spark, settings.max_time):
             yield spark
