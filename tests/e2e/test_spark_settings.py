@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from session_repair.cli.spark import (
     ADAPTIVE,
@@ -107,3 +109,21 @@ def test_the_connector_is_the_one_that_was_tested(spark: SparkSession) -> None:
 def test_a_connector_that_logs_values_is_refused(version: str) -> None:
     with pytest.raises(Refused, match=f"version {version} .* into the log. Use 10.5.0."):
         refuse_connector(version)
+
+
+def test_what_plans_are_built_of_is_looked_for_once(spark: SparkSession) -> None:
+    jvm: Any = spark.sparkContext._jvm
+    asked = jvm._gateway_client.send_command
+    commands: list[str] = []
+
+    def send_command(command: str, *more: Any) -> Any:
+        commands.append(command)
+        return asked(command, *more)
+
+    F.upper(F.col("a"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jvm._gateway_client, "send_command", send_command)
+        F.upper(F.col("a"))
+    calls = [line.splitlines()[:3] for line in commands if line.startswith("c\n")]
+    assert [name for _, _, name in calls] == ["col", "upper"]
+    assert not [line for line in commands if line.startswith("r\n")]

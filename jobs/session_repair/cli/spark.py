@@ -13,7 +13,7 @@ from datetime import timedelta
 from math import ceil
 from typing import Any
 
-from py4j.java_gateway import JavaPackage, java_import
+from py4j.java_gateway import JavaPackage
 from py4j.protocol import Py4JJavaError
 from pymongo.database import Database
 from pyspark import SparkContext
@@ -85,6 +85,8 @@ LOGGING_VALUES = ("10.6.", "11.0.")  # connectors that log the values of documen
 
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 
+BUILD_PLANS = ("functions", "PythonUtils")  # the classes of which PySpark uses a plan's thousands
+
 NOTHING: Mapping[str, str] = {}
 
 URI = re.compile(r"mongodb(\+srv)?://\S+")
@@ -96,9 +98,28 @@ def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSessio
     for name, value in {**REQUIRED, **more}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
-    # Else each call of one looks for it in six packages before it finds it in the seventh.
-    java_import(spark.sparkContext._jvm, "org.apache.spark.sql.functions")
+    jvm: Any = spark.sparkContext._jvm
+    for name in BUILD_PLANS:
+        found = getattr(jvm, name)
+        if not isinstance(found, Remembered):
+            setattr(jvm, name, Remembered(found))
     return spark
+
+
+class Remembered:
+    """A class of the JVM whose members are looked for once.
+
+    py4j asks the JVM for the class and for the member whenever one is used, and Java then searches
+    every jar for a class of the short name first: a third of the time that making a plan takes.
+    """
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self.found, name)
+        setattr(self, name, member)
+        return member
 
 
 def size_shuffles(spark: SparkSession, rows: int) -> None:
