@@ -15,7 +15,7 @@ from pyspark.sql.types import StructField, StructType
 
 from session_repair.rules import symptoms
 from session_repair.rules.schemas import DIAGNOSED, REBUILT, SESSIONS, STORED
-from session_repair.rules.symptoms import CODES, FACTS, SYMPTOMS
+from session_repair.rules.symptoms import CODES, SYMPTOMS, shared_facts
 from tests.unit.frames import (
     BOB,
     Row,
@@ -286,8 +286,7 @@ def judged(spark: SparkSession) -> dict[str, dict[str, bool]]:
     ]
     holds = F.coalesce(*[F.when(F.col("code") == it.code, it.holds()) for it in SYMPTOMS])
     judgements: dict[str, dict[str, bool]] = {code: {} for code in TABLES}
-    facts = {name: fact() for name, fact in FACTS.items()}
-    told = frame(spark, rows, schema).withColumns(facts)
+    told = frame(spark, rows, schema).withColumns(shared_facts())
     for row in told.select("code", "case", holds.alias("holds")).collect():
         judgements[row["code"]][row["case"]] = row["holds"]
     return judgements

@@ -85,7 +85,7 @@ LOGGING_VALUES = ("10.6.", "11.0.")  # connectors that log the values of documen
 
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 
-BUILD_PLANS = ("functions", "PythonUtils")  # the classes of which PySpark uses a plan's thousands
+BUILD_PLANS = ("functions", "PythonUtils")  # what PySpark calls thousands of times for a plan
 
 NOTHING: Mapping[str, str] = {}
 

@@ -36,7 +36,7 @@ from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
-SUSPECTS_AT_ONCE = 50  # few enough that a group of them is a small document, however long the ids
+SUSPECTS_AT_ONCE = 50  # about; the ids of a group have to fit into one document
 
 # What the stages name what a group of suspects brings, before it is read like any other document.
 FOUND = "found"
@@ -57,29 +57,26 @@ def look_up_sessions(
     spark: SparkSession,
     settings: Settings,
     suspects: Census,
-    number: int,
+    lookups: int,
     window: ActiveWindow | None,
     observation: Observation,
 ) -> DataFrame:
-    """One row per suspect and per copy of one, shape SESSIONS. ``number``: about how many suspects.
+    """One row per suspect and per copy of one, shape SESSIONS, by so many look-ups of each cursor.
 
     The observation is told ``old_sessions``, the number of suspects that the census has checked.
     """
-    is_suspect, all_ = {"$in": [f"${FOUND}._id", "$suspects"]}, {"$size": "$suspects"}
-    counted = [is_suspect, 1, 0] if window is None else [IS_FIRST, all_, 0]
-    more = {
-        "of": of_group(suspects),
-        "counted": {"$cond": counted},
-        "size": {"$bsonSize": f"${FOUND}"},
-    }
-    lookups = lookups_per_cursor(spark, suspects, number)
+    if window is None:
+        counted = [{"$in": [f"${FOUND}._id", "$suspects"]}, 1, 0]
+        old = F.when(is_checked(key_of(F.col("key")), suspects.mark), F.col("counted"))
+    else:
+        counted, old = [IS_FIRST, {"$size": "$suspects"}, 0], F.col("counted")
+    size = {"$bsonSize": f"${FOUND}"}
+    more = {"of": of_group(suspects), "counted": {"$cond": counted}, "size": size}
     stages = [
         *brought(settings, window, lookups, settings.sessions, settings.session_fields),
         *session_stages(settings, suspects, more, FOUND),
     ]
     rows = load(spark, settings, suspects, stages, f"{SESSION_COLUMNS}, of string, counted bigint")
-    is_old = is_checked(key_of(F.col("key")), suspects.mark)
-    old = F.col("counted") if window else F.when(is_old, F.col("counted"))
     rows = rows.observe(observation, F.sum(old).alias("old_sessions"))
     first = F.min("of").over(Window.partitionBy("session_id"))
     return (
@@ -95,7 +92,7 @@ def look_up_events(
     spark: SparkSession,
     settings: Settings,
     suspects: Census,
-    number: int,
+    lookups: int,
     window: ActiveWindow | None,
     events: Census,
 ) -> DataFrame:
@@ -105,7 +102,6 @@ def look_up_events(
     """
     named = {"$cond": [IS_FIRST, "$session_ids", "$$REMOVE"]}
     more = {"of": of_group(suspects), "named": named}
-    lookups = lookups_per_cursor(spark, suspects, number)
     stages = [
         *brought(settings, window, lookups, settings.events, settings.event_fields),
         *event_stages(settings, events, more, FOUND),

@@ -26,7 +26,7 @@ from session_repair.mongo.collections import (
     uncounted_census,
 )
 from session_repair.mongo.connection import server_time
-from session_repair.mongo.lookup import look_up_events, look_up_sessions
+from session_repair.mongo.lookup import look_up_events, look_up_sessions, lookups_per_cursor
 from session_repair.mongo.read import read_events, read_sessions
 from session_repair.mongo.spellings import spellings
 from session_repair.mongo.throttle import LagUnseen, replication_lag
@@ -229,8 +229,9 @@ def diagnosed(
     choice, suspects = flight.choice, flight.sessions
     if choice.window is not None or choice.suspects is not None:
         number = ceil(choice.share * suspects.documents)
-        sessions = look_up_sessions(spark, settings, suspects, number, choice.window, read)
-        events = look_up_events(spark, settings, suspects, number, choice.window, flight.events)
+        lookups = lookups_per_cursor(spark, suspects, number)
+        sessions = look_up_sessions(spark, settings, suspects, lookups, choice.window, read)
+        events = look_up_events(spark, settings, suspects, lookups, choice.window, flight.events)
         rebuilt = rebuild_looked_up(events, flight.mark, flight.horizon)
         found_in = OF_SUSPECTS if choice.window is None else OF_ACTIVE
     else:

@@ -12,13 +12,13 @@ from pyspark.sql.types import ArrayType
 
 from session_repair.rules.schemas import DIAGNOSED, FINDING, STORED
 from session_repair.rules.symptoms import (
-    FACTS,
     SYMPTOMS,
     Symptom,
     counts_nothing,
     is_session,
     names_no_page,
     rebuilt,
+    shared_facts,
     stored,
 )
 from session_repair.rules.usual import USUAL_TYPES
@@ -64,7 +64,7 @@ def diagnose(
         sessions.transform(with_canonical)
         .join(rebuilt_sessions, "session_id", found_in)
         .where("session_key IS NOT NULL OR rebuilt IS NOT NULL")
-        .withColumns({name: fact() for name, fact in FACTS.items()})
+        .withColumns(shared_facts())
         .withColumns(facts)
         .withColumn("findings", findings())
         .withColumns(values)

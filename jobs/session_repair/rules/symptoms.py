@@ -2,9 +2,9 @@
 
 The predicates look at the joined row of a session and its events: structs ``stored`` and
 ``rebuilt``, ``rebuilt`` being null for a session without events and ``stored`` for events without
-a session; and at the ``FACTS`` about it, columns of their own. None of them is ever null. Where a
-field is malformed, or the document is not the canonical one of its session_id, nothing is said of
-its values.
+a session; and at the ``shared_facts`` about it, columns of their own. None of them is ever null.
+Where a field is malformed, or the document is not the canonical one of its session_id, nothing is
+said of its values.
 """
 
 from __future__ import annotations
@@ -65,11 +65,6 @@ def is_session() -> Column:
     return F.col("session_key").isNotNull()
 
 
-def canonical() -> Column:
-    """True for the one document of its session_id that is to be kept. Never null."""
-    return is_session() & (F.col("session_key") == F.col("canonical_key"))
-
-
 def has_right_types() -> Column:
     """True when no field of the session and of its events has a wrong type. Never null."""
     return F.col("malformed").isNull() & F.coalesce(rebuilt("malformed_events") == 0, F.lit(True))
@@ -86,18 +81,17 @@ def fits_into_a_document() -> Column:
     return F.coalesce(size <= MAX_DOCUMENT, F.lit(True))
 
 
-def well_formed() -> Column:
-    """True when every type is right and the rebuilt session can be stored. Never null."""
-    return has_right_types() & fits_into_a_document()
+def shared_facts() -> dict[str, Column]:
+    """What most symptoms ask of a row: columns, so that Spark analyses and computes each once.
 
-
-def with_events() -> Column:
-    """True when an event names the session. Never null."""
-    return F.coalesce(rebuilt("event_count") > 0, F.lit(False))
-
-
-# What most symptoms ask of a row. Each is a column, so that Spark analyses and computes it once.
-FACTS = {"is_canonical": canonical, "is_well_formed": well_formed, "has_events": with_events}
+    Whether it is the one document of its session_id that is to be kept; whether every type is right
+    and the rebuilt session can be stored; whether an event names the session. Never null.
+    """
+    return {
+        "is_canonical": is_session() & (F.col("session_key") == F.col("canonical_key")),
+        "is_well_formed": has_right_types() & fits_into_a_document(),
+        "has_events": F.coalesce(rebuilt("event_count") > 0, F.lit(False)),
+    }
 
 
 def is_canonical() -> Column:
