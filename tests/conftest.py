@@ -9,7 +9,8 @@ from pymongo import MongoClient
 from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
-from session_repair.cli.spark import GIVEN_UP, SHUFFLE_PARTITIONS, new_session
+from session_repair.cli.spark import GIVEN_UP
+from session_repair.cli.spark_session import SHUFFLE_PARTITIONS, new_session
 from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, new_database
 

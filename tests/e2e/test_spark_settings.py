@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.cli.spark import (
+from session_repair.cli.spark_session import (
     ADAPTIVE,
     ROWS_PER_PARTITION,
     SHUFFLE_PARTITIONS,

@@ -6,22 +6,28 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import ceil
 from typing import Any
 
-from py4j.java_gateway import JavaPackage
 from py4j.protocol import Py4JJavaError
 from pymongo.database import Database
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from session_repair.cli.spark_session import (
+    NOTHING,
+    connector_version,
+    new_session,
+    plan_few_once,
+    refuse_connector,
+    size_shuffles,
+)
 from session_repair.cli.tls import Pem, read_pem, use_tls
 from session_repair.errors import Refused, RepairError, Unreachable
-from session_repair.home import COMMAND, LOG_CONFIG
+from session_repair.home import LOG_CONFIG
 from session_repair.launch.archive import with_option
 from session_repair.launch.spark import LOG_OPTION
 from session_repair.logs import JSON
@@ -32,41 +38,6 @@ from session_repair.repair.strategy import may_look_up
 from session_repair.settings import Settings
 
 log = logging.getLogger(__name__)
-
-# What a right result depends on, whatever the user's configuration says; master, memory and the
-# rest are left to it.
-REQUIRED = {
-    "spark.sql.session.timeZone": "UTC",  # stored dates are instants; no zone may bend them
-    "spark.sql.datetime.java8API.enabled": "false",  # true breaks the connector's writes
-    "spark.sql.ansi.enabled": "false",  # Spark 4's default; a missing element is null, no failure
-    "spark.sql.caseSensitive": "true",  # field names that differ in case are different fields
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # the default is out of date
-    # A session dated 1582 or 0001 is written as it is; the default stops at it.
-    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
-    # A MongoDB address holds a password: without these it would stand in the UI, in plans and in
-    # the event log.
-    "spark.redaction.regex": (
-        r"(?i)secret|password|token|access[.]?key|connection[.]uri|mongodb(\+srv)?://"
-    ),
-    "spark.sql.redaction.options.regex": "(?i)url|uri",
-    "spark.redaction.string.regex": r"mongodb(\+srv)?://([^\s@]*@)?[^\s,\]]+",
-    # Rows that are sorted by session_id already are grouped by it in one step.
-    "spark.sql.execution.replaceHashWithSortAgg": "true",
-    # Of a frame without findings this rule takes the plan away, and what was observed with it.
-    "spark.sql.adaptive.optimizer.excludedRules": (
-        "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
-    ),
-    "spark.sql.debug.maxToStringFields": "100",  # fewer are a warning on stderr
-    "spark.sql.ui.explainMode": "formatted",  # "extended" prints a write's options all the same
-}
-
-SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
-# Plans a query anew after each of its stages: 2 s that nothing is gained by where rows are few.
-ADAPTIVE = "spark.sql.adaptive.enabled"
-# A task costs 0.1 s whatever it holds, and this many sessions with all their pages fit in memory.
-ROWS_PER_PARTITION = 100_000
-# Each task that reads writes a block for each partition: of more, billions of events are dust.
-MOST_PARTITIONS = 10_000
 
 # Up to so many documents most of a run is the JVM compiling itself: the quick compiler alone halves
 # its CPU time. Beyond, the thorough one pays. A look-up reads a part of them.
@@ -80,81 +51,9 @@ LONG_METHODS = "-XX:-DontCompileHugeMethods"
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
 
-TESTED_CONNECTOR = "10.5.0"
-LOGGING_VALUES = ("10.6.", "11.0.")  # connectors that log the values of documents at INFO
-
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 
-BUILD_PLANS = ("functions", "PythonUtils")  # what PySpark calls thousands of times for a plan
-
-NOTHING: Mapping[str, str] = {}
-
 URI = re.compile(r"mongodb(\+srv)?://\S+")
-
-
-def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSession:
-    """The session with the required settings, and ``more``."""
-    builder = SparkSession.builder.appName(app_name)
-    for name, value in {**REQUIRED, **more}.items():
-        builder = builder.config(name, value)
-    spark = builder.getOrCreate()
-    jvm: Any = spark.sparkContext._jvm
-    for name in BUILD_PLANS:
-        found = getattr(jvm, name)
-        if not isinstance(found, Remembered):
-            setattr(jvm, name, Remembered(found))
-    return spark
-
-
-class Remembered:
-    """A class of the JVM whose members are looked for once.
-
-    py4j asks the JVM for the class and for the member whenever one is used, and Java then searches
-    every jar for a class of the short name first: a third of the time that making a plan takes.
-    """
-
-    def __init__(self, found: Any) -> None:
-        self.found = found
-
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(self.found, name)
-        setattr(self, name, member)
-        return member
-
-
-def size_shuffles(spark: SparkSession, rows: int) -> None:
-    """Shuffle so many rows into parts that fit in memory, unless the user sized them."""
-    if not spark.sparkContext.getConf().contains(SHUFFLE_PARTITIONS):
-        cores = spark.sparkContext.defaultParallelism
-        partitions = max(ceil(rows / ROWS_PER_PARTITION), min(cores, 64))
-        partitions = min(partitions, MOST_PARTITIONS)
-        spark.conf.set(SHUFFLE_PARTITIONS, partitions)
-
-
-def plan_few_once(spark: SparkSession, rows: int) -> None:
-    """Leave adaptive execution to runs of many rows, unless the user chose."""
-    if not spark.sparkContext.getConf().contains(ADAPTIVE):
-        spark.conf.set(ADAPTIVE, rows > ROWS_PER_PARTITION)
-
-
-def connector_version(spark: SparkSession) -> str | None:
-    """That of the connector on the driver's class path; None where there is no connector."""
-    jvm: Any = spark.sparkContext._jvm
-    versions = jvm.com.mongodb.spark.connector.Versions
-    return None if isinstance(versions, JavaPackage) else versions.VERSION
-
-
-def refuse_connector(version: str | None) -> None:
-    """Raise Refused where there is no connector, or one that logs what documents hold."""
-    if version is None:
-        raise Refused(
-            f"Spark has no MongoDB connector. Start it with {COMMAND}, or with --packages."
-        )
-    if version.startswith(LOGGING_VALUES):
-        raise Refused(
-            f"version {version} of the MongoDB connector writes the values of fields into the log. "
-            f"Use {TESTED_CONNECTOR}."
-        )
 
 
 @dataclass
