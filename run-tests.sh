@@ -41,8 +41,6 @@ bring_spark_4() {
 environment=$(./spark-submit.sh env requirements-test)
 [[ $bin == .venv/bin ]] || { bring_spark_4; environment=$(./spark-submit.sh env); }
 eval "$environment"
-SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} -XX:TieredStopAtLevel=1" # the tests' frames are small
-export SPARK_SUBMIT_OPTS
 unset SPARK_HOME # a test of the command must find it as a user has it
 
 failed=()

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
 from session_repair.cli.spark import GIVEN_UP
-from session_repair.cli.spark_session import SHUFFLE_PARTITIONS, new_session
+from session_repair.cli.spark_session import ADAPTIVE, SHUFFLE_PARTITIONS, new_session
 from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, new_database
 
@@ -57,13 +57,22 @@ def command(mongo_uri: str) -> Command:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """The Spark of the whole run, in UTC, made as the job makes it; shuffles in 2 parts."""
+    """The Spark of the whole run, in UTC, made as the job makes it for few rows."""
     for thread in GIVEN_UP:  # a refused command left a Spark that is still starting
         thread.join()
     session = new_session("session-repair tests")
     session.conf.set(SHUFFLE_PARTITIONS, 2)
+    session.conf.set(ADAPTIVE, False)
     yield session
     session.stop()
+
+
+@pytest.fixture
+def adaptive(spark: SparkSession) -> Iterator[None]:
+    """Plans are made anew after each stage, as for many rows."""
+    spark.conf.set(ADAPTIVE, True)
+    yield
+    spark.conf.set(ADAPTIVE, False)
 
 
 @pytest.fixture(autouse=True)

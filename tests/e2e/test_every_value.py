@@ -17,6 +17,9 @@ from tests.harness.commands import Command
 from tests.harness.documents import JOURNAL, RUNS, Document, raw_documents
 from tests.oracle import EXACT, foresee, key_of
 
+# The other tests with any documents plan as for few rows.
+pytestmark = pytest.mark.usefixtures("adaptive")
+
 OF_REPORT = json_util.CANONICAL_JSON_OPTIONS
 
 # To shrink a database takes longer than to look at it.
