@@ -35,9 +35,10 @@ from airflow.sdk.log import mask_secret
 HOME = os.environ.get("SESSION_REPAIR_HOME", "/opt/session-repair")
 # A connection of the type spark: the repair is then submitted by SparkSubmitOperator.
 SPARK = os.environ.get("SESSION_REPAIR_SPARK_CONNECTION")
+# What "spark-submit.sh package" made: a folder of the worker, or hdfs:// and the like.
+PACKAGE = os.environ.get("SESSION_REPAIR_PACKAGE", "/opt/session-repair/package")
 URI_FILE = os.environ.get("SESSION_REPAIR_URI_FILE", "/etc/session-repair/uri")  # at the driver
 CONNECTION = "session_repair_mongodb"
-CONNECTOR = "org.mongodb.spark:mongo-spark-connector_2.12:10.5.0"
 
 CLEAN, FIXABLE_REMAINS, PARTIAL, LEASE_HELD, UNREACHABLE, INTERRUPTED = 0, 3, 5, 6, 75, 130
 # Without samples: no values of documents in XCom.
@@ -177,12 +178,19 @@ def by_spark_submit(spark_conn_id: str) -> None:
         line = f"run {found['_id']} is {found['state']}: {found.get('error') or 'rows are left'}"
         end_without_result(found.get("verdict", 1), line)
 
+    settings = f"{PACKAGE}/session_repair.toml"
+    # A driver elsewhere finds the files that travelled in its own folder.
+    config = settings.rpartition("/")[2] if "://" in PACKAGE else settings
     submit = SparkSubmitOperator(
         task_id="submit",
         conn_id=spark_conn_id,
-        application=f"{HOME}/jobs/fix_empty_sessions.py",
-        application_args=["--apply", "--uri-file", URI_FILE, *BOUNDS],
-        packages=CONNECTOR,
+        application=f"{PACKAGE}/fix_empty_sessions.py",
+        application_args=["--apply", "--config", config, "--uri-file", URI_FILE, *BOUNDS],
+        jars=f"{PACKAGE}/jars/*.jar",
+        py_files=f"{PACKAGE}/session_repair.zip,{PACKAGE}/dependencies.zip",
+        files=settings,
+        # YARN would submit a driver again that ended with anything but 0.
+        conf={"spark.yarn.maxAppAttempts": "1"},
         retries=0,
     )
     before = newest_run()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -14,6 +17,8 @@ from pymongo.uri_parser import parse_uri
 from demo.generate import generate
 from demo.server import EmbeddedMongod
 from tests.e2e.airflow import Airflow, ended, install_airflow
+from tests.harness.cluster import LOCAL, SPARK, standalone_cluster
+from tests.harness.commands import spark_submit
 from tests.harness.documents import (
     JOURNAL,
     RUNS,
@@ -22,9 +27,10 @@ from tests.harness.documents import (
     differing,
     fingerprint,
     new_database,
+    stored_bytes,
 )
 from tests.harness.holds import Point, held
-from tests.harness.runs import is_begun, the_run
+from tests.harness.runs import is_begun, last_run, the_run
 from tests.harness.shop import ANN, MORNING, Shop, minute
 from tests.oracle import recomputed_documents
 
@@ -186,6 +192,45 @@ def test_a_run_that_does_not_reach_mongodb_is_tried_again(
     told = airflow.call("tasks", "test", "session_repair", "verify", **variables).told
     assert "new_state=up_for_retry" in told, told
     assert "AirflowException: MongoDB cannot be reached: 127.0.0.1:1: " in told
+
+
+@pytest.mark.faults
+def test_what_airflow_submits_runs_on_the_cluster_and_its_document_is_the_verdict(
+    airflow: Airflow, guarded_mongod: EmbeddedMongod, shop: Db, tmp_path: Path
+) -> None:
+    package = spark_submit("package", str(tmp_path)).out.strip()
+    ((host, port),) = parse_uri(guarded_mongod.uri)["nodelist"]
+    address = f"{host}:{port}/{shop.name}?authSource=admin&directConnection=true"
+    file = tmp_path / "uri"
+    file.write_text(f"mongodb://{USER}:{quote_plus(PASSWORD)}@{address}")
+    before = stored_bytes(shop)
+    with standalone_cluster(tmp_path, 1) as cluster:
+        variables = {
+            **connection(guarded_mongod, shop),
+            "AIRFLOW_CONN_OURS": json.dumps({"conn_type": "spark", "host": cluster.master}),
+            "SESSION_REPAIR_SPARK_CONNECTION": "ours",
+            "SESSION_REPAIR_PACKAGE": package,
+            "SESSION_REPAIR_URI_FILE": str(file),
+            "SPARK_HOME": str(SPARK),
+            "SPARK_LOCAL_IP": LOCAL,
+            "PATH": f"{SPARK}/bin:{os.environ['PATH']}",
+            "PYSPARK_PYTHON": f"{sys.base_prefix}/bin/python3",
+        }
+        bounds = json.dumps({"max_changes": "1"})
+        refused = airflow.run("2025-10-25", "-c", bounds, **variables)
+        failed = {"newest_run": "success", "submit": "failed", "verdict": "failed"}
+        assert refused.tasks == failed, refused.log
+        assert f"exit 4: run {the_run(shop)['_id']} is " in refused.log
+        assert stored_bytes(shop) == before
+        repaired = airflow.run("2025-10-26", **variables)
+        assert repaired.tasks == dict.fromkeys(failed, "success"), repaired.log
+        assert cluster.ended("session-repair fix")["state"] == "FINISHED"
+    told = repaired.returned("verdict")
+    assert (told["run_id"], told["verdict"]) == (last_run(shop)["_id"], 0)
+    counts = {it["session_id"]: it["event_count"] for it in shop["sessions"].find()}
+    assert counts == {"a": 2, "b": 2, "sound": 1}
+    everything = airflow.everything() + repaired.log.encode()
+    assert not [it for it in (PASSWORD, quote_plus(PASSWORD)) if it.encode() in everything]
 
 
 @pytest.mark.faults

@@ -266,8 +266,11 @@ def test_a_gateway_keeps_its_master_its_ui_its_collector_and_its_settings(gatewa
     (gateway / "conf" / "spark-defaults.conf").write_text(theirs)
     told = values(spark_words(gateway, "--conf", "spark.speculation=true", "verify"), "--conf")
     assert told == [
-        "spark.speculation=false", "spark.ui.showConsoleProgress=false", "spark.speculation=true"
-    ]  # fmt: skip
+        "spark.speculation=false",
+        "spark.yarn.maxAppAttempts=1",
+        "spark.ui.showConsoleProgress=false",
+        "spark.speculation=true",
+    ]
 
 
 # The gateway of a cluster
