@@ -154,9 +154,8 @@ def sample_findings(kept: DataFrame) -> dict[str, tuple[Sample, ...]]:
         kept.select("session_key", "session_id", F.inline("findings"))
         .withColumn("rank", rank)
         .where(F.col("rank") <= SAMPLES)
+        .withColumns({name: in_short(F.col(name)) for name in ("session_key", "session_id")})
     )
-    for name in ("session_key", "session_id"):
-        some = some.withColumn(name, in_short(F.col(name)))
     samples = defaultdict(list)
     for row in sorted(some.collect(), key=lambda row: row["rank"]):
         sample = Sample(**{name: row[name] for name in Sample.__dataclass_fields__})

@@ -40,11 +40,11 @@ def correct(
     correction, or whose journal row, would be too large for MongoDB is only reported.
     """
     return (
-        diagnosed.withColumn("changes", changes(allow_shrink, only))
-        .withColumn("changes", F.when(is_in_scope(scope, only), F.col("changes")))
-        .withColumn("changes", F.when(is_any_set(F.col("changes")), F.col("changes")))
+        diagnosed.withColumn(
+            "changes", F.when(is_in_scope(scope, only), changes(allow_shrink, only))
+        )
         .withColumn("is_too_large", is_any_set(F.col("changes")) & ~can_be_stored())
-        .withColumn("changes", F.when(~F.col("is_too_large"), F.col("changes")))
+        .withColumn("changes", F.when(is_to_be_written(), F.col("changes")))
         .withColumn("findings", acted_findings(allow_shrink))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
@@ -139,6 +139,11 @@ def is_any_set(change: Column) -> Column:
     """True when at least one field is to be written. Never null."""
     fields = [change[name].isNotNull() for name in CHANGES.fieldNames()]
     return F.coalesce(reduce(or_, fields), F.lit(False))
+
+
+def is_to_be_written() -> Column:
+    """True when there is a change and it can be stored. Never null."""
+    return is_any_set(F.col("changes")) & ~F.col("is_too_large")
 
 
 def acted_findings(allow_shrink: bool) -> Column:
