@@ -230,6 +230,10 @@ def test_a_lag_that_may_not_be_seen_is_told_and_one_that_is_asked_for_is_refused
         f"  Replication lag cannot be seen: the user lacks {lacking}. "
         "Batches wait for a majority, and for no other replica.\n",
     )
+    undo = ("undo", last_run(shop)["_id"], "--apply")
+    refused = one_line(command(*undo, *LAG_SEEN, on=shop, uri=uri), 2)
+    assert " lacks the right to replSetGetConfig, replSetGetStatus on the cluster. " in refused
+    assert command(*undo, on=shop, uri=uri).code == 0
 
 
 # The privileges that a server may name, and what they cover.

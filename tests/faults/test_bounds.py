@@ -26,7 +26,7 @@ from tests.harness.commands import (
     spark_submit,
     started,
 )
-from tests.harness.documents import JOURNAL, Db, Document, differing, hash_of
+from tests.harness.documents import JOURNAL, Db, Document, differing, hash_of, stored_bytes
 from tests.harness.holds import Point, held
 from tests.harness.runs import batches, is_begun, last_run, outcomes
 from tests.oracle import recomputed_documents
@@ -168,6 +168,66 @@ def test_a_signal_lets_the_batch_end_and_then_stops_the_run(
     assert command("resume", plan, on=db).code == 0  # the lease was given back
     assert outcomes(db) == {"applied": BROKEN}
     assert differing(db, expected) == []
+
+
+# An undo keeps to the same bounds
+
+
+@pytest.fixture
+def applied(command: Command, db: Db, plan: str) -> str:
+    assert command("apply", plan, on=db).code == 0
+    return plan
+
+
+def undone(db: Db) -> tuple[str, int]:
+    """The state of the run, and how many of its sessions are restored."""
+    return last_run(db)["state"], last_run(db)["undo"]["counts"]["restored"]
+
+
+def is_undo_begun(db: Db) -> bool:
+    return bool(last_run(db).get("undo", {}).get("begun"))
+
+
+def test_the_pause_file_stops_an_undo_between_two_batches(
+    command: Command, db: Db, applied: str, tmp_path: Path
+) -> None:
+    pause, after = tmp_path / "pause", stored_bytes(db)
+    words = (applied, "--apply", "--batch-size", "40", "--pause-file", str(pause))
+    with (
+        ThreadPoolExecutor() as threads,
+        held(db, ON_JOURNAL, seconds=2) as hold,
+    ):
+        run = threads.submit(command, "undo", *words, on=db)
+        hold.until(lambda: is_undo_begun(db))
+        pause.touch()
+        hold.let_go()
+        ended = run.result()
+    assert (ended.code, undone(db), last_run(db)["verdict"]) == (5, ("undoing", 40), 5)
+    assert f"./spark-submit.sh undo {applied} --apply" in ended.err
+    assert len(differing(db, after)) == 40
+    assert command("undo", *words, on=db).code == 5
+    assert len(differing(db, after)) == 40  # it still stands, so nothing more was written
+    pause.unlink()
+    assert command("undo", *words, on=db).code == 0
+    assert undone(db) == ("undone", BROKEN)
+    assert len(differing(db, after)) == BROKEN
+
+
+def test_a_signal_lets_the_batch_of_an_undo_end(
+    command: Command, db: Db, mongo_uri: str, applied: str
+) -> None:
+    words = ("undo", applied, "--apply", "--batch-size", "40")
+    with (
+        held(db, ON_JOURNAL, seconds=2) as hold,
+        started(mongo_uri, db.name, *words) as process,
+    ):
+        hold.until(lambda: is_undo_begun(db))
+        process.signal(signal.SIGTERM)
+        hold.let_go()
+        assert process.wait() == 130, process.text()
+    assert (undone(db), last_run(db)["verdict"]) == (("undoing", 40), 130)
+    assert command("undo", applied, "--apply", on=db).code == 0  # the lease was given back
+    assert undone(db) == ("undone", BROKEN)
 
 
 @pytest.mark.faults

@@ -58,6 +58,7 @@ class Pace:
     settings: Settings
     started: float  # of the run's work, planning included, by time.monotonic
     tell: Callable[[str], None]
+    finish: str  # the words of the command that goes on where this one stops
     batch_size: int = field(init=False)
     is_interrupted: threading.Event = field(default_factory=threading.Event)
     looked_at: float = float("-inf")  # at the replicas, by time.monotonic
@@ -73,20 +74,20 @@ class Pace:
     def is_lag_due(self) -> bool:
         return time.monotonic() - self.looked_at > LAG_EVERY
 
-    def before_batch(self, run_id: str) -> None:
+    def before_batch(self) -> None:
         """Wait while the replicas lag; raise when the run has to stop."""
-        self.stop_if_asked(run_id)
+        self.stop_if_asked()
         if not self.is_lag_due():
             return
         try:
-            self.await_replicas(run_id)
+            self.await_replicas()
         except LagUnseen as error:
             if not self.is_blind:
                 self.tell(f"{error} Batches wait for a majority, and for no other replica.")
             self.is_blind = True
         self.looked_at = time.monotonic()
 
-    def await_replicas(self, run_id: str) -> None:
+    def await_replicas(self) -> None:
         """Wait while they lag by more than the limit, until it is half of that."""
         limit = USUAL_LAG if self.settings.max_lag is None else self.settings.max_lag
         lag = replication_lag(self.database)
@@ -95,13 +96,13 @@ class Pace:
             self.tell(f"waiting: a replica lags {lag.seconds} s, --max-lag is {limit.seconds} s")
             while replication_lag(self.database) > limit / 2:
                 self.is_interrupted.wait(LAG_POLL)
-                self.stop_if_asked(run_id)
+                self.stop_if_asked()
 
-    def stop_if_asked(self, run_id: str) -> None:
+    def stop_if_asked(self) -> None:
         reason = self.reason_to_stop()
         if reason is not None:
             kind = Interrupted if self.is_interrupted.is_set() else Stopped
-            raise kind(f"{reason} Finish it with: {COMMAND} resume {run_id}")
+            raise kind(f"{reason} Finish it with: {COMMAND} {self.finish}")
 
     def reason_to_stop(self) -> str | None:
         if self.is_interrupted.is_set():

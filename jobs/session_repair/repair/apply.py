@@ -64,7 +64,7 @@ def apply_run(work: Work, pace: Pace, change: Change, on_progress: Progress) -> 
     began = time.monotonic()
     while True:
         if not batch:  # nothing is owed now: the time to wait or to stop
-            pace.before_batch(work.run.run_id)
+            pace.before_batch()
             batch = begin_batch(work, reach.after, pace.batch_size, change)
             if not batch:
                 return

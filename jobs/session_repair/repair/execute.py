@@ -79,11 +79,10 @@ def require_ready(
 ) -> None:
     """Raise Refused, before anything is started, unless the server lets a run of the verb write."""
     is_deletion = verb == DELETE_ORPHANS
-    lag = () if settings.max_lag is None else (TO_SEE_LAG,)
-    require_rights(database, settings, TO_DELETE if is_deletion else TO_CORRECT, *more, *lag)
+    rights = (TO_DELETE if is_deletion else TO_CORRECT, *more, *of_lag(settings))
+    require_rights(database, settings, *rights)
     require_writable(database, settings, is_deletion)
     require_bytewise(database, settings.events)
-    require_lag(database, settings)
     if is_deletion:
         require_transactions(hello_of(database))
 
@@ -91,18 +90,28 @@ def require_ready(
 def require_ready_to_undo(database: Database[Document], settings: Settings, change: Change) -> None:
     """Raise Refused unless the server lets what the change did be taken back."""
     is_deletion = change is DELETION
-    require_rights(database, settings, TO_PUT_BACK if is_deletion else TO_CORRECT)
+    rights = (TO_PUT_BACK if is_deletion else TO_CORRECT, *of_lag(settings))
+    require_rights(database, settings, *rights)
     require_writable(database, settings, is_deletion)
 
 
+def of_lag(settings: Settings) -> list[Rights]:
+    """What a run needs that is to obey the replicas' lag."""
+    return [] if settings.max_lag is None else [TO_SEE_LAG]
+
+
 def require_writable(database: Database[Document], settings: Settings, is_deletion: bool) -> None:
-    """Raise Refused where the collections cannot be written to in the way that the change does."""
+    """Raise Refused where the collections cannot be written to in the way that the change does.
+
+    Or where the replicas' lag is to be obeyed, and cannot be seen.
+    """
     refuse_unwritable(database, settings)
     require_bytewise(database, settings.sessions, settings.journal, settings.runs)
     refuse_foreign(database, settings)
     if is_router(hello_of(database)):
         merged = [settings.journal, *([] if is_deletion else [settings.sessions])]
         require_mergeable(database, settings.sessions, *merged)
+    require_lag(database, settings)
 
 
 def new_lease(
@@ -173,7 +182,7 @@ def carry_out(database: Database[Document], settings: Settings, run: Run, lease:
         notice(f"  {line}")
         run.record(**{"progress.waiting": line})
 
-    pace = Pace(database, settings, lease.taken, tell)
+    pace = Pace(database, settings, lease.taken, tell, f"resume {run.run_id}")
     work, change = Work(target, run, Plan.of(document), lease), change_of(document)
     with progress_of(document["planned"]) as on_progress, pace.interruptible():
         apply_run(work, pace, change, on_progress)
@@ -227,9 +236,15 @@ def take_back(
     database: Database[Document], settings: Settings, run: Run, lease: Lease
 ) -> UndoReport:
     """Restore what the run wrote; it is undone unless that is nothing, or journal rows are lost."""
+
+    def tell(line: str) -> None:
+        notice(f"  {line}")
+
     document = run.read()
     work = Work(Target(database, settings), run, Plan.of(document), lease)
-    undone = undo_run(work, change_of(document))
+    pace = Pace(database, settings, lease.taken, tell, f"undo {run.run_id} --apply")
+    with pace.interruptible():
+        undone = undo_run(work, pace, change_of(document))
     if undone.is_empty:
         return undone
     verdict = int(Exit.CLEAN if undone.is_whole else Exit.PARTIAL)

@@ -1,12 +1,14 @@
 """Undo: put back what a run wrote, where all of it still is as the run left it; else nothing.
 
-Batch by batch, as a run is applied: look and mark what cannot be restored, begin, restore, ask the
-sessions what became of it. An undo that broke off is settled first, and then goes on.
+Batch by batch, at the pace at which a run is applied: look and mark what cannot be restored, begin,
+restore, ask the sessions what became of it. An undo that broke off is settled first, and then goes
+on.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from session_repair.mongo.connection import reason_of
 from session_repair.mongo.expressions import is_as_left, restored
 from session_repair.mongo.runs import UNDOING, UNDONE, Reach
 from session_repair.mongo.target import Target
+from session_repair.mongo.throttle import Pace
 from session_repair.repair.apply import TRIES
 from session_repair.repair.delete import insert_absent, kept_rows
 from session_repair.repair.outcomes import APPLIED
@@ -87,7 +90,7 @@ def require_not_undone(document: Document) -> None:
         )
 
 
-def undo_run(work: Work, change: Change) -> UndoReport:
+def undo_run(work: Work, pace: Pace, change: Change) -> UndoReport:
     """Restore every session that still is as the run left it; the rest is left alone.
 
     A run that wrote nothing keeps its state. Raises Refused when it was undone before.
@@ -95,19 +98,18 @@ def undo_run(work: Work, change: Change) -> UndoReport:
     document = work.run.read()
     require_not_undone(document)
     past = Past.of(work.target, document, change)
-    reach = past.undone
-    batch = begin_undo(work, past, reach.after)
-    if batch and document["state"] != UNDOING:
-        work.run.record(state=UNDOING, undo={"after": "", "begun": "", "counts": {}})
-    while batch:
+    reach, is_begun = past.undone, document["state"] == UNDOING
+    while batch := next_batch(work, pace, past, reach.after):
+        if not is_begun:
+            work.run.record(state=UNDOING, undo={"after": "", "begun": "", "counts": {}})
+            is_begun = True
         reach = moved(work, reach, Reach(reach.after, batch[-1]), {})
         rows = number_of(len(batch), "row")
         log.info("began to undo a batch of %s", rows)
-        counts = undo_batch(work, past, batch)
+        counts = undo_batch(work, pace, past, batch)
         told = ", ".join(f"{state} {counts[state]}" for state in counts)
         log.info("ended the undoing of a batch of %s: %s", rows, told)
         reach = moved(work, reach, Reach(batch[-1], batch[-1]), counts)
-        batch = begin_undo(work, past, reach.after)
     return survey_undo(work.target, work.run.read(), change)
 
 
@@ -116,10 +118,13 @@ def moved(work: Work, was: Reach, now: Reach, counts: Counter[str] | dict[str, i
     return now
 
 
-def begin_undo(work: Work, past: Past, after: str) -> list[str]:
-    """The _ids of the next applied rows; those that cannot be restored are marked."""
-    size = work.target.settings.batch_size
-    pipeline = [*past.rows_with_state(past.plan.rows(after)), {"$limit": size}]
+def next_batch(work: Work, pace: Pace, past: Past, after: str) -> list[str]:
+    """The _ids of the next applied rows; those that cannot be restored are marked.
+
+    Waits, or raises, before it where the pace says so.
+    """
+    pace.before_batch()
+    pipeline = [*past.rows_with_state(past.plan.rows(after)), {"$limit": pace.batch_size}]
     found = patiently(undo_states, work.target, pipeline)
     unfit = {row: it for row, (it, is_mark) in found.items() if it in LEFT_ALONE and not is_mark}
     write_marks(work, unfit, {}, "undo")
@@ -136,14 +141,16 @@ def undo_states(
     return {row["_id"]: (row["state"], "mark" in row) for row in found}
 
 
-def undo_batch(work: Work, past: Past, batch: list[str]) -> Counter[str]:
+def undo_batch(work: Work, pace: Pace, past: Past, batch: list[str]) -> Counter[str]:
     """Restore the sessions of a batch that is begun; the number of its rows by their state."""
     rows = {"_id": {"$gte": batch[0], "$lte": batch[-1]}}
     # In one session the states are read from what a majority has, this very merge included.
     with work.target.database.client.start_session() as session:
         for _ in range(TRIES):
             restore = insert_back if past.is_deletion else merge_back
+            began = time.monotonic()
             errors = restore(work, past, batch, session)
+            pace.after_merge(len(batch), time.monotonic() - began)
             patiently(work.lease.renew)
             became = patiently(undo_states, work.target, past.rows_with_state(rows), session)
             untouched = {row for row, (state, _) in became.items() if state == RESTORABLE}
