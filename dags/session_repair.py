@@ -49,7 +49,8 @@ WINDOW = (
     "{% if params.since == 'interval' %}--since={{ data_interval_start.isoformat() }}"
     "{% elif params.since %}--since={{ params.since }}{% endif %}"
 )
-BOUNDS = ("--max-changes={{ params.max_changes }}", "--max-time={{ params.max_time }}")
+MAX_TIME = "--max-time={{ params.max_time }}"  # of each command; its other limits a run keeps
+BOUNDS = ("--max-changes={{ params.max_changes }}", MAX_TIME)
 
 
 def connection_string(conn_id: str) -> str:
@@ -134,7 +135,9 @@ def by_command() -> None:
         accepted=(CLEAN, FIXABLE_REMAINS, PARTIAL, INTERRUPTED),
     )
     resume = SessionRepairOperator(
-        task_id="resume", verb="resume", options=["{{ ti.xcom_pull('fix')['run_id'] }}"]
+        task_id="resume",
+        verb="resume",
+        options=["{{ ti.xcom_pull('fix')['run_id'] }}", MAX_TIME],
     )
     verify_again = SessionRepairOperator(
         task_id="verify_again",

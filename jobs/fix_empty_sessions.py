@@ -18,6 +18,7 @@ from session_repair.cli.options import (
     Codes,
     Duration,
     examples,
+    flattened,
     run_command,
     show,
     with_options,
@@ -29,7 +30,7 @@ from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.rights import TO_PLAN
-from session_repair.mongo.runs import Run, new_run_id
+from session_repair.mongo.runs import DONE, PLANNED, Run, new_run_id
 from session_repair.repair.execute import carry_out, new_lease, new_run, require_ready
 from session_repair.repair.plan import before_plan, plan_run, survey_corrections
 from session_repair.repair.report import Report
@@ -48,7 +49,7 @@ def fix(settings: Settings, mode: str) -> Report:
         if mode == DRY_RUN:
             return dry_run(database, settings)
         require_ready(database, settings, "fix", TO_PLAN)
-        report, run, lease = plan(database, settings, work)
+        report, run, lease = plan(database, settings, work, PLANNED if mode == PLAN else DONE)
         lines = plan_report(report)
         if mode == APPLY:
             report = carry_out(database, settings, run, lease)
@@ -80,18 +81,18 @@ def dry_run(database: Database[Document], settings: Settings) -> Report:
 
 
 def plan(
-    database: Database[Document], settings: Settings, work: ExitStack
+    database: Database[Document], settings: Settings, work: ExitStack, goal: str
 ) -> tuple[Report, Run, Lease]:
     """What is to be corrected, frozen in the journal of a new run, whose end is that of the work.
 
-    Spark is gone before anything is applied.
+    With the ``goal`` PLANNED that is all it is for. Spark is gone before anything is applied.
     """
     with starting_spark("fix", database, settings) as starting:
         flight = before_plan(database, settings, "fix")
         lease = work.enter_context(new_lease(database, settings, flight.now))
         spark = starting.session(flight.documents, lease.run_id)
         require_report_folder(spark, settings)
-        run = work.enter_context(new_run(database, settings, "fix", flight.now, lease))
+        run = work.enter_context(new_run(database, settings, "fix", flight.now, lease, goal))
         notice(str(flight.choice))
         found = plan_run(spark, database, settings, flight, run)
         keep_findings(found, settings)
@@ -112,7 +113,14 @@ def plan(
 @with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
 @click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
 @click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
-@click.option("--only", type=Codes(), metavar="CODE,…", help="Of the scope only these findings.")
+@click.option(
+    "--only",
+    type=Codes(),
+    multiple=True,
+    callback=flattened,
+    metavar="CODE,…",
+    help="Of the scope only these findings.",
+)
 @click.option("--max-changes", metavar="N|P%", help="Stop when more sessions are to be changed.")
 @click.option("--confirm-delay", type=Duration(), help="Look twice, that long apart.")
 @with_told_ending

@@ -27,7 +27,7 @@ from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.execute import finish
 from session_repair.repair.plan import before_plan, plan_run
 from session_repair.repair.report import Report
-from session_repair.reporting.text import fix_report
+from session_repair.reporting.text import fix_report, plan_report
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -62,7 +62,7 @@ def command(settings: Settings, run_id: str) -> Report:
     """Finish an interrupted run."""
     settings = replace(settings, report=None)  # datasets are of verify and fix
     report = resume(settings, run_id)
-    show(fix_report(report))
+    show(plan_report(report) if report.outcomes is None else fix_report(report))
     return report
 
 

@@ -139,6 +139,11 @@ class Settings:
                 f"{format_duration(self.plan_ttl)}: a plan could be applied whose journal is about "
                 "to go, and never be undone. Write a longer journal_ttl."
             )
+        if self.max_time is not None and timedelta(0) < self.max_time <= self.confirm_delay:
+            raise Refused(
+                f"confirm_delay {format_duration(self.confirm_delay)} leaves nothing of max_time "
+                f"{format_duration(self.max_time)}. Write a shorter one, or allow more time."
+            )
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, timedelta) and value > LONGEST:
@@ -208,8 +213,8 @@ SEMANTIC = (
 )
 
 
-# What else a run that is resumed takes from its command line.
-ASKED = (*SEMANTIC, "allow_absent")
+# What else a run that is planned anew takes from its command line: above all what may stop it.
+ASKED = (*SEMANTIC, "allow_absent", "max_changes", "max_delete", "confirm_delay", "strategy")
 
 # What says where a run's data is: all that its undoing depends on.
 PLACES = ("database", "sessions", "journal", "session_fields")
@@ -312,7 +317,12 @@ def load_settings(uri: str, config: str | None, options: Mapping[str, Any]) -> S
     defaults = Settings(uri=uri)
     for name in ("session_fields", "event_fields"):
         values[name] = {**getattr(defaults, name), **values.get(name, {})}
-    return replace(defaults, **values, asked=asked)
+    settings = replace(defaults, **values, asked=asked)
+    if "lookback" in layers[-1] and settings.since != LAST_SUCCESS:
+        raise Refused(
+            f"--lookback is how far before --since {LAST_SUCCESS} to begin. Leave it out."
+        )
+    return settings
 
 
 def layers_of(uri: str, config: str | None, options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -378,6 +388,10 @@ def read_config(path: Path) -> dict[str, Any]:
         if not isinstance(file, str):
             raise Refused(f"--config {path}: tls.{name} = {file!r} is not of type str.")
         settings[f"tls_{name}"] = file
+    if named := sorted(document.keys() & set(COLLECTIONS)):
+        raise Refused(
+            f"--config {path}: {named[0]} is the name of a collection; write [collections]."
+        )
     for key, value in [*document.items(), *collections.items()]:
         settings[key] = config_value(path, key, value)
     for owner, known in (("sessions", SESSION_FIELDS), ("events", EVENT_FIELDS)):

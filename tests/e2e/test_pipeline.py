@@ -77,10 +77,13 @@ def test_only_the_findings_that_are_named_are_corrected_and_each_row_is_listed(
     shop: Shop, spark: SparkSession, command: Command
 ) -> None:
     db, before = shop.db, stored_bytes(shop.db)
-    options = ("--scope", "all", "--only", "count_mismatch")
+    options = ("--scope", "all", "--only", "count_mismatch", "--only", "pages_missing")
     assert command("fix", "--plan", *options, on=db).code == 3
     run = the_run(db)
-    assert (run["planned"], run["settings"]["only"]) == (1, ["count_mismatch"])
+    assert (run["planned"], run["settings"]["only"]) == (
+        1,
+        ["count_mismatch", "pages_missing"],
+    )
     (row,) = listed(command, db, run["_id"])
     observed = {
         "event_count": Int64(1),
@@ -104,8 +107,8 @@ def test_only_the_findings_that_are_named_are_corrected_and_each_row_is_listed(
 
     ended = command("apply", run["_id"], on=db)
     assert ended.code == 0, ended.told
-    told = "✅ All fixable sessions in this scope (--scope all, --only count_mismatch) have been"
-    assert told in ended.out
+    options_told = "--scope all, --only count_mismatch,pages_missing"
+    assert f"✅ All fixable sessions in this scope ({options_told}) have been" in ended.out
     assert the_session(db, "wrong") == {**observed, "event_count": Int64(2)}
     after = stored_bytes(db)
     assert [key for key in before if before[key] != after[key]] == [wrong["_id"]]
@@ -150,6 +153,10 @@ def listed(command: Command, db: Db, run_id: str, *options: str) -> list[Documen
     ("words", "reason"),
     [
         (("--rows",), "--rows lists the sessions of one run. Name RUN."),
+        (
+            ("r1", "--rows", "--verdict"),
+            "--verdict, --rows and --watch exclude each other. Give one of them.",
+        ),
         (("r1", "--outcome", "failed"), "--outcome and --format are about rows. Add --rows."),
         (("r1", "--format", "csv"), "--outcome and --format are about rows. Add --rows."),
         (("r1", "--rows"), "there is no run 'r1'. ./spark-submit.sh runs lists them."),

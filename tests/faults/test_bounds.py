@@ -26,7 +26,15 @@ from tests.harness.commands import (
     spark_submit,
     started,
 )
-from tests.harness.documents import JOURNAL, Db, Document, differing, hash_of, stored_bytes
+from tests.harness.documents import (
+    JOURNAL,
+    Db,
+    Document,
+    data_of,
+    differing,
+    hash_of,
+    stored_bytes,
+)
 from tests.harness.holds import Point, held
 from tests.harness.runs import batches, is_begun, last_run, outcomes
 from tests.oracle import recomputed_documents
@@ -120,6 +128,34 @@ def test_the_time_limit_cuts_a_plan_off_too(command: Command, db: Db) -> None:
     assert (run["state"], run["verdict"], hash_of(db)) == ("planning", 5, before)
     assert command("resume", run["_id"], on=db).code == 0
     assert differing(db, expected) == []
+
+
+def test_a_plan_that_was_cut_off_is_made_by_resume_and_not_applied(
+    command: Command, db: Db
+) -> None:
+    broken = generate(db, 300).broken
+    expected, before = recomputed_documents(db), stored_bytes(db)
+    assert command("fix", "--plan", "--max-time", "500ms", on=db).code == 5
+    run = last_run(db)["_id"]
+    ended = command("resume", run, on=db)
+    assert f"Apply this plan with: ./spark-submit.sh apply {run}" in ended.out
+    assert (ended.code, last_run(db)["state"], last_run(db)["planned"]) == (3, "planned", broken)
+    assert stored_bytes(db) == before
+    assert command("apply", run, on=db).code == 0
+    assert differing(db, expected) == []
+
+
+def test_the_time_limit_holds_while_a_cluster_gives_nothing(db: Db, mongo_uri: str) -> None:
+    generate(db, 40)
+    before = data_of(db)
+    nobody = ("--master", "spark://127.0.0.1:1", "--conf", "spark.driver.host=127.0.0.1")
+    words = ("fix", "--apply", "--max-time", "5s", "--database", db.name)
+    ended = spark_submit(*nobody, *words, uri=mongo_uri)
+    assert (ended.code, "Spark has not started: no session was read or written" in ended.err) == (
+        5,
+        True,
+    ), ended.told
+    assert data_of(db) == before
 
 
 def test_a_poisonous_row_fails_alone(

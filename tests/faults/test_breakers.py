@@ -67,6 +67,8 @@ def test_more_changes_than_allowed_stop_the_run_in_number_and_in_percent(
         assert command("fix", "--apply", "--max-changes", limit, on=db).code == 4
         assert (last_run(db)["verdict"], last_run(db)["state"]) == (4, "planning")
         assert db[JOURNAL].count_documents({}) == 0
+    run = last_run(db)["_id"]
+    assert command("resume", run, on=db).code == 4  # the limit is that of the run
     assert stored_bytes(db) == before
     assert figures.broken == 28
     assert command("fix", "--apply", "--max-changes", "28%", on=db).code == 0

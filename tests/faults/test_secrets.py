@@ -106,6 +106,7 @@ def test_no_secret_is_in_anything_that_any_verb_leaves_on_a_cluster_and_when_it_
     def spark(watch: Watch) -> list[str]:
         conf = {
             "spark.eventLog.enabled": "true",
+            "spark.eventLog.compress": "false",  # else nothing is found in it
             "spark.eventLog.dir": f"file://{left}/events",
             "spark.sql.ui.explainMode": "extended",
             "spark.ui.enabled": "true",

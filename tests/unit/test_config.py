@@ -49,6 +49,8 @@ def test_each_setting_says_where_its_value_comes_from(
     settings = shown(
         capsys, "--config", str(file), "--settle", "2h", "--session-id", "a", "--session-id", "b"
     )
+    of_command = shown(capsys, "--notify", "https://other.example/hush")
+    assert of_command["notify"] == ("(a secret)", "command line")
     address = "environment MONGODB_URI"
     assert settings["uri"] == ("(a secret)", address)
     assert settings["notify"] == ("(a secret)", "environment SESSION_REPAIR_NOTIFY_URL")
@@ -108,6 +110,7 @@ def test_the_schema_that_is_published_is_that_of_the_settings(
         {"only": ["zero_events"]},
         {"collections": {"session": "s"}},
         {"collections": "s"},
+        {"sessions": "s"},
         {"fields": {"events": {"pages": "p"}}},
         {"fields": {"events": {"page": "$p"}}},
     ],

@@ -165,6 +165,7 @@ def test_no_verb_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["setup", "now"], "setup takes no options, got now."),
         (["package", "a", "b"], "package takes one folder, got a b."),
+        (["package", "--help"], "package takes one folder, got --help."),
         (
             [*IN_CLUSTER_MODE, "fix", "--config", "none.toml"],
             "--config none.toml cannot be read. Name a readable TOML file.",
@@ -312,6 +313,7 @@ def test_a_connector_of_the_users_own_or_the_clusters_is_left_alone(
     assert told[-2:] == [*options] if options else "--jars" not in told
 
 
+@pytest.mark.own_spark
 def test_in_client_mode_the_driver_takes_our_python_unless_the_user_names_one(
     gateway: Path,
 ) -> None:

@@ -199,7 +199,8 @@ def test_a_duration_that_reaches_back_before_all_time_is_refused(tmp_path: Path,
         load_settings(URI, None, {name: timedelta(days=18_251)})
     with pytest.raises(Refused, match=f"{name} 999999999d is too long; write at most 18250d"):
         load_settings(URI, config(tmp_path, f'{name} = "999999999d"\n'), {})
-    longest = load_settings(URI, None, {name: timedelta(days=18_250)})
+    more = {"since": "last-success"} if name == "lookback" else {}
+    longest = load_settings(URI, None, {name: timedelta(days=18_250), **more})
     assert getattr(longest, name) == timedelta(days=18_250)
 
 
@@ -219,6 +220,25 @@ def test_a_plan_that_could_outlive_its_journal_is_refused(
         load_settings(URI, config(tmp_path, f'{name} = "{value}"\n'), {})
     equal = {"journal_ttl": timedelta(days=2), "plan_ttl": timedelta(days=2)}
     assert load_settings(URI, None, equal).plan_ttl == timedelta(days=2)
+
+
+def test_a_lookback_without_last_success_is_refused() -> None:
+    for more in ({}, {"since": "7d"}):
+        with pytest.raises(Refused, match="--lookback is how far before --since last-success"):
+            load_settings(URI, None, {"lookback": timedelta(days=7), **more})
+    both = {"lookback": timedelta(days=7), "since": "last-success"}
+    assert load_settings(URI, None, both).lookback == timedelta(days=7)
+
+
+def test_a_second_look_beyond_the_time_limit_is_refused() -> None:
+    limits = {"confirm_delay": timedelta(hours=1), "max_time": timedelta(minutes=10)}
+    with pytest.raises(Refused, match="confirm_delay 1h leaves nothing of max_time 10m"):
+        load_settings(URI, None, limits)
+
+
+def test_a_collection_named_outside_its_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"events is the name of a collection; write \[collections\]"):
+        load_settings(URI, config(tmp_path, 'events = "clicks"\n'), {})
 
 
 OVERLAPPING = {

@@ -144,6 +144,8 @@ def runs(
     settings = settings_from(**options)
     if verdict and run_id is None:
         raise Refused("--verdict is that of one run. Name it: runs RUN --verdict.")
+    if verdict + rows + watch > 1:
+        raise Refused("--verdict, --rows and --watch exclude each other. Give one of them.")
     if (outcomes or form) and not rows:
         raise Refused("--outcome and --format are about rows. Add --rows.")
     if rows:

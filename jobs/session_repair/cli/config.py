@@ -52,7 +52,10 @@ def setting_lines(
         for path in paths_of(layer)
     }
     yield setting_line("uri", SECRET if is_set else "none", address if is_set else "not set")
-    if os.environ.get(URL_VARIABLE):
+    given = dict(given)
+    if given.pop("notify", None):
+        yield setting_line("notify", SECRET, "command line")
+    elif os.environ.get(URL_VARIABLE):
         yield setting_line("notify", SECRET, f"environment {URL_VARIABLE}")
     settings = describe(load_settings(uri, config, given))
     del settings["asked"]
@@ -103,7 +106,7 @@ def config_schema() -> dict[str, Any]:
     field_name = {"type": "string", "pattern": f"^{FIELD_PATH.pattern}$"}
     owners = {"sessions": SESSION_FIELDS, "events": EVENT_FIELDS}
     tables = {
-        "collections": table_of({name: of_file[name] for name in COLLECTIONS}),
+        "collections": table_of({name: of_file.pop(name) for name in COLLECTIONS}),
         "fields": table_of(
             {owner: table_of(dict.fromkeys(names, field_name)) for owner, names in owners.items()}
         ),

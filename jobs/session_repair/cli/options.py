@@ -79,6 +79,11 @@ class Codes(click.ParamType):
         return tuple(code.strip() for code in value.split(","))
 
 
+def flattened(_: Any, __: Any, values: tuple[tuple[str, ...], ...]) -> tuple[str, ...] | None:
+    """The codes of an option that may be repeated; None where it is not given."""
+    return tuple(code for codes in values for code in codes) if values else None
+
+
 class Since(click.ParamType):
     name = "since"
 

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class StartingSpark:
     app_name: str
     is_ours: bool
     pem: Pem | None = None
+    until: float | None = None  # by time.monotonic: who waits for the session waits no longer
     found: SparkSession | None = None
     failure: BaseException | None = None
     is_given_up: bool = False
@@ -88,9 +90,14 @@ class StartingSpark:
     def session(self, rows: int, run_id: str) -> SparkSession:
         """The session, its shuffles sized for so many rows, Java's log naming the run.
 
-        Raises what kept it from starting.
+        Raises what kept it from starting; Stopped where the time was over first.
         """
-        self.thread.join()
+        self.thread.join(None if self.until is None else max(self.until - time.monotonic(), 0))
+        if self.thread.is_alive():
+            raise Stopped(
+                "--max-time is over, and Spark has not started: no session was read or written. "
+                "Allow more time, or look at what the cluster waits for."
+            )
         if self.found is None:
             raise self.failure or RuntimeError("Spark did not start")
         refuse_connector(connector_version(self.found))
@@ -138,9 +145,11 @@ def starting_spark(
     if is_ours and SparkContext._gateway is None:
         size_jvm(estimated_documents(database, settings), may_look_up(settings, verb))
         tell_jvm(log_options(settings))
-    spark = StartingSpark(f"session-repair {verb}", is_ours, pem)
+    limit = settings.max_time
+    until = None if limit is None else time.monotonic() + limit.total_seconds()
+    spark = StartingSpark(f"session-repair {verb}", is_ours, pem, until)
     try:
-        with time_limit(spark, settings.max_time):
+        with time_limit(spark, limit):
             yield spark
     except Py4JJavaError as error:
         raise spark_error(error) from error

@@ -187,7 +187,7 @@ class Launch:
 
     def package(self) -> None:
         words = self.line.options
-        if len(words) > 1:
+        if len(words) > 1 or (words[:1] and words[0].startswith("-")):
             raise Refused(f"package takes one folder, got {' '.join(words)}.")
         from session_repair.launch.package import folder
 

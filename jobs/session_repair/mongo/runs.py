@@ -107,8 +107,12 @@ class Run:
         now: datetime,
         run_id: str,
         token: int,
+        goal: str = DONE,
     ) -> Run:
-        """A run that is about to read; ``settings`` are kept without the connection string."""
+        """A run that is about to read, and ends in the state ``goal``.
+
+        The settings are kept without the connection string.
+        """
         import pyspark  # only verbs with Spark begin a run
 
         collection = database[settings.runs]
@@ -118,6 +122,7 @@ class Run:
                 "token": token,
                 "verb": verb,
                 "state": PLANNING,
+                "goal": goal,
                 "journal_format": JOURNAL_FORMAT,
                 "attempt": 0,
                 "settings": describe(settings),

@@ -40,6 +40,7 @@ from session_repair.mongo.rights import (
 from session_repair.mongo.runs import (
     DONE,
     JOURNAL_FORMAT,
+    PLANNED,
     PLANNING,
     UNDONE,
     Run,
@@ -123,10 +124,18 @@ def new_lease(
 
 @contextmanager
 def new_run(
-    database: Database[Document], settings: Settings, verb: str, now: datetime, lease: Lease
+    database: Database[Document],
+    settings: Settings,
+    verb: str,
+    now: datetime,
+    lease: Lease,
+    goal: str = DONE,
 ) -> Iterator[Run]:
-    """A run that begins now. What is refused before this leaves no document, and no database."""
-    run = Run.begin(database, settings, verb, now, lease.run_id, lease.token)
+    """A run that begins now, and ends with its plan or with all done.
+
+    What is refused before this leaves no document, and no database.
+    """
+    run = Run.begin(database, settings, verb, now, lease.run_id, lease.token, goal)
     with at_work(run, settings, lease):
         yield run
 
@@ -206,7 +215,8 @@ def finish(
 ) -> Report:
     """Do what is left to do of a run that is in one of the states, and verify it.
 
-    ``plan`` makes the plan of a run that has none yet. Raises Refused on any other run.
+    ``plan`` makes the plan of a run that has none yet; one that was for a plan only ends with it.
+    Raises Refused on any other run.
     """
     with connected(settings) as database:
         run = Run.find(database, settings, run_id)
@@ -223,6 +233,8 @@ def finish(
         with working(run, settings) as (run, lease):
             if plan is not None and run.read()["state"] == PLANNING:
                 plan(database, settings, run)
+                if document.get("goal") == PLANNED:  # nobody has seen it
+                    return planned_report(run.read())
             require_intact_plan(database, settings, run)
             return carry_out(database, settings, run, lease)
 
@@ -278,7 +290,9 @@ def settings_of_run(
     made_with, asked = document["settings"], document["asked"]
     if "only" in asked:  # of a scope, which the config file of then may have named
         asked = {**asked, **{name: made_with[name] for name in ("scope", "allow_shrink")}}
-    again = replace(settings, **revived(asked))
+    # What is given now wins; of what decides, it has to be the same.
+    kept = {name: value for name, value in asked.items() if name not in settings.asked}
+    again = replace(settings, **revived(kept))
     now = describe(again)
     # A run of an earlier version does not know the settings that came later.
     differing = [name for name in deciding if made_with.get(name, now[name]) != now[name]]
