@@ -49,7 +49,7 @@ step() {
   "${@:2}" || failed+=("$1")
 }
 if [[ $bin != .venv/bin ]]; then
-  ((${#options[@]})) || options=(tests/unit tests/e2e)
+  ((${#options[@]})) || options=(-m "not faults and not own_spark" tests/unit tests/e2e)
   exec "$bin/python" -m pytest "${workers[@]}" "${options[@]}"
 fi
 code=()

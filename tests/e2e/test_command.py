@@ -117,7 +117,8 @@ def test_the_password_is_in_no_log_no_output_and_no_command_line(
     shop.session("broken")
     shop.events("broken", {0: "/home", 1: "/cart"})
     (tmp_path / "events").mkdir()
-    spark = ("--conf", "spark.eventLog.enabled=true", "--conf")
+    plain = ("--conf", "spark.eventLog.compress=false")  # else nothing is found in it
+    spark = ("--conf", "spark.eventLog.enabled=true", *plain, "--conf")
     written = [f"--{kind}={tmp_path}/report.{kind}" for kind in ("json", "html")]
     written += ["--report", f"{tmp_path}/report"]
     with every_command_line() as command_lines:

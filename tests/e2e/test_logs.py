@@ -41,14 +41,22 @@ def repaired(db: Db) -> int:
     return db[SESSIONS].count_documents({"pages": pages, "event_count": 2})
 
 
+# Written by the Java of a Spark 4 as it starts, before anything can be told how.
+OF_JAVA = "WARNING: Using incubator modules: jdk.incubator.vector"
+
+
+def written(ended: Ended) -> list[str]:
+    return [line for line in ended.err.splitlines() if line != OF_JAVA]
+
+
 def records_of(ended: Ended) -> list[Document]:
     """The lines on stderr, each of which is an object."""
-    return [json.loads(line) for line in ended.err.splitlines()]
+    return [json.loads(line) for line in written(ended)]
 
 
 def lines_of(ended: Ended) -> list[Document]:
     """The lines on stderr, each of which has the one form of text."""
-    found = [(line, LINE.fullmatch(line)) for line in ended.err.splitlines()]
+    found = [(line, LINE.fullmatch(line)) for line in written(ended)]
     assert [line for line, match in found if match is None] == []
     return [match.groupdict() for _, match in found if match]
 

@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from pymongo.database import Database
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -18,6 +19,8 @@ from session_repair.rules.schemas import CORRECTION_ROWS, FINDING_ROWS, SUMMARY_
 from tests.e2e.notebook import NOTEBOOK, run_notebook
 from tests.harness.documents import Document
 from tests.harness.shop import MORNING, Shop
+
+pytestmark = pytest.mark.own_spark
 
 SCHEMAS = {"findings": FINDING_ROWS, "corrections": CORRECTION_ROWS, "summary": SUMMARY_ROWS}
 RUN, EARLIER = "r20251101-120000-aaaaaa", "r20251031-120000-bbbbbb"

@@ -153,7 +153,8 @@ def test_the_webhook_is_in_no_log_no_output_and_no_command_line(
     """Its notice cannot be delivered, which is when a URL is most easily shown."""
     monkeypatch.setenv(URL, f"http://127.0.0.1:{free_port()}/{SECRET}")
     (tmp_path / "events").mkdir()
-    spark = ("--conf", "spark.eventLog.enabled=true", "--conf")
+    plain = ("--conf", "spark.eventLog.compress=false")  # else nothing is found in it
+    spark = ("--conf", "spark.eventLog.enabled=true", *plain, "--conf")
     written = ("--json", f"{tmp_path}/x.json", "--metrics", f"{tmp_path}/x.prom")
     with every_command_line() as command_lines:
         ended = spark_submit(

@@ -111,6 +111,7 @@ def test_a_connector_that_logs_values_is_refused(version: str) -> None:
         refuse_connector(version)
 
 
+@pytest.mark.own_spark  # PySpark 4 finds them by their whole names
 def test_what_plans_are_built_of_is_looked_for_once(spark: SparkSession) -> None:
     jvm: Any = spark.sparkContext._jvm
     asked = jvm._gateway_client.send_command

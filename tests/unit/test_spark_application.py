@@ -37,6 +37,7 @@ def test_the_operator_knows_every_key_of_the_manifest(manifest: Any) -> None:
         as_the_operator_reads_it(manifest)
 
 
+@pytest.mark.own_spark
 def test_the_manifest_runs_what_the_package_holds(manifest: Any) -> None:
     spec = manifest["spec"]
     assert (manifest["apiVersion"], manifest["kind"]) == (
