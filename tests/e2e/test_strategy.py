@@ -154,6 +154,15 @@ def test_all_is_read_where_all_is_wanted(
     assert told == f"Strategy scan: {reason}\n"
 
 
+def test_a_scope_in_the_config_file_is_none_of_a_deletion(
+    db: Database[Document], shop: Shop, command: Command, tmp_path: Path
+) -> None:
+    index(db)
+    (tmp_path / "all.toml").write_text('scope = "all"\n')
+    ended = command("delete-orphans", "--config", str(tmp_path / "all.toml"), on=db)
+    assert (ended.code, ended.err) == (0, "Strategy lookup: 2 of 11 sessions are empty\n")
+
+
 def test_the_way_to_read_follows_from_indexes_and_the_number_of_suspects(
     db: Database[Document], shop: Shop, command: Command
 ) -> None:

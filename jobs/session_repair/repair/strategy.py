@@ -12,6 +12,7 @@ from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.lookup import suspects_of
 from session_repair.mongo.window import ActiveWindow, require_indexes
 from session_repair.repair.report import DELETE_ORPHANS
+from session_repair.scope import ALL
 from session_repair.settings import AUTO, LOOKUP, SCAN, Settings
 from session_repair.wording import either, number_of
 
@@ -88,7 +89,9 @@ def needs_all_sessions(settings: Settings, verb: str) -> str | None:
         return None
     if verb == "verify":
         return "verify looks at all sessions"
-    return "--scope all looks at all sessions" if settings.scope == "all" else None
+    if settings.scope == ALL and verb != DELETE_ORPHANS:  # which has no scope
+        return "--scope all looks at all sessions"
+    return None
 
 
 def scan_because(settings: Settings, reason: str, remedy: str) -> Choice:
