@@ -118,7 +118,8 @@ def test_the_password_is_in_no_log_no_output_and_no_command_line(
     shop.events("broken", {0: "/home", 1: "/cart"})
     (tmp_path / "events").mkdir()
     plain = ("--conf", "spark.eventLog.compress=false")  # else nothing is found in it
-    spark = ("--conf", "spark.eventLog.enabled=true", *plain, "--conf")
+    theirs = ("--conf", "spark.redaction.regex=pin", "--conf", "spark.site.pin=4711-kept")
+    spark = ("--conf", "spark.eventLog.enabled=true", *plain, *theirs, "--conf")
     written = [f"--{kind}={tmp_path}/report.{kind}" for kind in ("json", "html")]
     written += ["--report", f"{tmp_path}/report"]
     with every_command_line() as command_lines:
@@ -134,6 +135,7 @@ def test_the_password_is_in_no_log_no_output_and_no_command_line(
     texts = texts_left(ended, command_lines, db, tmp_path)
     log = b"\n".join(text for name, text in texts.items() if name.startswith("events/"))
     assert b"SparkListenerSQLExecutionStart" in log  # so there was something to be found
+    assert (b"spark.site.pin" in log, b"4711-kept" in log) == (True, False)
     assert b"session_repair/launch" in texts["command lines"]
     assert b'"verdict": 0' in texts["report.json"]
     secrets = [form.encode() for form in (PASSWORD, quote(PASSWORD, safe=""), quote_plus(PASSWORD))]

@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from session_repair.errors import Refused
@@ -39,6 +40,13 @@ REQUIRED = {
     "spark.sql.ui.explainMode": "formatted",  # "extended" prints a write's options all the same
 }
 
+# Of these a user may have one too: what either would hide is hidden.
+REDACTED = (
+    "spark.redaction.regex",
+    "spark.sql.redaction.options.regex",
+    "spark.redaction.string.regex",
+)
+
 SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
 # Plans a query anew after each of its stages: 2 s that nothing is gained by where rows are few.
 ADAPTIVE = "spark.sql.adaptive.enabled"
@@ -57,8 +65,10 @@ NOTHING: Mapping[str, str] = {}
 
 def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSession:
     """The session with the required settings, and ``more``."""
-    builder = SparkSession.builder.appName(app_name)
-    for name, value in {**REQUIRED, **more}.items():
+    SparkContext._ensure_initialized()  # else the user's settings are not known yet
+    known, builder = SparkConf(), SparkSession.builder.appName(app_name)
+    widened = {name: one_of(REQUIRED[name], known.get(name, "")) for name in REDACTED}
+    for name, value in {**REQUIRED, **widened, **more}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     jvm: Any = spark.sparkContext._jvm
@@ -67,6 +77,11 @@ def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSessio
         if not isinstance(found, Remembered):
             setattr(jvm, name, Remembered(found))
     return spark
+
+
+def one_of(ours: str, theirs: str | None) -> str:
+    """A pattern that finds what one of the two does."""
+    return f"{ours}|(?:{theirs})" if theirs else ours
 
 
 class Remembered:
