@@ -139,11 +139,6 @@ class Settings:
                 f"{format_duration(self.plan_ttl)}: a plan could be applied whose journal is about "
                 "to go, and never be undone. Write a longer journal_ttl."
             )
-        if self.max_time is not None and timedelta(0) < self.max_time <= self.confirm_delay:
-            raise Refused(
-                f"confirm_delay {format_duration(self.confirm_delay)} leaves nothing of max_time "
-                f"{format_duration(self.max_time)}. Write a shorter one, or allow more time."
-            )
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, timedelta) and value > LONGEST:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,7 @@ from pymongo.database import Database
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from session_repair.errors import Refused
 from session_repair.mongo.runs import Run
 from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.breakers import require_bounded, require_events, require_fields
@@ -29,7 +30,7 @@ from session_repair.repair.report import DELETE_ORPHANS, kept_sessions
 from session_repair.repair.survey import Preflight, Survey, preflight, survey
 from session_repair.rules.deletable import deletable_copies, deletable_orphans
 from session_repair.rules.journal_rows import deletion_rows, journal_rows
-from session_repair.settings import Settings
+from session_repair.settings import Settings, format_duration
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,23 @@ def before_plan(
 
     Raises BreakerTripped, before Spark is waited for, where the data look wrong as a whole.
     """
+    if verb == "fix":
+        require_time_to_confirm(settings)
     flight = preflight(database, settings, verb, window)
     if verb != "verify":
         require_events(database, settings)
     require_fields(database, settings, verb)
     return flight
+
+
+def require_time_to_confirm(settings: Settings) -> None:
+    """Raise Refused where the second look would come after the time limit."""
+    delay, limit = settings.confirm_delay, settings.max_time
+    if limit is not None and timedelta(0) < limit <= delay:
+        raise Refused(
+            f"confirm_delay {format_duration(delay)} leaves nothing of max_time "
+            f"{format_duration(limit)}. Write a shorter one, or allow more time."
+        )
 
 
 def survey_corrections(
