@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +21,7 @@ from demo.server import Member, ReplicaSet
 from tests.harness.commands import (
     PATIENCE,
     Command,
+    Ended,
     command_at,
     reported,
     spark_submit,
@@ -81,20 +82,27 @@ def test_a_merge_longer_than_half_a_second_makes_smaller_ones_down_to_ten(
     assert differing(db, expected) == []
 
 
+def paused(
+    command: Command, db: Db, pause: Path, is_begun: Callable[[Db], bool], *words: str
+) -> Ended:
+    """The command, once the pause file was made in the middle of its first batch."""
+    with (
+        ThreadPoolExecutor() as threads,
+        held(db, ON_JOURNAL, seconds=2) as hold,
+    ):
+        run = threads.submit(command, *words, on=db)
+        hold.until(lambda: is_begun(db))
+        pause.touch()
+        hold.let_go()
+        return run.result()
+
+
 def test_the_pause_file_stops_the_run_between_two_batches(
     command: Command, db: Db, plan: str, expected: dict[Any, bytes], tmp_path: Path
 ) -> None:
     pause = tmp_path / "pause"
     words = (plan, "--batch-size", "40", "--pause-file", str(pause))
-    with (
-        ThreadPoolExecutor() as threads,
-        held(db, ON_JOURNAL, seconds=2) as hold,
-    ):
-        run = threads.submit(command, "apply", *words, on=db)
-        hold.until(lambda: is_begun(db))
-        pause.touch()
-        hold.let_go()
-        assert run.result().code == 5
+    assert paused(command, db, pause, is_begun, "apply", *words).code == 5
     assert outcomes(db) == {"applied": 40, "none": BROKEN - 40}
     assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 5)
     assert command("resume", *words, on=db).code == 5
@@ -229,15 +237,7 @@ def test_the_pause_file_stops_an_undo_between_two_batches(
 ) -> None:
     pause, after = tmp_path / "pause", stored_bytes(db)
     words = (applied, "--apply", "--batch-size", "40", "--pause-file", str(pause))
-    with (
-        ThreadPoolExecutor() as threads,
-        held(db, ON_JOURNAL, seconds=2) as hold,
-    ):
-        run = threads.submit(command, "undo", *words, on=db)
-        hold.until(lambda: is_undo_begun(db))
-        pause.touch()
-        hold.let_go()
-        ended = run.result()
+    ended = paused(command, db, pause, is_undo_begun, "undo", *words)
     assert (ended.code, undone(db), last_run(db)["verdict"]) == (5, ("undoing", 40), 5)
     assert f"./spark-submit.sh undo {applied} --apply" in ended.err
     assert len(differing(db, after)) == 40

@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
@@ -63,19 +63,8 @@ def standalone_cluster(home: Path, workers: int) -> Iterator[Cluster]:
     with ExitStack() as daemons:
 
         def start(name: str, main: str, *arguments: str) -> Path:
-            log = home / f"{name}.log"
-            with log.open("wb") as output:
-                daemon = subprocess.Popen(
-                    [SPARK / "bin" / "spark-class", f"org.apache.spark.deploy.{main}", *arguments],
-                    env={**kept, **nothing_but_spark},
-                    cwd=home,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                )
-            daemons.callback(daemon.wait, 60)
-            daemons.callback(daemon.terminate)
-            return log
+            command = [f"{SPARK}/bin/spark-class", f"org.apache.spark.deploy.{main}", *arguments]
+            return started(daemons, home, name, command, {**kept, **nothing_but_spark})
 
         anywhere = ("--host", LOCAL, "--port", "0", "--webui-port", "0")
         log = start("master", "master.Master", *anywhere)
@@ -91,6 +80,29 @@ def standalone_cluster(home: Path, workers: int) -> Iterator[Cluster]:
         states = [worker["state"] for worker in made.state()["workers"]]
         assert states == ["ALIVE"] * workers
         yield made
+
+
+def started(
+    daemons: ExitStack,
+    home: Path,
+    name: str,
+    command: Sequence[str | Path],
+    variables: Mapping[str, str],
+) -> Path:
+    """The log of a daemon that was started, and is stopped with the others."""
+    log = home / f"{name}.log"
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            command,
+            env=variables,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    daemons.callback(daemon.wait, 60)
+    daemons.callback(daemon.terminate)
+    return log
 
 
 def port_of(service: str, log: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from xml.sax.saxutils import escape
 from demo.member import free_port
 from session_repair.launch.connector import Connector
 from session_repair.launch.spark import cache_of, made_cache
-from tests.harness.cluster import LOCAL, PATIENCE, SPARK
+from tests.harness.cluster import LOCAL, PATIENCE, SPARK, started
 
 PINS = Path(__file__).with_name("yarn-jars.sha256")
 DAEMONS = {
@@ -108,17 +107,8 @@ def yarn_cluster(home: Path, environment: Mapping[str, str]) -> Iterator[Yarn]:
     }
     with ExitStack() as daemons:
         for name, main in DAEMONS.items():
-            with (home / f"{name}.log").open("wb") as output:
-                daemon = subprocess.Popen(
-                    [java, *OPENS, "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", path, main],
-                    env=kept,
-                    cwd=home,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                )
-            daemons.callback(daemon.wait, 60)
-            daemons.callback(daemon.terminate)
+            command = [java, *OPENS, "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", path, main]
+            started(daemons, home, name, command, kept)
         yarn = Yarn(conf, f"http://{ports['page']}", logs)
         await_node(yarn)
         yield yarn
