@@ -8,6 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import OF_SUSPECTS, diagnose
 from session_repair.rules.schemas import DIAGNOSED
 from session_repair.rules.usual import USUAL_TYPES
@@ -32,11 +33,16 @@ from tests.unit.frames import (
 
 
 def diagnosed(spark: SparkSession, sessions: list[Row], **by_session: Row) -> DataFrame:
-    """The diagnosed frame, with the codes of the findings beside them."""
-    made = diagnose(
+    """The diagnosed frame of the sessions, and of what their events say."""
+    return diagnose(
         sessions_frame(spark, *sessions), rebuilt_frame(spark, **by_session), NOW, SETTLE
     )
-    return made.withColumn("codes", F.col("findings.code"))
+
+
+def told(found: DataFrame) -> DataFrame:
+    """What is told of each symptom of the diagnosed frame."""
+    corrected = found.transform(correct, "all", False)
+    return corrected.withColumn("symptoms", F.col("findings.code"))
 
 
 def test_a_diagnosed_session_has_the_shape_of_the_schema(spark: SparkSession) -> None:
@@ -52,7 +58,7 @@ def test_a_sound_session_has_no_finding_and_carries_no_values(spark: SparkSessio
             "session_key": oid(100),
             "session_id": "s",
             "canonical_key": oid(100),
-            "codes": [],
+            "symptoms": [],
             "stored": None,
             "rebuilt": None,
             "in_flight": False,
@@ -80,21 +86,28 @@ def test_an_empty_session_has_every_finding_that_its_events_tell(spark: SparkSes
     empty = session(
         event_count=0, pages=[], first_event_at=None, last_event_at=at("09:00"), user=None
     )
-    found = diagnosed(spark, [empty], s=rebuilt())
-    (row,) = found.collect()
+    (row,) = told(diagnosed(spark, [empty], s=rebuilt())).collect()
     user = oid_digits(0xA)
     assert [tuple(finding) for finding in row["findings"]] == [
-        ("empty_pages", "pages", "[]", '["/home","/cart"]', None),
-        ("zero_events", "event_count", "0", "2", None),
-        ("first_event_mismatch", "first_event_at", None, "2025-10-01T10:00:00.000Z", None),
+        ("empty_pages", "pages", "[]", '["/home","/cart"]', None, "correct"),
+        ("zero_events", "event_count", "0", "2", None, "correct"),
+        (
+            "first_event_mismatch",
+            "first_event_at",
+            None,
+            "2025-10-01T10:00:00.000Z",
+            None,
+            "correct",
+        ),
         (
             "last_event_mismatch",
             "last_event_at",
             "2025-10-01T09:00:00.000Z",
             "2025-10-01T10:05:00.000Z",
             None,
+            "correct",
         ),
-        ("user_mismatch", "user", None, user, None),
+        ("user_mismatch", "user", None, user, None, "correct"),
     ]
     assert (row["names_no_page"], row["counts_nothing"]) == (True, True)
     assert (row["stored"]["event_count"], row["rebuilt"]["event_count"]) == (0, 2)
@@ -110,9 +123,9 @@ def test_a_user_of_another_integer_type_is_the_same_and_one_to_write_has_the_sto
     made = [session(n, session_id=it, user=users[it]) for n, it in enumerate(users)]
     found = diagnosed(spark, made, a=rebuilt(user=five), b=rebuilt(user=five))
     assert_rows(
-        found.select("session_id", "codes", F.col("findings.rebuilt").alias("users")),
-        {"session_id": "a", "codes": [], "users": []},
-        {"session_id": "b", "codes": ["user_mismatch"], "users": ['{"$numberLong": "5"}']},
+        told(found).select("session_id", "symptoms", F.col("findings.rebuilt").alias("users")),
+        {"session_id": "a", "symptoms": [], "users": []},
+        {"session_id": "b", "symptoms": ["user_mismatch"], "users": ['{"$numberLong": "5"}']},
     )
 
 
@@ -127,9 +140,9 @@ def test_sessions_without_events_are_orphans_or_phantoms(spark: SparkSession) ->
     )
     assert_rows(
         found,
-        {"session_id": "empty", "codes": ["orphan_session"], "events": None},
-        {"session_id": "absent", "codes": ["orphan_session"], "events": None},
-        {"session_id": "filled", "codes": ["phantom_session"], "events": None},
+        {"session_id": "empty", "symptoms": ["orphan_session"], "events": None},
+        {"session_id": "absent", "symptoms": ["orphan_session"], "events": None},
+        {"session_id": "filled", "symptoms": ["phantom_session"], "events": None},
     )
 
 
@@ -149,8 +162,8 @@ def test_of_what_was_looked_up_only_pairs_are_told(spark: SparkSession) -> None:
         OF_SUSPECTS,
     )
     assert_rows(
-        found.select("session_id", F.expr("findings.code AS codes")),
-        {"session_id": "orphan", "codes": ["orphan_session"]},
+        found.select("session_id", "symptoms"),
+        {"session_id": "orphan", "symptoms": ["orphan_session"]},
     )
 
 
@@ -165,25 +178,31 @@ def test_events_without_a_session_are_one_row_for_each_session_id(spark: SparkSe
         frame(spark, rows, REBUILT_SESSIONS),
         NOW,
         SETTLE,
-    ).select("session_key", "session_id", "events", F.expr("findings.code AS codes"), "findings")
-    sound: Row = {"session_key": oid(100), "session_id": "s", "events": 2, "codes": []}
+    )
+    sound: Row = {"session_key": oid(100), "session_id": "s", "events": 2, "symptoms": []}
     nameless: Row = {"session_key": oid(101), "session_id": None, "events": None}
     assert_rows(
-        found.withColumn("evidence", F.expr("findings.evidence")),
+        told(found).select(
+            "session_key",
+            "session_id",
+            "events",
+            "symptoms",
+            F.expr("findings.evidence").alias("evidence"),
+        ),
         {**sound, "evidence": []},
-        {**nameless, "codes": ["malformed"], "evidence": ["session session_id: x"]},
+        {**nameless, "symptoms": ["malformed"], "evidence": ["session session_id: x"]},
         {
             "session_key": None,
             "session_id": "lost",
             "events": 4,
-            "codes": ["orphan_events", "malformed"],
+            "symptoms": ["orphan_events", "malformed"],
             "evidence": ["4 events", ""],
         },
         {
             "session_key": None,
             "session_id": None,
             "events": 4,
-            "codes": ["orphan_events"],
+            "symptoms": ["orphan_events"],
             "evidence": ["4 events"],
         },
     )
@@ -213,9 +232,14 @@ def test_among_duplicates_the_greatest_count_then_the_oldest_document_is_kept(
     evidence = F.col("findings")[0]["evidence"]
     duplicate = ["duplicate_session"]
     assert_rows(
-        found.withColumn("evidence", F.when(F.col("codes")[0] == duplicate[0], evidence)),
+        told(found).withColumn("evidence", F.when(F.col("symptoms")[0] == duplicate[0], evidence)),
         *[
-            {"session_key": oid(key), "codes": codes, "evidence": text, "canonical_key": oid(kept)}
+            {
+                "session_key": oid(key),
+                "symptoms": codes,
+                "evidence": text,
+                "canonical_key": oid(kept),
+            }
             for key, codes, text, kept in [
                 (11, duplicate, f"canonical _id {oid_digits(12)}", 12),
                 (12, [], None, 12),
@@ -237,8 +261,8 @@ def test_documents_without_a_session_id_are_no_duplicates_of_each_other(
     found = diagnosed(spark, [session(1, **nameless), session(2, **nameless)])
     assert_rows(
         found,
-        {"session_key": oid(1), "canonical_key": oid(1), "codes": ["malformed"]},
-        {"session_key": oid(2), "canonical_key": oid(2), "codes": ["malformed"]},
+        {"session_key": oid(1), "canonical_key": oid(1), "symptoms": ["malformed"]},
+        {"session_key": oid(2), "canonical_key": oid(2), "symptoms": ["malformed"]},
     )
 
 
@@ -258,9 +282,9 @@ def test_a_wrong_type_is_the_only_finding_of_its_session(spark: SparkSession) ->
         size=rebuilt(pages_size=2**24 + 1),
     )
     assert_rows(
-        found.select("session_id", "codes", F.expr("findings.evidence").alias("evidence")),
+        told(found).select("session_id", "symptoms", F.expr("findings.evidence").alias("evidence")),
         *[
-            {"session_id": name, "codes": ["malformed"], "evidence": [evidence]}
+            {"session_id": name, "symptoms": ["malformed"], "evidence": [evidence]}
             for name, evidence in [
                 ("document", "session first_event_at: string"),
                 ("event", "event page: int, user_id: bool"),
@@ -283,9 +307,9 @@ def test_a_session_id_of_two_types_comes_with_a_hint(spark: SparkSession) -> Non
     hint = ", the other side spells this session_id as a string: convert one of them"
     found = diagnosed(spark, sessions, session=rebuilt(), events=of_events, both=of_events)
     assert_rows(
-        found.select("session_id", "codes", F.expr("findings.evidence").alias("evidence")),
+        told(found).select("session_id", "symptoms", F.expr("findings.evidence").alias("evidence")),
         *[
-            {"session_id": name, "codes": ["malformed"], "evidence": [evidence]}
+            {"session_id": name, "symptoms": ["malformed"], "evidence": [evidence]}
             for name, evidence in [
                 ("session", f"session {wrong}{hint}"),
                 ("events", f"event {wrong}{hint}"),

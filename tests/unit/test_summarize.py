@@ -78,7 +78,7 @@ def corrected(diagnosed: DataFrame) -> DataFrame:
 
 def kept(diagnosed: DataFrame, scope: str = "all") -> DataFrame:
     """What a survey keeps: the corrected rows with findings."""
-    return correct(diagnosed.where("size(findings) > 0"), scope, False).persist()
+    return correct(diagnosed.where("size(symptoms) > 0"), scope, False).persist()
 
 
 def summarized(corrected: DataFrame) -> dict[str, Symptoms]:

@@ -116,30 +116,24 @@ def by_day(kept: DataFrame) -> DataFrame:
         F.count("changes").alias("planned"),
         F.count(F.when(F.array_contains("findings.action", "defer"), 1)).alias("deferred"),
     ]
-    with_codes = kept.select(
+    rows = kept.select(
         F.when(is_named, date.cast("string")).otherwise(OTHER).alias("day"),
         "changes",
         "findings",
-        *[codes_with(action).alias(name) for name, action in ACTIONS.items()],
+        F.map_from_arrays("findings.code", "findings.action").alias("done"),
     )
-    for name in ACTIONS:
+    for name, action in ACTIONS.items():
         for code in CODES:
-            has_code = F.array_contains(name, code)
-            figures.append(F.count(F.when(has_code, 1)).alias(f"{name}.{code}"))
+            done = F.col("done")[code]
+            counted = done if action is None else F.when(done == action, 1)
+            figures.append(F.count(counted).alias(f"{name}.{code}"))
     return (
-        with_codes.rollup("day")
+        rows.rollup("day")
         .agg(*figures)
         # The total comes first, its day being null, and OTHER last.
         .orderBy(F.col("day") == OTHER, F.col("sessions").desc(), F.col("day").desc())
         .limit(DAYS + 1)
     )
-
-
-def codes_with(action: str | None) -> Column:
-    """The codes of the findings about which that is done."""
-    if action is None:
-        return F.col("findings.code")
-    return F.filter("findings", lambda finding: finding["action"] == action)["code"]
 
 
 def day_of(figures: dict[str, Any]) -> Day:

@@ -191,7 +191,7 @@ def survey(
     corrected = (
         diagnosed(spark, settings, flight, read)
         .transform(observed, passing, flight.mark)
-        .where(F.size("findings") > 0)
+        .where(F.size("symptoms") > 0)
         .transform(correct, settings.scope, settings.allow_shrink, settings.only)
     )
     if earlier is not None:

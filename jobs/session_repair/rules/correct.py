@@ -8,13 +8,15 @@ from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
 
 from session_repair.rules.rebuild import ELEMENT_BYTES
-from session_repair.rules.schemas import CHANGES, CORRECTED
+from session_repair.rules.schemas import CHANGES, CORRECTED, FINDING
 from session_repair.rules.symptoms import (
     MAX_DOCUMENT,
     OTHER_PLAN,
     SYMPTOMS,
+    Symptom,
     differs,
     lacks,
     rebuilt,
@@ -45,22 +47,21 @@ def correct(
         )
         .withColumn("is_too_large", is_any_set(F.col("changes")) & ~can_be_stored())
         .withColumn("changes", F.when(is_to_be_written(), F.col("changes")))
-        .withColumn("findings", acted_findings(allow_shrink))
+        .withColumn("findings", findings(allow_shrink))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
     )
 
 
-def has_finding(*codes: str) -> Column:
+def shows(*codes: str) -> Column:
     """True when the session shows one of the symptoms. Never null."""
-    wanted = F.array(*[F.lit(code) for code in codes]).cast("array<string>")
-    return F.arrays_overlap(F.col("findings.code"), wanted)
+    return reduce(or_, [F.array_contains("symptoms", code) for code in codes], F.lit(False))
 
 
 def is_in_scope(scope: str, only: Sequence[str]) -> Column:
     """True when the run is to correct the session. Never null."""
-    is_empty = has_finding(*OF_EMPTY)
-    is_named = has_finding(*[code for code in OF_EMPTY if code in only]) if only else is_empty
+    is_empty = shows(*OF_EMPTY)
+    is_named = shows(*[code for code in OF_EMPTY if code in only]) if only else is_empty
     return is_named | ~is_empty if scope == ALL else is_named
 
 
@@ -90,9 +91,9 @@ def is_to_mend(change: str, only: Sequence[str]) -> Column:
     """True when the session shows a finding that the change mends. Never null."""
     codes = [it.code for it in SYMPTOMS if it.mended_by == change]
     if not only:
-        return has_finding(*codes)
-    is_whole = has_finding(*OF_EMPTY) & has_finding(*codes)
-    return is_whole | has_finding(*[code for code in codes if code in only])
+        return shows(*codes)
+    is_whole = shows(*OF_EMPTY) & shows(*codes)
+    return is_whole | shows(*[code for code in codes if code in only])
 
 
 def with_missing_pages() -> Column:
@@ -146,20 +147,31 @@ def is_to_be_written() -> Column:
     return is_any_set(F.col("changes")) & ~F.col("is_too_large")
 
 
-def acted_findings(allow_shrink: bool) -> Column:
-    """The findings with what is done about each: correct, defer (in flight) or report."""
-    act = F.when(F.col("in_flight"), "defer").otherwise("correct")
+def findings(allow_shrink: bool) -> Column:
+    """The findings in the order of the table, shape FINDING."""
+    nothing = F.array().cast(ArrayType(FINDING))
+    found = {it.code: F.array(finding(it, action_on(it, allow_shrink))) for it in SYMPTOMS}
+    return F.concat(*[F.when(shows(code), one).otherwise(nothing) for code, one in found.items()])
 
-    mended = [
-        F.when(F.col(f"changes.{it.mended_by}").isNotNull(), F.lit(it.code))
-        for it in SYMPTOMS
-        if it.mended_by and (allow_shrink or not it.by_shrinking)
-    ]
-    codes = F.split(F.concat_ws(",", *mended), ",")
+
+def finding(symptom: Symptom, action: Column) -> Column:
+    """One finding; what is too large to be stored is told in place of its evidence."""
+    nothing = F.lit(None).cast("string")
+    field = symptom.field
     too_large = F.when(F.col("is_too_large"), F.lit(TOO_LARGE))
-    return F.transform(
-        "findings",
-        lambda finding: finding.withField(
-            "action", F.when(F.array_contains(codes, finding["code"]), act).otherwise("report")
-        ).withField("evidence", F.coalesce(too_large, finding["evidence"])),
+    return F.struct(
+        F.lit(symptom.code).alias("code"),
+        F.lit(field).cast("string").alias("field"),
+        (symptom.text(stored(field)) if field else nothing).alias("stored"),
+        (symptom.text(rebuilt(field)) if field else nothing).alias("rebuilt"),
+        F.coalesce(too_large, symptom.evidence()).alias("evidence"),
+        action.alias("action"),
     )
+
+
+def action_on(symptom: Symptom, allow_shrink: bool) -> Column:
+    """What is done about a finding: correct, defer (in flight) or report."""
+    if symptom.mended_by is None or (symptom.by_shrinking and not allow_shrink):
+        return F.lit("report")
+    act = F.when(F.col("in_flight"), "defer").otherwise("correct")
+    return F.when(F.col(f"changes.{symptom.mended_by}").isNotNull(), act).otherwise("report")

@@ -7,8 +7,6 @@ from datetime import datetime, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from session_repair.rules.correct import has_finding
-
 
 def deletable_orphans(corrected: DataFrame, now: datetime, min_age: timedelta) -> DataFrame:
     """The corrected rows of orphan sessions that are certainly empty and old enough."""
@@ -49,3 +47,7 @@ def is_at_rest(now: datetime, min_age: timedelta) -> Column:
 def latest_instant() -> Column:
     """The latest of creation and stored dates; null when none is known."""
     return F.greatest("created_at", "stored.first_event_at", "stored.last_event_at")
+
+
+def has_finding(code: str) -> Column:
+    return F.array_contains("findings.code", code)

@@ -8,9 +8,8 @@ from operator import or_
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType
 
-from session_repair.rules.schemas import DIAGNOSED, FINDING, STORED
+from session_repair.rules.schemas import DIAGNOSED, STORED
 from session_repair.rules.symptoms import (
     SYMPTOMS,
     Symptom,
@@ -55,10 +54,10 @@ def diagnose(
         "started_at": started_at(),
         **{shows(symptom): symptom.holds() for symptom in SYMPTOMS},
     }
-    has_finding = F.size("findings") > 0
+    is_sick = F.size("symptoms") > 0
     values = {
-        "stored": F.when(has_finding, with_types()),
-        "rebuilt": F.when(has_finding, F.col("rebuilt")),
+        "stored": F.when(is_sick, with_types()),
+        "rebuilt": F.when(is_sick, F.col("rebuilt")),
     }
     return (
         sessions.transform(with_canonical)
@@ -66,7 +65,7 @@ def diagnose(
         .where("session_key IS NOT NULL OR rebuilt IS NOT NULL")
         .withColumns(shared_facts())
         .withColumns(facts)
-        .withColumn("findings", findings())
+        .withColumn("symptoms", symptoms())
         .withColumns(values)
         .select(*DIAGNOSED.fieldNames())
     )
@@ -133,23 +132,14 @@ def started_at() -> Column:
     return F.coalesce(rebuilt("first_event_at"), stored("first_event_at"), F.col("created_at"))
 
 
-def findings() -> Column:
-    """The symptoms that hold, in the order of the table; for the many sound rows at no cost."""
-    holds = {symptom: F.col(shows(symptom)) for symptom in SYMPTOMS}
-    found = [F.when(is_shown, finding(symptom)) for symptom, is_shown in holds.items()]
-    nothing = F.array().cast(ArrayType(FINDING))
-    is_any = reduce(or_, holds.values())
-    return F.when(is_any, F.array_compact(F.array(*found))).otherwise(nothing)
+def symptoms() -> Column:
+    """The codes of those that hold, in the order of the table; for the many sound rows at no cost.
 
-
-def finding(symptom: Symptom) -> Column:
-    """One finding, shape FINDING."""
-    nothing = F.lit(None).cast("string")
-    field = symptom.field
-    return F.struct(
-        F.lit(symptom.code).alias("code"),
-        F.lit(field).cast("string").alias("field"),
-        (symptom.text(stored(field)) if field else nothing).alias("stored"),
-        (symptom.text(rebuilt(field)) if field else nothing).alias("rebuilt"),
-        symptom.evidence().alias("evidence"),
-    )
+    No function of higher order, such as one that drops nulls: Spark would interpret all of it.
+    """
+    nothing = F.array().cast("array<string>")
+    found = [
+        F.when(F.col(shows(it)), F.array(F.lit(it.code))).otherwise(nothing) for it in SYMPTOMS
+    ]
+    is_any = reduce(or_, [F.col(shows(it)) for it in SYMPTOMS])
+    return F.when(is_any, F.concat(*found)).otherwise(nothing)

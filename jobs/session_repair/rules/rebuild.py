@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
 
 from session_repair.rules.envelope import (
     creation_time,
@@ -14,7 +15,7 @@ from session_repair.rules.envelope import (
     is_object_id,
     object_id_before,
 )
-from session_repair.rules.schemas import REBUILT
+from session_repair.rules.schemas import MALFORMED_EVENTS, REBUILT
 
 # BSON keeps each element of an array with its type, its index as text, its length and a NUL.
 ELEMENT_BYTES = 16
@@ -119,4 +120,6 @@ def merged(counts: Column) -> Column:
         return F.aggregate(same, F.lit(0).cast("bigint"), lambda sum_, it: sum_ + it["events"])
 
     distinct = F.sort_array(F.array_distinct(counts["malformed"]))
-    return F.transform(distinct, lambda it: F.struct(it.alias("types"), total(it).alias("events")))
+    odd = F.transform(distinct, lambda it: F.struct(it.alias("types"), total(it).alias("events")))
+    nothing = F.array().cast(ArrayType(MALFORMED_EVENTS))
+    return F.when(F.size(counts) > 0, odd).otherwise(nothing)  # Spark interprets a transform

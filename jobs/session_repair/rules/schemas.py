@@ -113,16 +113,6 @@ REBUILT = StructType(
     ]
 )
 
-FINDING = StructType(
-    [
-        column("code", StringType(), "the symptom"),
-        column("field", StringType(), "the field of the session it concerns; null for none"),
-        column("stored", StringType(), "the stored value as text; null when there is none"),
-        column("rebuilt", StringType(), "the rebuilt value as text; null when there is none"),
-        column("evidence", StringType(), "what else a reader needs to judge; null for none"),
-    ]
-)
-
 DIAGNOSED = StructType(
     [
         column("session_key", StringType(), "_id of the session; null for events without one"),
@@ -137,7 +127,8 @@ DIAGNOSED = StructType(
         column("counts_nothing", BooleanType(), "a session whose count is absent or 0"),
         column("events", LongType(), "number of its events; null for a session without events"),
         column("checked_events", LongType(), "those the server's count covers"),
-        column("findings", ArrayType(FINDING), "its symptoms; empty for a sound session"),
+        column("malformed", StringType(), "'field: type' of each field of it or of a duplicate"),
+        column("symptoms", ArrayType(StringType()), "their codes; empty for a sound session"),
     ]
 )
 
@@ -151,15 +142,23 @@ CHANGES = StructType(
     ]
 )
 
-ACTED_FINDING = StructType(
-    [*FINDING.fields, column("action", StringType(), "correct, defer (in flight) or report")]
+
+FINDING = StructType(
+    [
+        column("code", StringType(), "the symptom"),
+        column("field", StringType(), "the field of the session it concerns; null for none"),
+        column("stored", StringType(), "the stored value as text; null when there is none"),
+        column("rebuilt", StringType(), "the rebuilt value as text; null when there is none"),
+        column("evidence", StringType(), "what else a reader needs to judge; null for none"),
+        column("action", StringType(), "correct, defer (in flight) or report"),
+    ]
 )
 
 CORRECTED = StructType(
     [
-        *(f for f in DIAGNOSED.fields if f.name != "findings"),
+        *(f for f in DIAGNOSED.fields if f.name not in ("malformed", "symptoms")),
         column("changes", CHANGES, "what to write; null when nothing is to be written"),
-        column("findings", ArrayType(ACTED_FINDING), "its symptoms, each with what is done"),
+        column("findings", ArrayType(FINDING), "its symptoms, each with what is done"),
     ]
 )
 
@@ -191,7 +190,7 @@ SESSION_IDENTITY = [
 FINDING_ROWS = StructType(
     [
         *SESSION_IDENTITY,
-        *ACTED_FINDING.fields,
+        *FINDING.fields,
         column("outcome", StringType(), "what became of its correction; null for none"),
     ]
 )
