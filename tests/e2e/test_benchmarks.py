@@ -36,11 +36,18 @@ from benchmarks.measure import measured, reap_orphans
 reap_orphans()
 child = '''
 import time
-held = bytearray(200_000_000)
+held = bytearray(b"1") * 200_000_000
+print("held", flush=True)
 while time.process_time() < 1.5: held[::4096] = bytes(len(held) // 4096 + 1)  # and keep them
 '''
-parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); "
-command = [sys.executable, "-c", parent + "time.sleep(0.6); print('done')"]
+parent = f'''
+import subprocess, sys, time
+made = subprocess.Popen([sys.executable, "-c", {child!r}], stdout=subprocess.PIPE)
+made.stdout.readline()
+time.sleep(0.6)
+print("done")
+'''
+command = [sys.executable, "-c", parent]
 cost, output = measured(command, dict(os.environ), os.getpid())
 print(json.dumps({**asdict(cost), "output": output}))
 """
