@@ -109,6 +109,24 @@ def texts_left(
     return texts
 
 
+def test_a_java_that_cannot_start_is_one_line_of_the_command_too(
+    db: Database[Document], mongo_uri: str
+) -> None:
+    shop = Shop(db)
+    shop.session("s")
+    shop.events("s", {0: "/a"})
+    before = stored_bytes(db)
+    words = ("--driver-memory", "1z", "fix", "--apply", "--database", db.name)
+    ended = spark_submit("--master", "local[1]", *words, uri=mongo_uri)
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert "Traceback" not in ended.err
+    assert ended.err.splitlines()[-1] == (
+        "fix: Spark's Java ended before it was there; what it said of that stands above. "
+        "Look at --driver-memory and at the options for Java."
+    )
+    assert stored_bytes(db) == before
+
+
 def test_the_password_is_in_no_log_no_output_and_no_command_line(
     keeper_uri: str, guarded_client: MongoClient[Document], tmp_path: Path
 ) -> None:

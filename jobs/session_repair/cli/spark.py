@@ -41,16 +41,23 @@ from session_repair.settings import Settings
 log = logging.getLogger(__name__)
 
 # Up to so many documents most of a run is the JVM compiling itself: the quick compiler alone halves
-# its CPU time. Beyond, the thorough one pays. A look-up reads a part of them.
+# its CPU time. Beyond, the thorough one pays for what runs for each document, which is told from
+# what plans by ten times the usual number of calls. A look-up reads a part of the documents.
 QUICKLY_READ, QUICKLY_LOOKED_UP = 1_000_000, 4_000_000
 WHOLE_HEAP = "-XX:InitialRAMPercentage=100"  # of --driver-memory, at once: it is not grown by GCs
 QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
+LATE_THOROUGH_COMPILER = (
+    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
+    "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
+)
 # The findings of a session are one generated method of 11 kB; beyond 8 it would be interpreted.
 LONG_METHODS = "-XX:-DontCompileHugeMethods"
 
 # Java's log: conf/log4j2.properties reads these properties of the JVM.
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
+
+NO_JAVA = "JAVA_GATEWAY_EXITED"  # PySpark's name for it
 
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 
@@ -99,6 +106,11 @@ class StartingSpark:
                 "Allow more time, or look at what the cluster waits for."
             )
         if self.found is None:
+            if NO_JAVA in str(self.failure):
+                raise Refused(
+                    "Spark's Java ended before it was there; what it said of that stands above. "
+                    "Look at --driver-memory and at the options for Java."
+                )
             raise self.failure or RuntimeError("Spark did not start")
         refuse_connector(connector_version(self.found))
         size_shuffles(self.found, rows)
@@ -192,7 +204,8 @@ def time_limit(spark: StartingSpark, limit: timedelta | None) -> Iterator[None]:
 def size_jvm(documents: int, is_look_up: bool) -> None:
     """Tell the JVM that is about to be started how much work there is; the user's options win."""
     few = QUICKLY_LOOKED_UP if is_look_up else QUICKLY_READ
-    tell_jvm([WHOLE_HEAP, LONG_METHODS, *([QUICK_COMPILER] if documents <= few else [])])
+    compiler = QUICK_COMPILER if documents <= few else LATE_THOROUGH_COMPILER
+    tell_jvm([WHOLE_HEAP, LONG_METHODS, compiler])
 
 
 def tell_jvm(options: list[str]) -> None:
