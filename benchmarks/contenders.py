@@ -19,7 +19,8 @@ from benchmarks.peers import rebuilt
 
 ROOT = Path(__file__).resolve().parents[1]
 FIX, VERIFY, SESSION_ID, DAY, RUN = VERBS = ("fix", "verify", "session-id", "day", "run")
-FIX_DAY, VERIFY_DAY, VERIFY_RUN = "fix, one day", "verify, one day", "verify --run"
+FIX_DAY, VERIFY_DAY, VERIFY_RUN = "fix, last day", "verify, last day", "verify --run"
+FIX_OUTAGE = "fix, a day of the outage"
 AGAINST = " (against)"  # marks the same command of the other checkout
 CLEAN, FIXABLE_REMAINS = 0, 3  # the job's exit codes
 GUIDE_LOOP = "guide's loop"
@@ -110,14 +111,19 @@ def of_checkout(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Co
 
 
 def of_windows(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Contender]:
-    """One day of the 28, and one more look at the sessions of a run."""
+    """Days of the 28, and one more look at the sessions of a run.
+
+    The last day is what a nightly run reads; one of the outage has an eighth of all that is broken.
+    """
     start = (str(checkout / "spark-submit.sh"), *options)
     clean = clean_environment()
-    first = bench.database["events"].find_one(sort=[("_id", 1)])
+    first, last = (bench.database["events"].find_one(sort=[("_id", it)]) for it in (1, -1))
     assert first is not None
+    assert last is not None
+    last_day = ("--since", (last["timestamp"] - timedelta(days=1)).isoformat())
     noon = first["timestamp"].replace(hour=12, minute=0, second=0, microsecond=0)
     days = [(noon + timedelta(days=number)).isoformat() for number in (13, 14, 15)]
-    day = ("--since", days[0], "--until", days[1])
+    outage = ("--since", days[0], "--until", days[1])
     two_days = (*start, "fix", "--apply", "--since", days[0], "--until", days[2])
 
     def indexed(bench: Bench) -> str:
@@ -134,9 +140,10 @@ def of_windows(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Con
     def left(bench: Bench, output: str) -> Result:
         return {"left": bench.database["sessions"].count_documents({"event_count": 0})}
 
-    fix = (*start, "fix", "--apply", *day)
-    yield Contender(FIX_DAY, DAY, fix, clean, left, writes=True, prepare=indexed)
-    verify = (*start, "verify", *day)
+    for name, day in ((FIX_DAY, last_day), (FIX_OUTAGE, outage)):
+        fix = (*start, "fix", "--apply", *day)
+        yield Contender(name, DAY, fix, clean, left, writes=True, prepare=indexed)
+    verify = (*start, "verify", *last_day)
     # What it leaves, the indexes, is put back too.
     yield Contender(
         VERIFY_DAY, DAY, verify, clean, nothing, FIXABLE_REMAINS, writes=True, prepare=indexed
