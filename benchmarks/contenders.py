@@ -18,7 +18,10 @@ from benchmarks.measure import Cost, measured
 from benchmarks.peers import rebuilt
 
 ROOT = Path(__file__).resolve().parents[1]
-FIX, VERIFY, SESSION_ID, DAY, RUN = VERBS = ("fix", "verify", "session-id", "day", "run")
+FIX, VERIFY, SESSION_ID, DAY, OUTAGE, RUN = VERBS = (
+    *("fix", "verify", "session-id"),
+    *("day", "outage", "run"),
+)
 FIX_DAY, VERIFY_DAY, VERIFY_RUN = "fix, last day", "verify, last day", "verify --run"
 FIX_OUTAGE = "fix, a day of the outage"
 AGAINST = " (against)"  # marks the same command of the other checkout
@@ -79,7 +82,7 @@ def contenders(
     # The guide's loop is what verify is measured by, too.
     is_loop_wanted = with_guide_loop and bool({FIX, VERIFY} & set(verbs))
     wanted = [it for it in found if is_loop_wanted or it.name != GUIDE_LOOP]
-    # And one day, and a run, by the start and end of Spark.
+    # And a day, and a run, by the start and end of Spark.
     is_empty_wanted = bool({SESSION_ID, DAY, RUN} & set(verbs))
     wanted = [
         it
@@ -140,9 +143,9 @@ def of_windows(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Con
     def left(bench: Bench, output: str) -> Result:
         return {"left": bench.database["sessions"].count_documents({"event_count": 0})}
 
-    for name, day in ((FIX_DAY, last_day), (FIX_OUTAGE, outage)):
+    for name, verb, day in ((FIX_DAY, DAY, last_day), (FIX_OUTAGE, OUTAGE, outage)):
         fix = (*start, "fix", "--apply", *day)
-        yield Contender(name, DAY, fix, clean, left, writes=True, prepare=indexed)
+        yield Contender(name, verb, fix, clean, left, writes=True, prepare=indexed)
     verify = (*start, "verify", *last_day)
     # What it leaves, the indexes, is put back too.
     yield Contender(
