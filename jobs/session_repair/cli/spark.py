@@ -57,7 +57,7 @@ LONG_METHODS = "-XX:-DontCompileHugeMethods"
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
 
-NO_JAVA = "JAVA_GATEWAY_EXITED"  # PySpark's name for it
+NO_JAVA = "JAVA_GATEWAY_EXITED"  # PySpark's name for a JVM that did not come up
 
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
 

@@ -113,13 +113,13 @@ def by_day(kept: DataFrame) -> DataFrame:
     is_named = date.between("0001-01-01", "9999-12-31")  # what Python and others call a date
     figures = [
         F.count("*").alias("sessions"),
-        F.count("changes").alias("planned"),
-        F.count(F.when(F.array_contains("findings.action", "defer"), 1)).alias("deferred"),
+        F.count(F.when(F.col("is_planned"), 1)).alias("planned"),
+        F.count(F.when(F.col("is_deferred"), 1)).alias("deferred"),
     ]
-    rows = kept.select(
+    rows = kept.select(  # no values: each row is copied for the total
         F.when(is_named, date.cast("string")).otherwise(OTHER).alias("day"),
-        "changes",
-        "findings",
+        F.col("changes").isNotNull().alias("is_planned"),
+        F.array_contains("findings.action", "defer").alias("is_deferred"),
         F.map_from_arrays("findings.code", "findings.action").alias("done"),
     )
     for name, action in ACTIONS.items():

@@ -8,7 +8,6 @@ from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType
 
 from session_repair.rules.rebuild import ELEMENT_BYTES
 from session_repair.rules.schemas import CHANGES, CORRECTED, FINDING
@@ -17,6 +16,7 @@ from session_repair.rules.symptoms import (
     OTHER_PLAN,
     SYMPTOMS,
     Symptom,
+    array_of,
     differs,
     lacks,
     rebuilt,
@@ -53,15 +53,15 @@ def correct(
     )
 
 
-def shows(*codes: str) -> Column:
+def has_symptom(*codes: str) -> Column:
     """True when the session shows one of the symptoms. Never null."""
     return reduce(or_, [F.array_contains("symptoms", code) for code in codes], F.lit(False))
 
 
 def is_in_scope(scope: str, only: Sequence[str]) -> Column:
     """True when the run is to correct the session. Never null."""
-    is_empty = shows(*OF_EMPTY)
-    is_named = shows(*[code for code in OF_EMPTY if code in only]) if only else is_empty
+    is_empty = has_symptom(*OF_EMPTY)
+    is_named = has_symptom(*[code for code in OF_EMPTY if code in only]) if only else is_empty
     return is_named | ~is_empty if scope == ALL else is_named
 
 
@@ -91,9 +91,9 @@ def is_to_mend(change: str, only: Sequence[str]) -> Column:
     """True when the session shows a finding that the change mends. Never null."""
     codes = [it.code for it in SYMPTOMS if it.mended_by == change]
     if not only:
-        return shows(*codes)
-    is_whole = shows(*OF_EMPTY) & shows(*codes)
-    return is_whole | shows(*[code for code in codes if code in only])
+        return has_symptom(*codes)
+    is_whole = has_symptom(*OF_EMPTY) & has_symptom(*codes)
+    return is_whole | has_symptom(*[code for code in codes if code in only])
 
 
 def with_missing_pages() -> Column:
@@ -149,9 +149,8 @@ def is_to_be_written() -> Column:
 
 def findings(allow_shrink: bool) -> Column:
     """The findings in the order of the table, shape FINDING."""
-    nothing = F.array().cast(ArrayType(FINDING))
-    found = {it.code: F.array(finding(it, action_on(it, allow_shrink))) for it in SYMPTOMS}
-    return F.concat(*[F.when(shows(code), one).otherwise(nothing) for code, one in found.items()])
+    found = {it.code: finding(it, action_on(it, allow_shrink)) for it in SYMPTOMS}
+    return array_of([(has_symptom(code), one) for code, one in found.items()], FINDING)
 
 
 def finding(symptom: Symptom, action: Column) -> Column:

@@ -8,11 +8,13 @@ from operator import or_
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
 
 from session_repair.rules.schemas import DIAGNOSED, STORED
 from session_repair.rules.symptoms import (
     SYMPTOMS,
     Symptom,
+    array_of,
     counts_nothing,
     is_session,
     names_no_page,
@@ -133,13 +135,7 @@ def started_at() -> Column:
 
 
 def symptoms() -> Column:
-    """The codes of those that hold, in the order of the table; for the many sound rows at no cost.
-
-    No function of higher order, such as one that drops nulls: Spark would interpret all of it.
-    """
-    nothing = F.array().cast("array<string>")
-    found = [
-        F.when(F.col(shows(it)), F.array(F.lit(it.code))).otherwise(nothing) for it in SYMPTOMS
-    ]
-    is_any = reduce(or_, [F.col(shows(it)) for it in SYMPTOMS])
-    return F.when(is_any, F.concat(*found)).otherwise(nothing)
+    """The codes of those that hold, in the order of the table; at no cost for a sound row."""
+    holds = {it.code: F.col(shows(it)) for it in SYMPTOMS}
+    found = array_of([(is_shown, F.lit(code)) for code, is_shown in holds.items()], StringType())
+    return F.when(reduce(or_, holds.values()), found).otherwise(F.array().cast("array<string>"))

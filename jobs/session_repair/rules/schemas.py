@@ -142,7 +142,6 @@ CHANGES = StructType(
     ]
 )
 
-
 FINDING = StructType(
     [
         column("code", StringType(), "the symptom"),

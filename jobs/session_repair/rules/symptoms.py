@@ -9,11 +9,12 @@ said of its values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType
 
 from session_repair.errors import LONGEST
 from session_repair.rules.envelope import in_type_of, readable
@@ -175,6 +176,15 @@ def is_events_without_session() -> Column:
 
 def is_malformed() -> Column:
     return ~is_well_formed()
+
+
+def array_of(cases: Iterable[tuple[Column, Column]], element: DataType) -> Column:
+    """The values whose condition is true, in their order.
+
+    No function of higher order, such as one that drops nulls: Spark would interpret all of it.
+    """
+    nothing = F.array().cast(ArrayType(element))
+    return F.concat(*[F.when(holds, F.array(value)).otherwise(nothing) for holds, value in cases])
 
 
 # How a value is shown
