@@ -50,3 +50,32 @@ def test_a_batch_waits_twice_for_a_majority_however_large_it_is(
     # Taken over, fenced off, then the first batch; the last look finds nothing more.
     begin, end = [RUN_MOVES, RUN_MOVES, LOOK, RUN_MOVES], [LOOK, OUTCOMES, RUN_MOVES, RUN_MOVES]
     assert sent == [*begin, *batch, *batch, *batch, *end]
+
+
+def test_rows_of_a_task_that_ran_before_are_written_over_and_keep_what_came_after(
+    db: Database[Document], command: Command, before_command: Callable[[Hook], None]
+) -> None:
+    shop = Shop(db)
+    session, _ = shop.session("first"), shop.session("second")
+    for name in ("first", "second"):
+        shop.events(name, {0: "/home"})
+    there: list[str] = []
+
+    def write_before(_: str, one: Mapping[str, Any]) -> None:
+        """A row such as a task leaves that is lost before it can say so; its plan is of then."""
+        if one.get("createIndexes") == JOURNAL and not there:
+            run = db[RUNS].find_one({"verb": "fix"})
+            assert run is not None
+            there.append(f'{run["_id"]}:1:{{"v": {{"$oid": "{session["_id"]}"}}}}')
+            db[JOURNAL].insert_one({"_id": there[0], "plan": {"of": "then"}, "mark": "kept"})
+
+    before_command(write_before)
+    assert command("fix", "--database", db.name, "--plan").code == 3
+    rows = {row.pop("_id"): row for row in db[JOURNAL].find()}
+    assert rows[there[0]].pop("mark") == "kept"
+    written = rows.pop(there[0])
+    [other] = rows.values()
+    assert (written["plan"]["session_id"], other["plan"]["session_id"]) == ("first", "second")
+    assert written["plan"].keys() == other["plan"].keys()
+    assert written.keys() == other.keys() == {"run_id", "plan", "expires_at"}
+    assert written["plan"]["new"] == other["plan"]["new"]

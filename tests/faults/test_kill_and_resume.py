@@ -23,7 +23,7 @@ SMALL_WRITES = ("--conf", "spark.mongodb.write.maxBatchSize=10")  # ten commands
 # The commands of a run on the journal, in their order: the plan is read back by one find; a batch
 # is three aggregates: look, merge, outcomes. At the end one find reads the journal again.
 BEFORE_JOURNAL = Point("createIndexes", JOURNAL)
-INSIDE_JOURNAL = Point("update", JOURNAL, skip=5)
+INSIDE_JOURNAL = Point("insert", JOURNAL, skip=5)
 BEFORE_SEAL = Point("find", JOURNAL)
 BEFORE_REPORT = Point("aggregate", SESSIONS)  # the first that asks what was left
 # On the collection of runs: taking over, fencing off and the begin of the first batch; with each

@@ -127,7 +127,7 @@ def test_the_primary_killed_during_apply_costs_nothing(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-@pytest.mark.parametrize("at", [Point("update", JOURNAL), Point("aggregate", SESSIONS)])
+@pytest.mark.parametrize("at", [Point("insert", JOURNAL), Point("aggregate", SESSIONS)])
 def test_the_primary_lost_while_the_plan_is_made_costs_nothing(
     command: Command, three: ReplicaSet, on_three: Db, how: str, at: Point
 ) -> None:

@@ -131,7 +131,7 @@ def test_an_executor_killed_during_the_journal_write_costs_nothing(
     expected = recomputed_documents(db)
     spark = ("--master", cluster.address, *ON_CLUSTER, "--conf", "spark.sql.adaptive.enabled=false")
     with (
-        held(db, Point("update", JOURNAL, skip=1), seconds=8) as hold,
+        held(db, Point("insert", JOURNAL, skip=1), seconds=8) as hold,
         started(mongo_uri, db.name, "fix", "--apply", spark_options=spark) as process,
     ):
         hold.wait()
@@ -161,7 +161,7 @@ def test_tasks_that_run_twice_plan_every_session_once(
     options = [word for name, value in eager.items() for word in ("--conf", f"{name}={value}")]
     spark = ("--master", cluster.address, *ON_CLUSTER, *options)
     with (
-        held(db, Point("update", JOURNAL), seconds=2),
+        held(db, Point("insert", JOURNAL), seconds=2),
         started(mongo_uri, db.name, "fix", "--apply", spark_options=spark) as process,
     ):
         assert process.wait(240) == 0, process.text()

@@ -1,15 +1,16 @@
 """Journal: write the plan once, through the connector, before anything else is written.
 
 Spark is lazy: after the first write an unfrozen plan would be recomputed from healed data. The
-_id of a row is its run, the attempt to plan it and its session: a task that runs twice writes the
-same rows, and what a killed planner writes late is in no later plan. The write sets only the plan,
-so that it can never undo what the apply step adds.
+_id of a row is its run, the attempt to plan it and its session: a task that runs twice makes the
+same rows, and what a killed planner writes late is in no later plan. No write touches what the
+apply step adds to a row.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,13 @@ from session_repair.wording import either, number_of
 if TYPE_CHECKING:  # the verbs without Spark read the journal too
     from pyspark.sql import DataFrame
 
+log = logging.getLogger(__name__)
+
 Document = dict[str, Any]
 
 FIRST_ATTEMPT = 1
 MAX_BATCH_SIZE, ROWS_PER_WRITE = "spark.mongodb.write.maxBatchSize", "2000"
+DUPLICATE_KEY = "E11000"
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,29 @@ class Plan:
 
 
 def write_journal(rows: DataFrame, settings: Settings, database: Database[Document]) -> None:
-    """Write the rows, acknowledged by a majority."""
+    """Write the rows, acknowledged by a majority.
+
+    They are inserted, which costs the server a fifth of an upsert. A task that runs twice finds its
+    rows there already, and fails; then all are written again by upserts, which set only the plan.
+    """
     database[settings.journal].create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
+    try:
+        write_rows(rows, settings, "insert")
+    except Exception as error:  # py4j's, which those who read the journal only need not have
+        if DUPLICATE_KEY not in str(error):
+            raise
+        log.warning("a task of Spark ran twice: the journal is written again, row over row")
+        write_rows(rows, settings, "update")
+
+
+def write_rows(rows: DataFrame, settings: Settings, operation: str) -> None:
     (
         rows.write.format("mongodb")
         .mode("append")
         .option("connection.uri", spark_uri(settings))
         .option("database", settings.database)
         .option("collection", settings.journal)
-        .option("operationType", "update")
+        .option("operationType", operation)
         .option("upsertDocument", "true")
         .option("ordered", "false")
         .option("maxBatchSize", rows.sparkSession.conf.get(MAX_BATCH_SIZE, ROWS_PER_WRITE))
