@@ -11,10 +11,12 @@ from pyspark.sql import functions as F
 
 from session_repair.cli.spark_session import (
     ADAPTIVE,
+    MOST_PARTITIONS,
+    PLANNED_ONCE,
     ROWS_PER_PARTITION,
     SHUFFLE_PARTITIONS,
     connector_version,
-    plan_few_once,
+    plan_once,
     refuse_connector,
     size_shuffles,
 )
@@ -69,19 +71,22 @@ def test_a_spark_without_the_connector_is_refused(db: Db, mongo_uri: str) -> Non
     assert data_of(db) == before
 
 
-def test_few_rows_are_planned_once_and_many_are_split(spark: SparkSession) -> None:
+def test_rows_are_planned_once_and_split_unless_there_are_very_many(spark: SparkSession) -> None:
     before = {name: str(spark.conf.get(name)) for name in (ADAPTIVE, SHUFFLE_PARTITIONS)}
 
     def sized(rows: int) -> tuple[str | None, ...]:
         size_shuffles(spark, rows)
-        plan_few_once(spark, rows)
+        plan_once(spark, rows)
         return tuple(spark.conf.get(name) for name in before)
 
     cores = spark.sparkContext.defaultParallelism
     try:
-        assert sized(ROWS_PER_PARTITION) == ("false", str(cores))
-        assert sized(ROWS_PER_PARTITION + 1) == ("true", str(cores))
-        assert sized(3 * cores * ROWS_PER_PARTITION) == ("true", str(3 * cores))
+        assert sized(1) == ("false", str(cores))
+        assert sized(cores * ROWS_PER_PARTITION) == ("false", str(cores))
+        assert sized(cores * ROWS_PER_PARTITION + 1) == ("false", str(2 * cores))
+        assert sized(PLANNED_ONCE)[0] == "false"
+        assert sized(PLANNED_ONCE + 1)[0] == "true"
+        assert sized(10**12) == ("true", str(MOST_PARTITIONS))
     finally:
         for name, value in before.items():
             spark.conf.set(name, value)

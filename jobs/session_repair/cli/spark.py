@@ -22,7 +22,7 @@ from session_repair.cli.spark_session import (
     NOTHING,
     connector_version,
     new_session,
-    plan_few_once,
+    plan_once,
     refuse_connector,
     size_shuffles,
 )
@@ -115,7 +115,7 @@ class StartingSpark:
         refuse_connector(connector_version(self.found))
         size_shuffles(self.found, rows)
         if self.is_ours:  # else whoever made it goes on to work with it
-            plan_few_once(self.found, rows)
+            plan_once(self.found, rows)
         context = self.found.sparkContext
         jvm: Any = context._jvm
         jvm.System.setProperty(LOG_RUN, run_id)
