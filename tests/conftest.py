@@ -14,6 +14,9 @@ from session_repair.cli.spark_session import ADAPTIVE, SHUFFLE_PARTITIONS, new_s
 from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, new_database
 
+# The classes that Spark generates for a plan; a hundred of them, as it keeps, are those of one run.
+KEEP_CODE = {"spark.sql.codegen.cache.maxEntries": "5000"}
+
 
 @pytest.fixture(scope="session")
 def mongod() -> Iterator[EmbeddedMongod]:
@@ -50,21 +53,21 @@ def module_db(mongo_client: MongoClient[Document]) -> Iterator[Db]:
 
 
 @pytest.fixture(scope="session")
-def command(mongo_uri: str) -> Command:
-    """``command(VERB, *OPTIONS, on=DATABASE)``: a run of the verb in this process."""
-    return command_at(mongo_uri)
-
-
-@pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """The Spark of the whole run, in UTC, made as the job makes it for few rows."""
     for thread in GIVEN_UP:  # a refused command left a Spark that is still starting
         thread.join()
-    session = new_session("session-repair tests")
+    session = new_session("session-repair tests", KEEP_CODE)
     session.conf.set(SHUFFLE_PARTITIONS, 2)
     session.conf.set(ADAPTIVE, False)
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def command(mongo_uri: str, spark: SparkSession) -> Command:
+    """``command(VERB, *OPTIONS, on=DATABASE)``: a run of the verb in this process, on its Spark."""
+    return command_at(mongo_uri)
 
 
 @pytest.fixture
