@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pymongo.database import Database
@@ -47,9 +48,41 @@ def test_a_batch_waits_twice_for_a_majority_however_large_it_is(
     before_command(note)
     assert command("apply", run["_id"], "--database", db.name, "--batch-size", "10").code == 0
     batch = [RENEWAL, MERGE, RENEWAL, OUTCOMES, LOOK, RUN_MOVES]
-    # Taken over, fenced off, then the first batch; the last look finds nothing more.
-    begin, end = [RUN_MOVES, RUN_MOVES, LOOK, RUN_MOVES], [LOOK, OUTCOMES, RUN_MOVES, RUN_MOVES]
-    assert sent == [*begin, *batch, *batch, *batch, *end]
+    last = [RENEWAL, MERGE, RENEWAL, OUTCOMES, RUN_MOVES]
+    # Taken over, fenced off, then the first batch; in the end the outcomes are counted.
+    begin, end = [RUN_MOVES, RUN_MOVES, LOOK, RUN_MOVES], [OUTCOMES, RUN_MOVES, RUN_MOVES]
+    assert sent == [*begin, *batch, *batch, *last, *end]
+
+
+def test_a_limit_that_comes_with_the_last_batch_stops_nothing(
+    db: Database[Document],
+    command: Command,
+    before_command: Callable[[Hook], None],
+    tmp_path: Path,
+) -> None:
+    shop, pause = Shop(db), tmp_path / "pause"
+    for number in range(15):
+        shop.session(f"s{number:02}")
+        shop.events(f"s{number:02}", {0: "/home"})
+    assert command("fix", "--database", db.name, "--plan").code == 3
+    run = db[RUNS].find_one({"verb": "fix"})
+    assert run is not None
+    merges = 0
+
+    def pause_at_the_last_merge(_: str, one: Mapping[str, Any]) -> None:
+        nonlocal merges
+        if one.get("aggregate") == JOURNAL and "$merge" in one["pipeline"][-1]:
+            merges += 1
+            if merges == 2:
+                pause.touch()
+
+    before_command(pause_at_the_last_merge)
+    words = (run["_id"], "--batch-size", "10", "--pause-file", str(pause))
+    assert command("apply", *words, on=db).code == 0
+    merges = 0
+    pause.unlink()
+    assert command("undo", *words, "--apply", on=db).code == 0
+    assert (merges, pause.exists(), db["sessions"].count_documents({"pages": []})) == (2, True, 15)
 
 
 def test_rows_of_a_task_that_ran_before_are_written_over_and_keep_what_came_after(

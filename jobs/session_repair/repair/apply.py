@@ -62,7 +62,7 @@ def apply_run(work: Work, pace: Pace, change: Change, on_progress: Progress) -> 
     before = done = sum(document["progress"]["counts"].values())
     batch: list[str] = []
     began = time.monotonic()
-    while True:
+    while done < document["planned"]:
         if not batch:  # nothing is owed now: the time to wait or to stop
             pace.before_batch()
             batch = begin_batch(work, reach.after, pace.batch_size, change)
@@ -74,11 +74,11 @@ def apply_run(work: Work, pace: Pace, change: Change, on_progress: Progress) -> 
         outcomes = change_batch(work, batch, pace, change)
         told, seconds = ", ".join(f"{it} {outcomes[it]}" for it in outcomes), time.monotonic() - at
         log.info("ended a batch of %s in %.2f s: %s", rows, seconds, told)
+        done += sum(outcomes.values())
         ended, following = batch[-1], []
-        if not pace.is_due():
+        if done < document["planned"] and not pace.is_due():
             following = begin_batch(work, ended, pace.batch_size, change)
         begun = following[-1] if following else ended
-        done += sum(outcomes.values())
         rate = round((done - before) / max(time.monotonic() - began, 0.001))
         reach = moved(work, reach, Reach(ended, begun), outcomes, rate)
         batch = following

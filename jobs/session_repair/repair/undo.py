@@ -121,11 +121,12 @@ def moved(work: Work, was: Reach, now: Reach, counts: Counter[str] | dict[str, i
 def next_batch(work: Work, pace: Pace, past: Past, after: str) -> list[str]:
     """The _ids of the next applied rows; those that cannot be restored are marked.
 
-    Waits, or raises, before it where the pace says so.
+    Waits, or raises, where there are some and the pace says so.
     """
-    pace.before_batch()
     pipeline = [*past.rows_with_state(past.plan.rows(after)), {"$limit": pace.batch_size}]
     found = patiently(undo_states, work.target, pipeline)
+    if found:
+        pace.before_batch()
     unfit = {row: it for row, (it, is_mark) in found.items() if it in LEFT_ALONE and not is_mark}
     write_marks(work, unfit, {}, "undo")
     return list(found)
