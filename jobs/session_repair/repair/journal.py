@@ -77,6 +77,7 @@ def write_journal(rows: DataFrame, settings: Settings, database: Database[Docume
 
 
 def write_rows(rows: DataFrame, settings: Settings, operation: str) -> None:
+    """Write by an operation of the connector; in order, so that one error of many is told."""
     (
         rows.write.format("mongodb")
         .mode("append")
@@ -85,7 +86,7 @@ def write_rows(rows: DataFrame, settings: Settings, operation: str) -> None:
         .option("collection", settings.journal)
         .option("operationType", operation)
         .option("upsertDocument", "true")
-        .option("ordered", "false")
+        .option("ordered", "true")
         .option("maxBatchSize", rows.sparkSession.conf.get(MAX_BATCH_SIZE, ROWS_PER_WRITE))
         .option("convertJson", "objectOrArrayOnly")
         .save()
