@@ -72,7 +72,7 @@ def command(mongo_uri: str, spark: SparkSession) -> Command:
 
 @pytest.fixture
 def adaptive(spark: SparkSession) -> Iterator[None]:
-    """Plans are made anew after each stage, as for many rows."""
+    """Plans are made anew after each stage, as for very many rows."""
     spark.conf.set(ADAPTIVE, True)
     yield
     spark.conf.set(ADAPTIVE, False)

@@ -178,7 +178,6 @@ def test_a_tls_file_that_cannot_be_used_is_refused(
     assert "hush" not in told
 
 
-@pytest.mark.usefixtures("spark")
 def test_spark_says_what_to_check_too_and_takes_the_authority_of_the_address(
     command: Command, tls_member: Member, certificates: dict[str, Path]
 ) -> None:
@@ -289,7 +288,6 @@ def test_spark_is_told_how_long_a_silence_may_last() -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.usefixtures("spark")
 def test_a_read_of_spark_that_falls_silent_ends(
     command: Command, quick: tuple[str, str], proxy: Proxy, db: Db
 ) -> None:

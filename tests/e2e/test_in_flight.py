@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-import pytest
 from bson import ObjectId
 
 from tests.harness.commands import Command, reported
 from tests.harness.documents import Db
 from tests.harness.shop import Shop, made_at
-
-pytestmark = pytest.mark.usefixtures("spark")
 
 
 def test_what_the_settle_window_sees_and_what_a_longer_one_covers(db: Db, command: Command) -> None:

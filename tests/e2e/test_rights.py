@@ -99,7 +99,7 @@ def test_the_page_has_a_role_for_every_verb(roles: dict[str, list[Document]]) ->
     assert roles.keys() == {VERIFY, FIX, DELETE, HEALTH}
 
 
-@pytest.mark.usefixtures("spark", "roles")
+@pytest.mark.usefixtures("roles")
 def test_each_verb_works_with_its_role_alone(shop: Db, command: Command, login: Login) -> None:
     uris = {role: login(role) for role in (VERIFY, FIX, DELETE, HEALTH)}
     before = stored_bytes(shop)
@@ -212,7 +212,6 @@ def test_what_reads_the_past_needs_the_right_to(
     )
 
 
-@pytest.mark.usefixtures("spark")
 def test_a_lag_that_may_not_be_seen_is_told_and_one_that_is_asked_for_is_refused(
     shop: Db, command: Command, login: Login, roles: dict[str, list[Document]]
 ) -> None:

@@ -11,6 +11,7 @@ from pymongo.database import Database
 from tests.harness.commands import Command
 from tests.harness.documents import JOURNAL, RUNS, Document
 from tests.harness.holds import Hook
+from tests.harness.runs import last_run
 from tests.harness.shop import Shop
 
 LOOK = (JOURNAL, "aggregate", "local", None)
@@ -28,16 +29,20 @@ def told(sent: Mapping[str, Any]) -> tuple[Any, ...]:
     return sent[name], name, read, sent.get("writeConcern", {}).get("w") if writes else None
 
 
-def test_a_batch_waits_twice_for_a_majority_however_large_it_is(
-    db: Database[Document], command: Command, before_command: Callable[[Hook], None]
-) -> None:
+def planned(db: Database[Document], command: Command, sessions: int) -> str:
+    """The run that is to repair so many sessions, of one event each."""
     shop = Shop(db)
-    for number in range(25):
+    for number in range(sessions):
         shop.session(f"s{number:02}")
         shop.events(f"s{number:02}", {0: "/home"})
     assert command("fix", "--database", db.name, "--plan").code == 3
-    run = db[RUNS].find_one({"verb": "fix"})
-    assert run is not None
+    return str(last_run(db)["_id"])
+
+
+def test_a_batch_waits_twice_for_a_majority_however_large_it_is(
+    db: Database[Document], command: Command, before_command: Callable[[Hook], None]
+) -> None:
+    run = planned(db, command, 25)
     sent: list[tuple[Any, ...]] = []
 
     def note(database: str, one: Mapping[str, Any]) -> None:
@@ -46,7 +51,7 @@ def test_a_batch_waits_twice_for_a_majority_however_large_it_is(
             sent.append(told(one))
 
     before_command(note)
-    assert command("apply", run["_id"], "--database", db.name, "--batch-size", "10").code == 0
+    assert command("apply", run, "--database", db.name, "--batch-size", "10").code == 0
     batch = [RENEWAL, MERGE, RENEWAL, OUTCOMES, LOOK, RUN_MOVES]
     last = [RENEWAL, MERGE, RENEWAL, OUTCOMES, RUN_MOVES]
     # Taken over, fenced off, then the first batch; in the end the outcomes are counted.
@@ -60,13 +65,7 @@ def test_a_limit_that_comes_with_the_last_batch_stops_nothing(
     before_command: Callable[[Hook], None],
     tmp_path: Path,
 ) -> None:
-    shop, pause = Shop(db), tmp_path / "pause"
-    for number in range(15):
-        shop.session(f"s{number:02}")
-        shop.events(f"s{number:02}", {0: "/home"})
-    assert command("fix", "--database", db.name, "--plan").code == 3
-    run = db[RUNS].find_one({"verb": "fix"})
-    assert run is not None
+    run, pause = planned(db, command, 15), tmp_path / "pause"
     merges = 0
 
     def pause_at_the_last_merge(_: str, one: Mapping[str, Any]) -> None:
@@ -77,7 +76,7 @@ def test_a_limit_that_comes_with_the_last_batch_stops_nothing(
                 pause.touch()
 
     before_command(pause_at_the_last_merge)
-    words = (run["_id"], "--batch-size", "10", "--pause-file", str(pause))
+    words = (run, "--batch-size", "10", "--pause-file", str(pause))
     assert command("apply", *words, on=db).code == 0
     merges = 0
     pause.unlink()
@@ -97,9 +96,7 @@ def test_rows_of_a_task_that_ran_before_are_written_over_and_keep_what_came_afte
     def write_before(_: str, one: Mapping[str, Any]) -> None:
         """A row such as a task leaves that is lost before it can say so; its plan is of then."""
         if one.get("createIndexes") == JOURNAL and not there:
-            run = db[RUNS].find_one({"verb": "fix"})
-            assert run is not None
-            there.append(f'{run["_id"]}:1:{{"v": {{"$oid": "{session["_id"]}"}}}}')
+            there.append(f'{last_run(db)["_id"]}:1:{{"v": {{"$oid": "{session["_id"]}"}}}}')
             db[JOURNAL].insert_one({"_id": there[0], "plan": {"of": "then"}, "mark": "kept"})
 
     before_command(write_before)

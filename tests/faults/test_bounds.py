@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from tests.harness.commands import (
     PATIENCE,
     Command,
     Ended,
-    command_at,
     reported,
     spark_submit,
     started,
@@ -42,8 +42,6 @@ from tests.oracle import recomputed_documents
 
 SESSIONS, BROKEN = 360, 100  # what generate makes of so many
 ON_JOURNAL = Point("aggregate", JOURNAL)  # looks, merges and outcomes of batches
-
-pytestmark = pytest.mark.usefixtures("spark")
 
 
 @pytest.fixture
@@ -326,11 +324,11 @@ def stays_at(db: Db, counts: Document, seconds: float) -> None:
 
 
 def test_a_lagging_replica_pauses_the_run_until_it_has_caught_up_half(
-    three: ReplicaSet,
+    three: ReplicaSet, command: Command
 ) -> None:
     with MongoClient[Document](three.uri, tz_aware=True) as client, ExitStack() as rest:
         db = client["shop"]
-        command = command_at(three.uri)
+        command = partial(command, uri=three.uri)
         broken = generate(db, 100).broken
         expected = recomputed_documents(db)
         assert command("fix", "--plan", on=db).code == 3
@@ -373,10 +371,12 @@ def test_a_lagging_replica_pauses_the_run_until_it_has_caught_up_half(
     assert run.result().err.count(at_work["waiting"]) == 1
 
 
-def test_a_member_that_is_delayed_on_purpose_does_not_pause_the_run(three: ReplicaSet) -> None:
+def test_a_member_that_is_delayed_on_purpose_does_not_pause_the_run(
+    three: ReplicaSet, command: Command
+) -> None:
     with MongoClient[Document](three.uri, tz_aware=True) as client:
         db = client["shop"]
-        command = command_at(three.uri)
+        command = partial(command, uri=three.uri)
         broken = generate(db, 100).broken
         assert command("fix", "--plan", on=db).code == 3
         config = client.admin.command("replSetGetConfig")["config"]

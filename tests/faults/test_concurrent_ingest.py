@@ -32,8 +32,6 @@ WRITERS = 16
 SETTLE = ("--settle", "2s")
 LONG_AGO = datetime(2025, 10, 1, 12, tzinfo=timezone.utc)
 
-pytestmark = pytest.mark.usefixtures("spark")
-
 
 class Writers:
     """Threads of the mended ingest: on sound, broken and new sessions, in time and late."""

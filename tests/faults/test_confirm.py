@@ -14,8 +14,6 @@ from tests.harness.documents import JOURNAL, Db
 from tests.harness.runs import is_balanced
 from tests.oracle import mismatched, rebuilt
 
-pytestmark = pytest.mark.usefixtures("spark")
-
 
 def test_a_finding_that_changes_between_two_looks_is_not_written(
     command: Command, db: Db, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 from bson.binary import UuidRepresentation
 
@@ -25,8 +24,6 @@ LONG_AGO = datetime(2025, 10, 1, 12, tzinfo=timezone.utc)
 USER = ObjectId("68f248fd0b0aa1706983ef11")
 DRY = ("delete-orphans", "--max-delete", "100%")
 APPLY = (*DRY, "--apply")
-
-pytestmark = pytest.mark.usefixtures("spark")
 
 
 def id_made(made: datetime) -> str:

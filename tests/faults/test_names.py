@@ -19,8 +19,6 @@ LOOKING = [("verify",), ("fix",), ("delete-orphans",)]
 
 Stopped = Callable[..., Ended]
 
-pytestmark = pytest.mark.usefixtures("spark")
-
 
 @pytest.fixture
 def stopped(command: Command, db: Db) -> Stopped:

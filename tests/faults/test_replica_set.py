@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -15,13 +16,11 @@ from pymongo.errors import AutoReconnect
 
 from demo.generate import generate
 from demo.server import ReplicaSet
-from tests.harness.commands import Command, command_at
+from tests.harness.commands import Command
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document, differing, new_database
 from tests.harness.holds import Point, held
 from tests.harness.runs import last_run, outcomes
 from tests.oracle import recomputed_documents
-
-pytestmark = pytest.mark.usefixtures("spark")
 
 ENDED_EARLY = (1, 6, 75)  # unexpected, the lease lost, MongoDB away: each can be resumed
 
@@ -33,9 +32,9 @@ def three() -> Iterator[ReplicaSet]:
 
 
 @pytest.fixture
-def command(three: ReplicaSet) -> Command:
+def command(three: ReplicaSet, command: Command) -> Command:
     """As everywhere, but on the three members."""
-    return command_at(three.uri)
+    return partial(command, uri=three.uri)
 
 
 @pytest.fixture
