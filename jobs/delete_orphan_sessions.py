@@ -33,7 +33,8 @@ from session_repair.mongo.runs import new_run_id
 from session_repair.repair.execute import carry_out, new_lease, new_run, require_ready
 from session_repair.repair.plan import before_plan, plan_run, survey_deletions
 from session_repair.repair.report import DELETE_ORPHANS, Report
-from session_repair.reporting.text import deletion_heading, deletion_plan, fix_report
+from session_repair.reporting.deletions import deletion_heading, deletion_plan
+from session_repair.reporting.text import fix_report
 from session_repair.settings import Settings
 
 Document = dict[str, Any]

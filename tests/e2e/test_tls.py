@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from session_repair.cli.layers import load_settings
 from session_repair.mongo.connection import spark_uri
-from session_repair.settings import Settings, load_settings
+from session_repair.settings import Settings
 from tests.e2e.shell import Mongosh
 from tests.e2e.test_refusals import one_line
 from tests.e2e.test_rights import COMMANDS, DELETE, FIX, HEALTH, VERIFY

@@ -18,7 +18,8 @@ else:
     import tomli as tomllib
 
 
-from session_repair import settings
+from session_repair.cli import layers
+from session_repair.cli.layers import load_settings, read_uri
 from session_repair.errors import Refused
 from session_repair.home import DEFAULT_CONFIG
 from session_repair.repair.plan import require_time_to_confirm
@@ -27,9 +28,7 @@ from session_repair.settings import (
     describe,
     format_duration,
     limit_of,
-    load_settings,
     parse_duration,
-    read_uri,
     revived,
     semantics,
 )
@@ -323,13 +322,13 @@ def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
     named = {*delivered, *delivered["collections"]} - {"collections", "fields"}
     with_default = {item.name for item in fields(Settings) if item.default is not None}
     # A database in the file would win over the one that the connection string names.
-    assert named == with_default - {*settings.NOT_IN_A_FILE, "database"}
+    assert named == with_default - {*layers.NOT_IN_A_FILE, "database"}
 
 
 def test_without_the_delivered_file_the_defaults_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "DEFAULT_CONFIG", tmp_path / "absent.toml")
+    monkeypatch.setattr(layers, "DEFAULT_CONFIG", tmp_path / "absent.toml")
     assert load_settings(URI, None, {}) == Settings(uri=URI)
 
 

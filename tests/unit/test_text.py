@@ -22,18 +22,16 @@ from session_repair.repair.report import (
     Verification,
 )
 from session_repair.repair.undo import UndoReport
+from session_repair.reporting.deletions import deletion_heading, deletion_plan
 from session_repair.reporting.history import runs_table, trend
+from session_repair.reporting.lines import LINE, printable
 from session_repair.reporting.sections import BLOCKS
 from session_repair.reporting.text import (
-    LINE,
     again_report,
-    deletion_heading,
-    deletion_plan,
     dry_run_report,
     fix_heading,
     fix_report,
     plan_report,
-    printable,
     undo_report,
     verification_report,
 )

@@ -8,6 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from session_repair.cli.layers import (
+    FIELD_PATH,
+    NOT_IN_A_FILE,
+    layers_of,
+    load_settings,
+    read_uri,
+)
 from session_repair.home import DEFAULT_CONFIG
 from session_repair.logs import FORMATS
 from session_repair.reporting.notify import URL_VARIABLE
@@ -16,17 +23,12 @@ from session_repair.settings import (
     COLLECTIONS,
     DURATION,
     EVENT_FIELDS,
-    FIELD_PATH,
     LIMIT,
-    NOT_IN_A_FILE,
     SESSION_FIELDS,
     STRATEGIES,
     TLS_FILES,
     Settings,
     describe,
-    layers_of,
-    load_settings,
-    read_uri,
 )
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from session_repair.cli.layers import load_settings, read_uri
 from session_repair.cli.streams import make_unfailing
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.home import COMMAND
@@ -38,9 +39,7 @@ from session_repair.settings import (
     Settings,
     describe,
     instant_of,
-    load_settings,
     parse_duration,
-    read_uri,
 )
 
 log = logging.getLogger(__name__)

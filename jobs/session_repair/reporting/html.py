@@ -17,16 +17,11 @@ from session_repair.errors import Exit
 from session_repair.repair.outcomes import WHY
 from session_repair.repair.report import DELETE_ORPHANS, OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
+from session_repair.reporting.deletions import deletable, not_planned
+from session_repair.reporting.lines import printable, shown, window_line
 from session_repair.reporting.sections import BLOCKS
-from session_repair.reporting.text import (
-    deletable,
-    not_planned,
-    odd_type_line,
-    printable,
-    shown,
-    way_on,
-    window_line,
-)
+from session_repair.reporting.text import odd_type_line
+from session_repair.reporting.verdicts import way_on
 from session_repair.rules.symptoms import CODES
 from session_repair.wording import either
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from session_repair.errors import Exit
 from session_repair.home import COMMAND
-from session_repair.mongo.runs import is_partial
 from session_repair.repair.past import REFUSED
 from session_repair.repair.report import (
     DELETE_ORPHANS,
@@ -19,31 +16,11 @@ from session_repair.repair.report import (
     Verification,
 )
 from session_repair.repair.undo import UndoReport
+from session_repair.reporting.deletions import deletion_verdict
+from session_repair.reporting.lines import LINE, SHOWN, printable, shown, title, window_line
 from session_repair.reporting.sections import BLOCKS, Block
-from session_repair.scope import CORRECTED, EMPTY
+from session_repair.reporting.verdicts import absent_lines, fix_verdict, verdict_lines
 from session_repair.wording import either, number_of
-
-LINE = "=" * 60
-SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
-
-
-def printable(text: str) -> str:
-    """The text with control and formatting characters escaped: it cannot steer a terminal."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
-
-
-def title(text: str) -> Iterator[str]:
-    yield from (LINE, text, LINE)
-
-
-def window_line(report: Report) -> Iterator[str]:
-    """What was looked at, where that is not all there is."""
-    if report.window:
-        since, until = (f"{report.window[name]:%Y-%m-%d %H:%M}" for name in ("since", "until"))
-        yield f"Only sessions active from {since} until {until} UTC"
 
 
 def keycap(number: int) -> str:
@@ -114,95 +91,6 @@ def sample_line(symptom: Symptoms, sample: Sample) -> str:
     if sample.evidence is not None:
         parts.append(printable(sample.evidence))
     return f"{symptom.code}  {'  '.join(parts)}"
-
-
-def shown(value: str | None) -> str:
-    if value is None:
-        return "none"
-    text = printable(value)
-    return text if len(text) <= 100 else text[:99] + "…"
-
-
-def verdict_lines(report: Report) -> Iterator[str]:
-    planned, deferred = report.totals.planned, report.totals.deferred
-    if report.verdict is Exit.FIXABLE_REMAINS:
-        can = f"{number_of(planned, 'session')} can be repaired"
-        yield f"⚠️  {can} from {either(planned, 'its', 'their')} events: fix --apply"
-    elif names_nobody(report):
-        yield NOBODY
-    elif planned:
-        can = f"{number_of(planned, 'session')} can be repaired"
-        yield f"✅ {can} from {either(planned, 'its', 'their')} events, and --allow lets that pass"
-    else:
-        yield "✅ Nothing in this scope is left to repair"
-    if deferred:
-        were = either(deferred, "is in flight and was", "are in flight and were")
-        yield f"   {number_of(deferred, 'session')} {were} left for a later run"
-    yield from remaining_lines(report)
-
-
-NOBODY = "⚠️  No session has the session_id that --session-id names"
-
-
-def names_nobody(report: Report) -> bool:
-    """Whether the sessions that the run was to look at do not exist."""
-    return bool(report.settings.get("session_ids")) and not report.totals.sessions
-
-
-def missing_lines(report: Report) -> Iterator[str]:
-    """How many of the sessions that the run was to look at do not exist, where others do."""
-    named = len(set(report.settings.get("session_ids") or ()))
-    there = report.totals.sessions - (report.symptom("duplicate_session").found or 0)
-    if 0 < there < named:
-        some = f"{named - there} of the {named} session_ids"
-        yield f"⚠️  No session has {some} that --session-id names"
-
-
-def absent_lines(report: Report) -> Iterator[str]:
-    """Which of the sessions that the run was to look at do not exist, be it all of them."""
-    if names_nobody(report):
-        yield NOBODY
-    yield from missing_lines(report)
-
-
-def remaining_lines(report: Report) -> Iterator[str]:
-    """What no correction of this scope concerns, as far as the run knows of it."""
-    yield from missing_lines(report)
-    orphans = report.symptom("orphan_session").found
-    if orphans:
-        remain = f"{number_of(orphans, 'orphan session')} {either(orphans, 'remains', 'remain')}"
-        yield f"   {remain} (created but no events)"
-    malformed = report.symptom("malformed").found
-    if malformed:
-        cannot = f"{number_of(malformed, 'session')} {either(malformed, 'is', 'are')} malformed"
-        yield f"   {cannot} and left alone"
-    others = findings_outside(report)
-    if others:
-        yield (
-            f"   {number_of(others, 'finding')} {either(others, 'lies', 'lie')} outside of this "
-            f"scope ({scope_of(report)})"
-        )
-
-
-def findings_outside(report: Report) -> int:
-    """The findings that a wider scope may correct, as far as they were counted."""
-    if report.settings.get("scope") != EMPTY and not report.settings.get("only"):
-        return 0
-    found = [report.symptom(code) for code in CORRECTED]
-    return sum(it.found - it.to_correct - it.deferred for it in found if it.found is not None)
-
-
-def scope_of(report: Report) -> str:
-    """The options that bound what the run could correct, as they are typed."""
-    asked = report.settings
-    has_scope = "scope" in asked and report.verb != DELETE_ORPHANS
-    options = [f"--scope {asked['scope']}"] if has_scope else []
-    options += [f"--only {','.join(asked['only'])}"] if asked.get("only") else []
-    ids = [printable(str(it)) for it in asked.get("session_ids") or ()]
-    options += [f"--session-id {shown(it)}" for it in ids[:SHOWN]]
-    options += [f"{len(ids) - SHOWN} more"] if len(ids) > SHOWN else []
-    options += [f"--{name} {asked[name]}" for name in ("since", "until") if asked.get(name)]
-    return ", ".join(options)
 
 
 def again_report(run_id: str, report: Report) -> Iterator[str]:
@@ -303,49 +191,6 @@ def whole_collection(verification: Verification) -> Iterator[str]:
     yield f"Empty sessions remaining: {verification.empty_remaining}"
 
 
-def is_narrow(report: Report) -> bool:
-    """Whether the run was about some sessions only."""
-    return is_partial(report.settings, {"window": report.window})
-
-
-def in_scope(report: Report) -> str:
-    """What the run was about, if not all sessions."""
-    return f" in this scope ({scope_of(report)})" if is_narrow(report) else ""
-
-
-def fix_verdict(report: Report, verification: Verification) -> Iterator[str]:
-    scope = in_scope(report)
-    if report.verdict is not Exit.CLEAN:
-        yield f"⚠️  Not everything was done: {way_on(report)}"
-    elif names_nobody(report):
-        yield NOBODY
-    elif report.totals.deferred:
-        have = f"All sessions{scope} that can be fixed now have been fixed"
-        yield f"✅ {have}; those in flight wait"
-    else:
-        yield f"✅ All fixable sessions{scope} have been fixed!"
-    yield from remaining_lines(report)
-    orphans = report.symptom("orphan_session").found or 0
-    others = (verification.empty_remaining or 0) - orphans
-    if others > 0 and report.verdict is Exit.CLEAN:
-        name = either(others, "other names no page or counts", "others name no page or count")
-        yield f"   {others} {name} nothing: by their events, malformed, copies, in flight or new"
-
-
-def deletion_verdict(report: Report) -> Iterator[str]:
-    kind = deletable(report)
-    if report.verdict is not Exit.CLEAN:
-        yield f"⚠️  Not everything was done: {way_on(report)}"
-    elif report.totals.planned:
-        yield f"✅ All planned {kind.many} have been deleted!"
-    elif names_nobody(report):
-        yield NOBODY
-    else:
-        yield f"✅ There was no {kind.one} to be deleted{in_scope(report)}"
-    yield from missing_lines(report)
-    yield from deletion_left(report)
-
-
 def reasons(report: Report, outcome: str, count: int) -> Iterator[str]:
     """The sessions of one outcome that have an error, by name; how many more there are."""
     told = [it for it in report.left if it.outcome == outcome and it.error]
@@ -353,88 +198,6 @@ def reasons(report: Report, outcome: str, count: int) -> Iterator[str]:
         yield f"     {printable(str(it.session_id))}  {printable(str(it.error))}"
     if told and len(told) < count:
         yield f"     and {count - len(told)} more, as the journal says"
-
-
-def way_on(report: Report) -> str:
-    """What to do about a run that did not do everything."""
-    if report.outcomes and report.outcomes.failed:
-        return "mend what MongoDB refused, then run it again"
-    return "run it again for what was skipped"
-
-
-@dataclass(frozen=True)
-class Deletable:
-    """What ``delete-orphans`` deletes, and how it is called."""
-
-    heading: str
-    code: str
-    one: str
-    many: str
-    found: tuple[str, str]
-    left: str
-
-
-ORPHANS = Deletable(
-    "Delete Orphan Sessions",
-    "orphan_session",
-    "orphan session",
-    "orphan sessions",
-    ("orphan session (no events)", "orphan sessions (no events)"),
-    "too young, in flight, or without pages and count",
-)
-COPIES = Deletable(
-    "Delete Empty Copies",
-    "duplicate_session",
-    "empty copy",
-    "empty copies",
-    ("document that repeats a session_id", "documents that repeat a session_id"),
-    "not empty, too young, in flight, malformed, or without pages and count",
-)
-
-
-def deletable(report: Report) -> Deletable:
-    return COPIES if report.settings.get("duplicates") else ORPHANS
-
-
-def deletion_heading(report: Report) -> Iterator[str]:
-    """What ``delete-orphans`` prints before it deletes."""
-    kind = deletable(report)
-    yield from title(kind.heading)
-    found = report.symptom(kind.code).found
-    if found is not None:  # a look-up reads no copies but those of empty sessions
-        yield f"Found {number_of(found, *kind.found)}"
-    for kept in report.kept:
-        spell = f"is kept: events spell its id as {kept.types}"
-        if kept.sessions != 1:
-            spell = f"are kept: events spell their ids as {kept.types}"
-        more = kept.sessions - len(kept.samples)
-        some = [*map(shown, kept.samples), *([f"{more} more"] if more else [])]
-        yield f"ℹ️  {number_of(kept.sessions, 'session')} {spell}: {', '.join(some)}"
-    yield ""
-
-
-def deletion_plan(report: Report) -> Iterator[str]:
-    """What ``delete-orphans`` prints when it writes nothing."""
-    kind, planned = deletable(report), report.totals.planned
-    would = f"Would delete {number_of(planned, 'session')}"
-    yield f"{would}. This was a dry run: nothing was written."
-    for sample in report.symptom(kind.code).samples:
-        yield f"  {printable(str(sample.session_id))}"
-    yield from absent_lines(report)
-    yield from deletion_left(report)
-
-
-def deletion_left(report: Report) -> Iterator[str]:
-    """How many of what was found are not in the plan, but for those that are kept."""
-    left = not_planned(report)
-    if left:
-        yield f"ℹ️  {left} {either(left, 'is', 'are')} {deletable(report).left}"
-
-
-def not_planned(report: Report) -> int:
-    """The findings that a deletion is about and did not plan; 0 where they were not counted."""
-    found = report.symptom(deletable(report).code).found
-    return 0 if found is None else found - report.totals.planned - report.sessions_kept
 
 
 def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:

@@ -1,0 +1,109 @@
+"""Deletions: what ``delete-orphans`` says of orphan sessions, or of empty copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from session_repair.errors import Exit
+from session_repair.repair.report import Report
+from session_repair.reporting.lines import printable, shown, title
+from session_repair.reporting.verdicts import (
+    NOBODY,
+    absent_lines,
+    in_scope,
+    missing_lines,
+    names_nobody,
+    way_on,
+)
+from session_repair.wording import either, number_of
+
+
+@dataclass(frozen=True)
+class Deletable:
+    """What ``delete-orphans`` deletes, and how it is called."""
+
+    heading: str
+    code: str
+    one: str
+    many: str
+    found: tuple[str, str]
+    left: str
+
+
+ORPHANS = Deletable(
+    "Delete Orphan Sessions",
+    "orphan_session",
+    "orphan session",
+    "orphan sessions",
+    ("orphan session (no events)", "orphan sessions (no events)"),
+    "too young, in flight, or without pages and count",
+)
+
+COPIES = Deletable(
+    "Delete Empty Copies",
+    "duplicate_session",
+    "empty copy",
+    "empty copies",
+    ("document that repeats a session_id", "documents that repeat a session_id"),
+    "not empty, too young, in flight, malformed, or without pages and count",
+)
+
+
+def deletable(report: Report) -> Deletable:
+    return COPIES if report.settings.get("duplicates") else ORPHANS
+
+
+def not_planned(report: Report) -> int:
+    """The findings that a deletion is about and did not plan; 0 where they were not counted."""
+    found = report.symptom(deletable(report).code).found
+    return 0 if found is None else found - report.totals.planned - report.sessions_kept
+
+
+def deletion_heading(report: Report) -> Iterator[str]:
+    """What ``delete-orphans`` prints before it deletes."""
+    kind = deletable(report)
+    yield from title(kind.heading)
+    found = report.symptom(kind.code).found
+    if found is not None:  # a look-up reads no copies but those of empty sessions
+        yield f"Found {number_of(found, *kind.found)}"
+    for kept in report.kept:
+        spell = f"is kept: events spell its id as {kept.types}"
+        if kept.sessions != 1:
+            spell = f"are kept: events spell their ids as {kept.types}"
+        more = kept.sessions - len(kept.samples)
+        some = [*map(shown, kept.samples), *([f"{more} more"] if more else [])]
+        yield f"ℹ️  {number_of(kept.sessions, 'session')} {spell}: {', '.join(some)}"
+    yield ""
+
+
+def deletion_plan(report: Report) -> Iterator[str]:
+    """What ``delete-orphans`` prints when it writes nothing."""
+    kind, planned = deletable(report), report.totals.planned
+    would = f"Would delete {number_of(planned, 'session')}"
+    yield f"{would}. This was a dry run: nothing was written."
+    for sample in report.symptom(kind.code).samples:
+        yield f"  {printable(str(sample.session_id))}"
+    yield from absent_lines(report)
+    yield from deletion_left(report)
+
+
+def deletion_left(report: Report) -> Iterator[str]:
+    """How many of what was found are not in the plan, but for those that are kept."""
+    left = not_planned(report)
+    if left:
+        yield f"ℹ️  {left} {either(left, 'is', 'are')} {deletable(report).left}"
+
+
+def deletion_verdict(report: Report) -> Iterator[str]:
+    kind = deletable(report)
+    if report.verdict is not Exit.CLEAN:
+        yield f"⚠️  Not everything was done: {way_on(report)}"
+    elif report.totals.planned:
+        yield f"✅ All planned {kind.many} have been deleted!"
+    elif names_nobody(report):
+        yield NOBODY
+    else:
+        yield f"✅ There was no {kind.one} to be deleted{in_scope(report)}"
+    yield from missing_lines(report)
+    yield from deletion_left(report)

@@ -1,0 +1,36 @@
+"""Lines: what the texts for the terminal are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from session_repair.repair.report import Report
+
+LINE = "=" * 60
+SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
+
+
+def printable(text: str) -> str:
+    """The text with control and formatting characters escaped: it cannot steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def shown(value: str | None) -> str:
+    if value is None:
+        return "none"
+    text = printable(value)
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def title(text: str) -> Iterator[str]:
+    yield from (LINE, text, LINE)
+
+
+def window_line(report: Report) -> Iterator[str]:
+    """What was looked at, where that is not all there is."""
+    if report.window:
+        since, until = (f"{report.window[name]:%Y-%m-%d %H:%M}" for name in ("since", "until"))
+        yield f"Only sessions active from {since} until {until} UTC"
