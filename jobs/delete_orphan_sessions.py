@@ -30,8 +30,9 @@ from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import new_run_id
-from session_repair.repair.execute import carry_out, new_lease, new_run, require_ready
+from session_repair.repair.execute import carry_out, new_lease, new_run
 from session_repair.repair.plan import before_plan, plan_run, survey_deletions
+from session_repair.repair.ready import require_ready
 from session_repair.repair.report import DELETE_ORPHANS, Report
 from session_repair.reporting.deletions import deletion_heading, deletion_plan
 from session_repair.reporting.text import fix_report

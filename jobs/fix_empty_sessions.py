@@ -31,8 +31,9 @@ from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import DONE, PLANNED, Run, new_run_id
-from session_repair.repair.execute import carry_out, new_lease, new_run, require_ready
+from session_repair.repair.execute import carry_out, new_lease, new_run
 from session_repair.repair.plan import before_plan, plan_run, survey_corrections
+from session_repair.repair.ready import require_ready
 from session_repair.repair.report import Report
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.text import dry_run_report, fix_heading, fix_report, plan_report

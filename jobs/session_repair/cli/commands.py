@@ -42,16 +42,10 @@ from session_repair.health.queries import (
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.runs import DONE, PLANNED, UNDONE, Run, list_runs
 from session_repair.mongo.target import Target
-from session_repair.repair.execute import (
-    change_of,
-    finish,
-    require_ready_to_undo,
-    settings_of_run,
-    take_back,
-    working,
-)
+from session_repair.repair.execute import finish, take_back, working
 from session_repair.repair.listing import lost_rows, rows_of_run
 from session_repair.repair.outcomes import OUTCOMES
+from session_repair.repair.ready import change_of, require_ready_to_undo, settings_of_run
 from session_repair.repair.report import Report
 from session_repair.repair.rows import PLANNED as PLANNED_ROW
 from session_repair.repair.undo import require_not_undone, survey_undo

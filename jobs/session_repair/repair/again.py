@@ -12,8 +12,9 @@ from session_repair.home import COMMAND
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.runs import DONE, Run
 from session_repair.mongo.target import Target
-from session_repair.repair.execute import change_of, planned_report, settings_of_run
+from session_repair.repair.execute import planned_report
 from session_repair.repair.readback import account_for, moved_on, verify_sessions
+from session_repair.repair.ready import change_of, settings_of_run
 from session_repair.repair.report import Report, Totals
 from session_repair.settings import PLACES, SEMANTIC, Settings, revived
 

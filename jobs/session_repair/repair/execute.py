@@ -6,40 +6,20 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from session_repair import __version__
 from session_repair.errors import Exit, Refused
 from session_repair.home import COMMAND
 from session_repair.logs import notice
-from session_repair.mongo.connection import (
-    clear_errors,
-    connected,
-    hello_of,
-    is_router,
-    refuse_unwritable,
-    require_bytewise,
-    require_transactions,
-    server_time,
-)
+from session_repair.mongo.connection import clear_errors, connected
 from session_repair.mongo.lease import Lease, held_lease
-from session_repair.mongo.merge import require_mergeable
-from session_repair.mongo.rights import (
-    TO_CORRECT,
-    TO_DELETE,
-    TO_PLAN,
-    TO_PUT_BACK,
-    TO_SEE_LAG,
-    Rights,
-    require_rights,
-)
+from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import (
     DONE,
-    JOURNAL_FORMAT,
     PLANNED,
     PLANNING,
     UNDONE,
@@ -49,70 +29,30 @@ from session_repair.mongo.runs import (
     is_partial,
     new_run_id,
     recorded_errors,
-    refuse_foreign,
 )
 from session_repair.mongo.target import Target
-from session_repair.mongo.throttle import Pace, require_lag
-from session_repair.repair.apply import CORRECTION, apply_run
-from session_repair.repair.delete import DELETION
-from session_repair.repair.journal import Plan, plan_digest
+from session_repair.mongo.throttle import Pace
+from session_repair.repair.apply import apply_run
+from session_repair.repair.journal import Plan
 from session_repair.repair.progress import progress_of
 from session_repair.repair.readback import account_for, verify_sessions
-from session_repair.repair.report import DELETE_ORPHANS, Report
-from session_repair.repair.rows import Change, Work, settle
+from session_repair.repair.ready import (
+    change_of,
+    require_intact_plan,
+    require_ready,
+    require_young_plan,
+    settings_of_run,
+)
+from session_repair.repair.report import Report
+from session_repair.repair.rows import Work, settle
 from session_repair.repair.undo import UndoReport, settle_undo, undo_run
-from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
+from session_repair.settings import SEMANTIC, Settings, revived
 from session_repair.wording import either, number_of
 
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 Planning = Callable[[Database[Document], Settings, Run], object]
-
-
-def change_of(document: Document) -> Change:
-    """What the run with this document does to its sessions."""
-    return DELETION if document["verb"] == DELETE_ORPHANS else CORRECTION
-
-
-def require_ready(
-    database: Database[Document], settings: Settings, verb: str, *more: Rights
-) -> None:
-    """Raise Refused, before anything is started, unless the server lets a run of the verb write."""
-    is_deletion = verb == DELETE_ORPHANS
-    rights = (TO_DELETE if is_deletion else TO_CORRECT, *more, *of_lag(settings))
-    require_rights(database, settings, *rights)
-    require_writable(database, settings, is_deletion)
-    require_bytewise(database, settings.events)
-    if is_deletion:
-        require_transactions(hello_of(database))
-
-
-def require_ready_to_undo(database: Database[Document], settings: Settings, change: Change) -> None:
-    """Raise Refused unless the server lets what the change did be taken back."""
-    is_deletion = change is DELETION
-    rights = (TO_PUT_BACK if is_deletion else TO_CORRECT, *of_lag(settings))
-    require_rights(database, settings, *rights)
-    require_writable(database, settings, is_deletion)
-
-
-def of_lag(settings: Settings) -> list[Rights]:
-    """What a run needs that is to obey the replicas' lag."""
-    return [] if settings.max_lag is None else [TO_SEE_LAG]
-
-
-def require_writable(database: Database[Document], settings: Settings, is_deletion: bool) -> None:
-    """Raise Refused where the collections cannot be written to in the way that the change does.
-
-    Or where the replicas' lag is to be obeyed, and cannot be seen.
-    """
-    refuse_unwritable(database, settings)
-    require_bytewise(database, settings.sessions, settings.journal, settings.runs)
-    refuse_foreign(database, settings)
-    if is_router(hello_of(database)):
-        merged = [settings.journal, *([] if is_deletion else [settings.sessions])]
-        require_mergeable(database, settings.sessions, *merged)
-    require_lag(database, settings)
 
 
 def new_lease(
@@ -267,57 +207,3 @@ def take_back(
     else:
         run.record(state=UNDONE, verdict=verdict, error=None)
     return undone
-
-
-def require_known_format(document: Document) -> None:
-    """Raise Refused when another version made the run, and keeps its journal in another way."""
-    if document.get("journal_format") != JOURNAL_FORMAT:
-        made_by = document.get("versions", {}).get("session_repair", "an unknown version")
-        raise Refused(
-            f"run {document['_id']} was made by session-repair {made_by}, whose journal version "
-            f"{__version__} does not read. Finish or undo it with that one, or plan again."
-        )
-
-
-def settings_of_run(
-    document: Document, settings: Settings, deciding: tuple[str, ...] = (*SEMANTIC, "journal")
-) -> Settings:
-    """The settings to go on with a run: what its command line asked for, the rest as of now.
-
-    Raises Refused when one of the ``deciding`` settings is another now than in its plan.
-    """
-    require_known_format(document)
-    made_with, asked = document["settings"], document["asked"]
-    if "only" in asked:  # of a scope, which the config file of then may have named
-        asked = {**asked, **{name: made_with[name] for name in ("scope", "allow_shrink")}}
-    # What is given now wins; of what decides, it has to be the same.
-    kept = {name: value for name, value in asked.items() if name not in settings.asked}
-    again = replace(settings, **revived(kept))
-    now = describe(again)
-    # A run of an earlier version does not know the settings that came later.
-    differing = [name for name in deciding if made_with.get(name, now[name]) != now[name]]
-    if differing:
-        name = differing[0]
-        raise Refused(
-            f"run {document['_id']} was planned with {name} = {made_with[name]!r}, now it is "
-            f"{now[name]!r}. Use the settings of the plan."
-        )
-    return again
-
-
-def require_intact_plan(database: Database[Document], settings: Settings, run: Run) -> None:
-    """Raise Refused unless the plan in the journal is the one that was sealed."""
-    document = run.read()
-    plan, planned = Plan.of(document), document["planned"]
-    if plan_digest(database, settings, plan, planned) != document["digest"]:
-        raise Refused(f"the plan of run {run.run_id} was edited since it was made. Plan again.")
-
-
-def require_young_plan(database: Database[Document], settings: Settings, run: Run) -> None:
-    """Raise Refused when the plan is older than ``--plan-ttl``."""
-    age: timedelta = server_time(database) - run.read()["planned_at"]
-    if age > settings.plan_ttl:
-        raise Refused(
-            f"the plan of run {run.run_id} is {age} old, --plan-ttl allows "
-            f"{format_duration(settings.plan_ttl)}. Plan again."
-        )
