@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from bson import Int64, json_util
-from pyspark.sql import SparkSession
 
 from session_repair.repair.since import last_success, reached_by
 from session_repair.settings import Settings, describe
@@ -42,7 +41,7 @@ def the_session(db: Db, session_id: str) -> Document:
 
 
 def test_a_pipeline_reads_the_report_and_lets_a_known_level_pass(
-    shop: Shop, spark: SparkSession, command: Command
+    shop: Shop, command: Command
 ) -> None:
     before = fingerprint(shop.db)
     ended = command("verify", "--json", "-", on=shop.db)
@@ -74,7 +73,7 @@ def test_what_is_refused_is_told_as_json_on_stdout_too(command: Command) -> None
 
 
 def test_only_the_findings_that_are_named_are_corrected_and_each_row_is_listed(
-    shop: Shop, spark: SparkSession, command: Command
+    shop: Shop, command: Command
 ) -> None:
     db, before = shop.db, stored_bytes(shop.db)
     options = ("--scope", "all", "--only", "count_mismatch", "--only", "pages_missing")

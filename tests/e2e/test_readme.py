@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from session_repair.cli.commands import commands
 from session_repair.errors import Exit
 from session_repair.rules.symptoms import CODES
 from tests.e2e.notebook import run_notebook
-from tests.harness.commands import ROOT
+from tests.harness.commands import ROOT, spark_submit
 from tests.harness.documents import Document
 from tests.oracle import rebuilt
 
@@ -135,16 +133,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     written = ("--report", str(report), "--html", str(page))
 
     def command(uri: str, expected: Exit, *words: str) -> str:
-        ended = subprocess.run(
-            ["./spark-submit.sh", *words],
-            cwd=ROOT,
-            env={**os.environ, "MONGODB_URI": uri},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == expected, ended.stderr
-        return ended.stdout
+        ended = spark_submit(*words, uri=uri)
+        assert ended.code == expected, ended.err
+        return ended.out
 
     with EmbeddedMongod(cache_gb=1) as server, server.client() as client:
         database = client["browsing"]

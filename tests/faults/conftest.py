@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, Regex, Timestamp
 from pymongo import MongoClient
-from pyspark.sql import SparkSession
 
 from demo.generate import generate
 from tests.harness.commands import Command
@@ -47,9 +46,7 @@ EXOTIC = {
 
 
 @pytest.fixture(scope="session")
-def planning(
-    spark: SparkSession, mongo_client: MongoClient[Document], command: Command
-) -> Iterator[Snapshot]:
+def planning(mongo_client: MongoClient[Document], command: Command) -> Iterator[Snapshot]:
     """The database ``planned`` with the shop and a plan of its 83 corrections, made once."""
     db = mongo_client[PLANNED_SHOP]
     generate(db, 300)

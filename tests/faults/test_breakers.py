@@ -6,7 +6,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
 from demo.generate import generate
 from tests.harness.commands import Command, Ended
@@ -59,7 +58,7 @@ def test_another_collection_taken_for_events_stops_the_run(
 
 
 def test_more_changes_than_allowed_stop_the_run_in_number_and_in_percent(
-    spark: SparkSession, command: Command, db: Db
+    command: Command, db: Db
 ) -> None:
     figures = generate(db, 100)
     before = stored_bytes(db)
@@ -76,7 +75,7 @@ def test_more_changes_than_allowed_stop_the_run_in_number_and_in_percent(
 
 
 def test_sessions_whose_session_id_has_another_name_are_not_deleted(
-    spark: SparkSession, command: Command, db: Db, tmp_path: Path
+    command: Command, db: Db, tmp_path: Path
 ) -> None:
     generate(db, 100)
     wrong = tmp_path / "wrong.toml"

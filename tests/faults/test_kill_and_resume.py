@@ -7,7 +7,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
 from tests.harness.commands import Command, Process, started
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, differing, hash_of, stored_bytes
@@ -115,7 +114,7 @@ def test_a_dead_run_keeps_its_lease_and_is_named(
 
 
 def test_a_new_fix_takes_over_what_a_killed_run_left(
-    planned: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     kill_at(APPLIED_POINTS["after the merge of a later batch"], hold, mongo_uri, planned)
@@ -136,7 +135,7 @@ def test_a_new_fix_takes_over_what_a_killed_run_left(
 
 
 def test_a_run_killed_half_way_through_its_journal_is_never_applied_but_resumed(
-    shop: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
+    shop: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, before = recomputed_documents(shop), hash_of(shop)
     kill_a_fix_at(INSIDE_JOURNAL, hold, mongo_uri, shop)
@@ -166,7 +165,6 @@ def kill_a_fix_at(point: Point, hold: Hold, uri: str, db: Db) -> None:
 )
 def test_a_fix_killed_at_any_point_ends_as_one_clean_run(
     shop: Db,
-    spark: SparkSession,
     mongo_uri: str,
     hold: Hold,
     command: Command,

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
 from tests.harness.commands import Command, Process, started
 from tests.harness.documents import JOURNAL, RUNS, Db, differing, fingerprint, hash_of
@@ -223,7 +222,7 @@ def test_a_holder_paused_in_real_time_cannot_write_after_a_minute(
 
 @pytest.mark.faults
 def test_a_planner_that_was_paused_cannot_set_the_ended_run_back(
-    shop: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
+    shop: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected = recomputed_documents(shop)
     hold.at(shop, Point("find", JOURNAL), seconds=3)  # the journal is written

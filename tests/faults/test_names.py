@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
 from demo.generate import generate
 from session_repair.settings import SESSION_FIELDS
@@ -91,7 +90,7 @@ def test_a_user_that_no_event_has_stops_every_verb(
 
 
 def test_a_field_that_no_session_has_yet_is_let_through_by_its_name_and_no_other(
-    spark: SparkSession, command: Command, db: Db, stopped: Stopped
+    command: Command, db: Db, stopped: Stopped
 ) -> None:
     figures = generate(db, 100)
     db[SESSIONS].update_many({}, {"$unset": {"first_event_at": 1, "user_id": 1}})
@@ -135,7 +134,7 @@ def test_sessions_that_are_filled_under_other_names_are_never_deleted_as_empty(
 
 
 def test_a_session_that_has_neither_pages_nor_a_count_is_not_deleted(
-    spark: SparkSession, command: Command, db: Db
+    command: Command, db: Db
 ) -> None:
     """Where others have both, it may be filled under the names of another program."""
     shop = Shop(db)

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
 from session_repair.mongo.lease import LEASE_ID
 from tests.harness.commands import PATIENCE, ROOT, SPARK_OPTIONS, Command, environment
@@ -21,7 +20,7 @@ BROKEN = 83
 
 
 def test_a_plan_writes_nothing_to_sessions_and_apply_carries_it_out(
-    shop: Db, spark: SparkSession, command: Command
+    shop: Db, command: Command
 ) -> None:
     expected, before = recomputed_documents(shop), hash_of(shop)
     ended = command("fix", "--plan", on=shop)
@@ -196,7 +195,7 @@ def test_what_changed_or_went_since_the_plan_is_skipped_and_the_rest_applied(
 
 
 def test_a_plan_made_with_options_is_applied_without_repeating_them(
-    shop: Db, spark: SparkSession, command: Command
+    shop: Db, command: Command
 ) -> None:
     sessions = shop[SESSIONS]
     wrong = sessions.find_one({"event_count": {"$gt": 3}}, {"session_id": 1, "event_count": 1})

@@ -9,7 +9,6 @@ from typing import Any
 import bson
 import pytest
 from bson import Int64
-from pyspark.sql import SparkSession
 
 from tests.harness.commands import Command, started
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, differing, hash_of, stored_bytes
@@ -146,7 +145,7 @@ def test_undo_asks_only_where_the_data_is(planned: Db, command: Command, tmp_pat
 
 
 def test_undo_of_a_run_with_options_needs_no_setting_that_they_went_with(
-    shop: Db, spark: SparkSession, command: Command, tmp_path: Path
+    shop: Db, command: Command, tmp_path: Path
 ) -> None:
     config = tmp_path / "all.toml"
     config.write_text('scope = "all"')
@@ -164,7 +163,7 @@ def test_undo_of_a_run_with_options_needs_no_setting_that_they_went_with(
 
 
 def test_an_undone_run_is_not_resumed_but_its_sessions_are_fixed_again(
-    planned: Db, spark: SparkSession, command: Command
+    planned: Db, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     command("apply", run, on=planned)
@@ -177,9 +176,7 @@ def test_an_undone_run_is_not_resumed_but_its_sessions_are_fixed_again(
     assert differing(planned, expected) == []
 
 
-def test_deleted_sessions_come_back_byte_for_byte(
-    planned: Db, spark: SparkSession, command: Command
-) -> None:
+def test_deleted_sessions_come_back_byte_for_byte(planned: Db, command: Command) -> None:
     planned[RUNS].delete_many({})
     before = stored_bytes(planned)
     ended = command("delete-orphans", "--apply", on=planned)
@@ -193,7 +190,7 @@ def test_deleted_sessions_come_back_byte_for_byte(
 
 
 def test_a_session_made_anew_after_its_deletion_is_left_alone(
-    planned: Db, spark: SparkSession, command: Command
+    planned: Db, command: Command
 ) -> None:
     planned[RUNS].delete_many({})
     command("delete-orphans", "--apply", on=planned)

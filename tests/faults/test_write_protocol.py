@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from bson import Int64, ObjectId
-from pyspark.sql import SparkSession
 
 from demo.ingest import new_event
 from tests.harness.commands import Command, Ended, Process, started
@@ -156,7 +155,7 @@ def test_a_session_changed_between_look_and_merge_is_told_apart_and_never_undone
 
 
 def test_undo_leaves_alone_what_a_later_run_wrote_even_if_it_looks_the_same(
-    planned: Db, spark: SparkSession, command: Command
+    planned: Db, command: Command
 ) -> None:
     before, first = stored_bytes(planned), the_run(planned)["_id"]
     command("apply", first, on=planned)
@@ -179,7 +178,6 @@ def test_undo_leaves_alone_what_a_later_run_wrote_even_if_it_looks_the_same(
 @pytest.mark.parametrize(("point", "own"), [(BEFORE_MERGE, 0), (BEFORE_SECOND_MERGE, 10)])
 def test_undo_of_an_overtaken_run_takes_back_nothing_of_the_one_that_overtook_it(
     planned: Db,
-    spark: SparkSession,
     mongo_uri: str,
     hold: Hold,
     command: Command,
@@ -201,7 +199,7 @@ def test_undo_of_an_overtaken_run_takes_back_nothing_of_the_one_that_overtook_it
 
 
 def test_what_a_later_run_wrote_and_took_back_itself_can_be_undone(
-    planned: Db, spark: SparkSession, command: Command
+    planned: Db, command: Command
 ) -> None:
     before, first = stored_bytes(planned), the_run(planned)["_id"]
     command("apply", first, on=planned)
@@ -216,7 +214,7 @@ def test_what_a_later_run_wrote_and_took_back_itself_can_be_undone(
 
 
 def test_an_undo_that_broke_off_goes_on_without_touching_what_was_healed_since(
-    planned: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     before, run = stored_bytes(planned), the_run(planned)["_id"]
     expected = recomputed_documents(planned)
@@ -285,7 +283,7 @@ def stop_without_a_word(process: Process) -> None:
 
 
 def test_a_batch_that_broke_off_is_settled_by_the_settings_of_its_own_run(
-    db: Db, nested: Nested, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
+    db: Db, nested: Nested, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     run, before = the_run(db)["_id"], stored_bytes(db)
     words = ("--config", nested.config, "--batch-size", "3")
@@ -303,7 +301,7 @@ def test_a_batch_that_broke_off_is_settled_by_the_settings_of_its_own_run(
 
 
 def test_a_batch_that_broke_off_is_settled_whatever_the_next_run_is_about(
-    shop: Db, spark: SparkSession, mongo_uri: str, hold: Hold, command: Command
+    shop: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected = recomputed_documents(shop)
     broken = shop[SESSIONS].find({"event_count": 0}, {"session_id": 1}, limit=9)
@@ -400,7 +398,7 @@ class Nested:
 
 
 @pytest.fixture
-def nested(db: Db, spark: SparkSession, command: Command, tmp_path: Path) -> Nested:
+def nested(db: Db, command: Command, tmp_path: Path) -> Nested:
     config = tmp_path / "nested.toml"
     config.write_text(NESTED)
     user = ObjectId()
