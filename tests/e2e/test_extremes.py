@@ -9,7 +9,7 @@ from typing import Any
 
 import bson
 import pytest
-from bson import ObjectId
+from bson import Binary, DatetimeMS, ObjectId
 from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
@@ -46,6 +46,29 @@ def test_no_row_is_lost_where_ids_of_many_types_fill_several_partitions(
     left = {key_of(it["_id"]): bson.encode(it) for it in exact(db, "sessions")}
     assert left == foreseen.documents
     assert {it["pages"][0] for it in exact(db, "sessions")} == {f"/{n}" for n in range(4_000)}
+
+
+def test_ids_that_python_cannot_hold_stop_no_verb(
+    db: Database[Document], command: Command, tmp_path: Path
+) -> None:
+    shop = Shop(db)
+    far = DatetimeMS(300_000_000_000_000)  # the year 11476
+    short = Binary(b"abcd", 4)  # a UUID of four bytes
+    ids: list[Any] = [far, short, {"of": short}, 1]
+    for key, count in zip(ids, (0, 0, 1.5, "many"), strict=True):
+        shop.session(f"session {ids.index(key)}", _id=key, event_count=count)
+        shop.events(f"session {ids.index(key)}", {0: "/home"}, _id=key)
+    file = tmp_path / "report.json"
+    assert command("verify", "--json", str(file), on=db).code == 3
+    odd = json.loads(file.read_text())["malformed"]
+    assert [(it["type"], it["documents"], it["samples"]) for it in odd] == [
+        ("double", 1, ["an _id that Python cannot read"]),
+        ("string", 1, ['{"$numberInt": "1"}']),
+    ]
+    assert command("fix", "--apply", on=db).code == 0
+    done = db["sessions"].find({"event_count": 1, "pages": ["/home"]}, {"_id": 0, "session_id": 1})
+    assert sorted(it["session_id"] for it in done) == ["session 0", "session 1"]
+    assert command("delete-orphans", on=db).code == 0
 
 
 def test_texts_of_a_megabyte_survive(db: Database[Document], command: Command) -> None:

@@ -13,9 +13,10 @@ from pymongo.database import Database
 from session_repair.errors import IncompleteRead
 from session_repair.mongo.collections import require_all_rows, take_census
 from session_repair.repair import survey
-from tests.harness.commands import Command
+from tests.harness.commands import Command, spark_submit
 from tests.harness.documents import JOURNAL, RUNS, Document, data_of, decoded, stored_bytes
 from tests.harness.holds import Hook
+from tests.harness.runs import the_run
 from tests.harness.shop import Shop, minute
 
 VISITS = {0: "/home", 1: "/cart"}
@@ -180,3 +181,37 @@ def test_documents_that_come_and_go_during_the_read_are_no_lost_rows(
     for rows in (7, 3):
         with pytest.raises(IncompleteRead):
             require_all_rows(db, census, rows)
+
+
+@pytest.mark.parametrize("verb", ["apply", "resume", "undo"])
+def test_a_run_that_was_undone_before_the_lease_was_had_is_not_worked_on(
+    db: Database[Document],
+    made: dict[str, Document],
+    command: Command,
+    before_command: Callable[[Hook], None],
+    mongo_uri: str,
+    verb: str,
+) -> None:
+    before = stored_bytes(db)
+    assert command("fix", "--plan", on=db).code == 3
+    run = the_run(db)["_id"]
+    left: list[Document] = []
+    if verb == "undo":
+        assert command("apply", run, on=db).code == 0
+
+    def other(database: str, sent: Mapping[str, Any]) -> None:
+        if database != db.name or "findAndModify" not in sent or left:
+            return
+        left.append({})  # the run was found to be in order, and its lease is about to be taken
+        for words in [("apply", run), ("undo", run, "--apply")][verb == "undo" :]:
+            ended = spark_submit(*words, "--database", db.name, uri=mongo_uri)
+            assert ended.code == 0, ended.told
+        left[0] = the_run(db)
+
+    before_command(other)
+    ended = command(verb, run, *(["--apply"] if verb == "undo" else []), on=db)
+    is_undone = f"run {run} was undone before" if verb == "undo" else f"run {run} is undone, not"
+    assert (ended.code, is_undone in ended.err) == (2, True), ended.told
+    assert left == [the_run(db)]
+    assert left[0]["state"] == "undone"
+    assert stored_bytes(db) == before

@@ -113,6 +113,20 @@ def test_break_lease_takes_it_from_its_holder(planned: Db, command: Command) -> 
     assert differing(planned, expected) == []
 
 
+def test_a_run_that_took_the_lease_from_a_dead_one_leaves_only_its_quiet_time(
+    planned: Db, command: Command
+) -> None:
+    run = the_run(planned)["_id"]
+    occupy(planned)
+    assert command("apply", run, "--break-lease", on=planned).code == 0
+    # The dead one's merge may go on for seconds: who comes next knows it, and is not refused.
+    lease = lease_of(planned)
+    assert lease["expires_at"] <= datetime.now(timezone.utc) < lease["quiet_at"]
+    assert command("runs", run, "--verdict", on=planned).code == 0
+    assert command("undo", run, "--apply", on=planned).code == 0
+    assert lease_of(planned)["quiet_at"] > datetime.now(timezone.utc)
+
+
 # The holder that was paused
 
 

@@ -100,7 +100,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
             return Exit.PARTIAL if found.lost else Exit.CLEAN
         require_not_undone(run.read())
         require_ready_to_undo(database, settings, change_of(run.read()))
-        with working(run, settings) as (run, lease):
+        with working(run, settings, require_not_undone) as (run, lease):
             undone = take_back(database, settings, run, lease)
     show(undo_report(undone, is_apply))
     return Exit.CLEAN if undone.is_whole else Exit.PARTIAL

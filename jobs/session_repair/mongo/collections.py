@@ -5,14 +5,18 @@ Counts by the index of ``_id`` and a few documents: nothing that scans a collect
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import bson
 from bson import ObjectId, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
+from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from session_repair.errors import LONGEST, IncompleteRead, Refused, shortened
@@ -33,6 +37,10 @@ FEW_DOCUMENTS = 20_000  # are not worth a second cursor
 # scan a third of what it costs to hand it on: up to so many scans are cheaper than ranges.
 MOST_SCANS = 3
 LEAST_ID = ObjectId(bytes(12))
+# Dates may be beyond the years that Python knows.
+EXACT: CodecOptions[Document] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
+)
 
 
 @dataclass(frozen=True)
@@ -199,20 +207,25 @@ def odd_documents(
         {"$project": {"odd": {"$concatArrays": odd_fields}}},
         {"$unwind": "$odd"},
         {"$group": {"_id": "$odd", "some": some}},
+        {"$unwind": "$some"},
+        {"$project": {"some": {"key": "$some"}}},
     ]
-    # Dates may be beyond the years that Python knows.
-    exact: CodecOptions[Document] = CodecOptions(
-        datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
-    )
-    rows = database.get_collection(collection, exact).aggregate(pipeline, allowDiskUse=True)
-    return {
-        (row["_id"]["field"], row["_id"]["type"]): tuple(name_of(key) for key in row["some"])
-        for row in rows
-    }
+    raw: Any = database.get_collection(collection, CodecOptions(RawBSONDocument))
+    samples: dict[tuple[str, str], tuple[str, ...]] = defaultdict(tuple)
+    for row in raw.aggregate(pipeline, allowDiskUse=True):
+        samples[row["_id"]["field"], row["_id"]["type"]] += (name_of(row["some"]),)
+    return samples
 
 
-def name_of(key: Any) -> str:
-    """An _id as the report writes it: the digits of an ObjectId, the extended JSON of others."""
+def name_of(holder: RawBSONDocument) -> str:
+    """The _id that is held, as the report writes it: an ObjectId's digits, others' extended JSON.
+
+    The server takes some for sound that Python does not, such as a UUID of four bytes.
+    """
+    try:
+        key = bson.decode(holder.raw, EXACT)["key"]
+    except InvalidBSON:
+        return "an _id that Python cannot read"
     if isinstance(key, ObjectId):
         return str(key)
     return shortened(json_util.dumps(key, json_options=json_util.CANONICAL_JSON_OPTIONS))

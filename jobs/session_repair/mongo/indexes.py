@@ -35,7 +35,7 @@ def is_built(database: Database[Document], collection: str, name: str) -> bool:
     """
     latest = database.get_collection(collection, read_concern=ReadConcern("local"))
     try:
-        latest.find_one({}, {"_id": 1}, hint=name)
+        latest.count_documents({}, hint=name, limit=1)
     except OperationFailure as error:
         if error.code != BAD_VALUE:
             raise

@@ -61,7 +61,8 @@ class Lease:
             "holder": {"$literal": run_id},
             "token": {"$add": ["$token", 1]},
             "expires_at": in_future(LEASE_TIME),
-            "remaining_ms": {"$subtract": ["$expires_at", "$$NOW"]},  # of its last holder
+            # Of its last holder, and of what that had to wait for.
+            "remaining_ms": {"$subtract": [{"$max": ["$expires_at", "$quiet_at"]}, "$$NOW"]},
         }
         lease = collection.find_one_and_update(
             {"_id": LEASE_ID, **({} if break_lease else expired)},
@@ -127,9 +128,13 @@ class Lease:
         time.sleep(max(0.0, self.quiet_at - time.monotonic()))
 
     def release(self) -> None:
-        """Give the lease back; one that was lost stays with its new holder."""
+        """Give the lease back; one that was lost stays with its new holder.
+
+        Whoever takes it next knows how long a merge that nobody waits for may still go on.
+        """
         rest = timedelta(seconds=max(0.0, self.quiet_at - time.monotonic()))
-        self.collection.update_one(self.current(), [{"$set": {"expires_at": in_future(rest)}}])
+        given_back = {"expires_at": "$$NOW", "quiet_at": in_future(rest)}
+        self.collection.update_one(self.current(), [{"$set": given_back}])
 
 
 def in_future(after: timedelta) -> Document:

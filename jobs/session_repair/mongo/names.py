@@ -29,11 +29,10 @@ def is_in_any(database: Database[Document], collection: str, path: str) -> bool:
         {"$sort": {"_id": pymongo.DESCENDING}},
         {"$limit": NEWEST},
         {"$match": has_field},
-        {"$limit": 1},
-        {"$project": {"_id": 1}},
+        {"$count": "documents"},
     ]
     documents = database[collection]
-    return any(documents.aggregate(newest)) or documents.find_one(has_field, {"_id": 1}) is not None
+    return any(documents.aggregate(newest)) or documents.count_documents(has_field, limit=1) > 0
 
 
 def names_like(

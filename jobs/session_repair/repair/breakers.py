@@ -27,7 +27,7 @@ def require_events(database: Database[Document], settings: Settings) -> None:
 
     That is far more often a wrong name in the settings than the truth.
     """
-    if database[settings.events].find_one({}, {"_id": 1}) is None:
+    if not database[settings.events].count_documents({}, limit=1):
         raise BreakerTripped(
             f"collection {settings.events!r} has no event at all. Nothing was written. "
             "If the events were archived there is nothing to rebuild from."

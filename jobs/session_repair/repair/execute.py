@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from session_repair.errors import Exit, Refused
-from session_repair.home import COMMAND
+from session_repair.errors import Exit
 from session_repair.logs import notice
 from session_repair.mongo.connection import clear_errors, connected
 from session_repair.mongo.lease import Lease, held_lease
@@ -40,6 +40,7 @@ from session_repair.repair.ready import (
     change_of,
     require_intact_plan,
     require_ready,
+    require_state,
     require_young_plan,
     settings_of_run,
 )
@@ -81,13 +82,16 @@ def new_run(
 
 
 @contextmanager
-def working(run: Run, settings: Settings) -> Iterator[tuple[Run, Lease]]:
+def working(
+    run: Run, settings: Settings, require: Callable[[Document], None]
+) -> Iterator[tuple[Run, Lease]]:
     """A run that began earlier in this process's hands, and its lease.
 
-    That the lease cannot be had is not noted in it: another process may be at work on it, or have
-    ended it.
+    Until the lease is had another process may end or undo the run, so what its document is
+    ``require``d to be is asked then. Neither that nor a lease that cannot be had is noted in it.
     """
     with held_lease(run.collection, run.run_id, settings.break_lease) as lease:
+        require(run.read())
         mine = run.held_by(lease.token)
         with at_work(mine, settings, lease):
             yield mine, lease
@@ -160,17 +164,13 @@ def finish(
     """
     with connected(settings) as database:
         run = Run.find(database, settings, run_id)
-        document = run.read()
-        if document["state"] not in states:
-            raise Refused(
-                f"run {run_id} is {document['state']}, not {' or '.join(states)}. "
-                f"See {COMMAND} runs {run_id}."
-            )
+        document, is_in_state = run.read(), partial(require_state, states=states)
+        is_in_state(document)
         settings = settings_of_run(document, settings)
         require_ready(database, settings, document["verb"], *([] if plan is None else [TO_PLAN]))
         if document["state"] != PLANNING:
             require_young_plan(database, settings, run)
-        with working(run, settings) as (run, lease):
+        with working(run, settings, is_in_state) as (run, lease):
             if plan is not None and run.read()["state"] == PLANNING:
                 plan(database, settings, run)
                 if document.get("goal") == PLANNED:  # nobody has seen it

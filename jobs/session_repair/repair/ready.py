@@ -10,6 +10,7 @@ from pymongo.database import Database
 
 from session_repair import __version__
 from session_repair.errors import Refused
+from session_repair.home import COMMAND
 from session_repair.mongo.connection import (
     hello_of,
     is_router,
@@ -82,6 +83,16 @@ def require_writable(database: Database[Document], settings: Settings, is_deleti
         merged = [settings.journal, *([] if is_deletion else [settings.sessions])]
         require_mergeable(database, settings.sessions, *merged)
     require_lag(database, settings)
+
+
+def require_state(document: Document, states: tuple[str, ...]) -> None:
+    """Raise Refused unless the run is in one of the states."""
+    if document["state"] not in states:
+        run_id = document["_id"]
+        raise Refused(
+            f"run {run_id} is {document['state']}, not {' or '.join(states)}. "
+            f"See {COMMAND} runs {run_id}."
+        )
 
 
 def require_known_format(document: Document) -> None:
