@@ -9,13 +9,12 @@ from pymongo import MongoClient
 from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
-from session_repair.cli.spark import GIVEN_UP, LONG_METHODS, QUICK_COMPILER, tell_jvm
+from session_repair.cli.spark import GIVEN_UP, size_jvm, tell_jvm
 from session_repair.cli.spark_session import ADAPTIVE, SHUFFLE_PARTITIONS, new_session
 from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, new_database
 
-# The JVM of a job for few rows; with room for what it compiles in half an hour.
-OF_FEW_ROWS = [QUICK_COMPILER, LONG_METHODS, "-XX:ReservedCodeCacheSize=240m"]
+ROOM_FOR_CODE = "-XX:ReservedCodeCacheSize=240m"  # of all that is compiled in half an hour
 # The classes that Spark generates for a plan; a hundred of them, as it keeps, are those of one run.
 KEEP_CODE = {"spark.sql.codegen.cache.maxEntries": "5000"}
 
@@ -59,7 +58,8 @@ def spark() -> Iterator[SparkSession]:
     """The Spark of the whole run, in UTC, made as the job makes it for few rows."""
     for thread in GIVEN_UP:  # a refused command left a Spark that is still starting
         thread.join()
-    tell_jvm(OF_FEW_ROWS)
+    size_jvm(documents=0, is_look_up=False)
+    tell_jvm([ROOM_FOR_CODE])
     session = new_session("session-repair tests", KEEP_CODE)
     session.conf.set(SHUFFLE_PARTITIONS, 2)
     session.conf.set(ADAPTIVE, False)

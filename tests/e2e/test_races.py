@@ -195,20 +195,20 @@ def test_a_run_that_was_undone_before_the_lease_was_had_is_not_worked_on(
     before = stored_bytes(db)
     assert command("fix", "--plan", on=db).code == 3
     run = the_run(db)["_id"]
-    left: list[Document] = []
+    others = [("apply", run), ("undo", run, "--apply")]
     if verb == "undo":
-        assert command("apply", run, on=db).code == 0
+        assert command(*others.pop(0), on=db).code == 0
+    left: list[Document] = []
 
-    def other(database: str, sent: Mapping[str, Any]) -> None:
-        if database != db.name or "findAndModify" not in sent or left:
-            return
-        left.append({})  # the run was found to be in order, and its lease is about to be taken
-        for words in [("apply", run), ("undo", run, "--apply")][verb == "undo" :]:
+    def act(database: str, sent: Mapping[str, Any]) -> None:
+        if database != db.name or "findAndModify" not in sent:
+            return  # else the run was found to be in order, and its lease is about to be taken
+        for words in others:
             ended = spark_submit(*words, "--database", db.name, uri=mongo_uri)
             assert ended.code == 0, ended.told
-        left[0] = the_run(db)
+        left.append(the_run(db))
 
-    before_command(other)
+    before_command(act)
     ended = command(verb, run, *(["--apply"] if verb == "undo" else []), on=db)
     is_undone = f"run {run} was undone before" if verb == "undo" else f"run {run} is undone, not"
     assert (ended.code, is_undone in ended.err) == (2, True), ended.told

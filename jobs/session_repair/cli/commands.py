@@ -45,10 +45,15 @@ from session_repair.mongo.target import Target
 from session_repair.repair.execute import finish, take_back, working
 from session_repair.repair.listing import lost_rows, rows_of_run
 from session_repair.repair.outcomes import OUTCOMES
-from session_repair.repair.ready import change_of, require_ready_to_undo, settings_of_run
+from session_repair.repair.ready import (
+    change_of,
+    require_not_undone,
+    require_ready_to_undo,
+    settings_of_run,
+)
 from session_repair.repair.report import Report
 from session_repair.repair.rows import PLANNED as PLANNED_ROW
-from session_repair.repair.undo import require_not_undone, survey_undo
+from session_repair.repair.undo import survey_undo
 from session_repair.reporting.history import runs_table, trend
 from session_repair.reporting.rows import FORMATS, NDJSON, row_lines
 from session_repair.reporting.text import fix_report, undo_report

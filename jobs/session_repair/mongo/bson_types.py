@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 
 from session_repair.rules.usual import USUAL_TYPES
+
+# Binaries as they are, whatever the connection string wants UUIDs to be; and dates, which may be
+# beyond the years that Python knows.
+AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(
+    uuid_representation=UuidRepresentation.UNSPECIFIED,
+    datetime_conversion=DatetimeConversion.DATETIME_MS,
+)
 
 ABSENT = ("missing", "null")
 INTEGERS = ("int", "long")

@@ -13,7 +13,7 @@ from typing import Any
 
 import bson
 from bson import ObjectId, json_util
-from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
@@ -21,6 +21,7 @@ from pymongo.database import Database
 
 from session_repair.errors import LONGEST, IncompleteRead, Refused, shortened
 from session_repair.mongo.bson_types import (
+    AS_STORED,
     GREATEST_DATE_MS,
     LEAST_DATE_MS,
     parents_of,
@@ -37,10 +38,6 @@ FEW_DOCUMENTS = 20_000  # are not worth a second cursor
 # scan a third of what it costs to hand it on: up to so many scans are cheaper than ranges.
 MOST_SCANS = 3
 LEAST_ID = ObjectId(bytes(12))
-# Dates may be beyond the years that Python knows.
-EXACT: CodecOptions[Document] = CodecOptions(
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
-)
 
 
 @dataclass(frozen=True)
@@ -223,7 +220,7 @@ def name_of(holder: RawBSONDocument) -> str:
     The server takes some for sound that Python does not, such as a UUID of four bytes.
     """
     try:
-        key = bson.decode(holder.raw, EXACT)["key"]
+        key = bson.decode(holder.raw, AS_STORED)["key"]
     except InvalidBSON:
         return "an _id that Python cannot read"
     if isinstance(key, ObjectId):

@@ -8,8 +8,9 @@ from difflib import SequenceMatcher
 from typing import Any
 
 import pymongo
-from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.database import Database
+
+from session_repair.mongo.bson_types import AS_STORED
 
 Document = dict[str, Any]
 
@@ -39,9 +40,7 @@ def names_like(
     database: Database[Document], collection: str, path: str, known: Collection[str]
 ) -> list[str]:
     """The names in some documents that look most like the path, but for those that are known."""
-    # Dates may be beyond the years that Python knows.
-    exact: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
-    documents = database.get_collection(collection, exact)
+    documents = database.get_collection(collection, AS_STORED)
     names: set[str] = set()
     for way in (pymongo.ASCENDING, pymongo.DESCENDING):
         for document in documents.find().sort("_id", way).limit(LOOKED_AT):

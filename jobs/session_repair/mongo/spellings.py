@@ -15,17 +15,12 @@ from typing import Any
 
 from bson import Binary, Decimal128, ObjectId
 from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-Document = dict[str, Any]
+from session_repair.mongo.bson_types import AS_STORED
 
-# Binaries and dates as they are, whatever the connection string wants UUIDs to be.
-AS_STORED: CodecOptions[Document] = CodecOptions(
-    uuid_representation=UuidRepresentation.UNSPECIFIED,
-    datetime_conversion=DatetimeConversion.DATETIME_MS,
-)
+Document = dict[str, Any]
 
 # Subtype 4, and the three orders of bytes in which drivers wrote subtype 3.
 UUIDS = (

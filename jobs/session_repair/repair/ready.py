@@ -28,7 +28,7 @@ from session_repair.mongo.rights import (
     Rights,
     require_rights,
 )
-from session_repair.mongo.runs import JOURNAL_FORMAT, Run, refuse_foreign
+from session_repair.mongo.runs import JOURNAL_FORMAT, UNDONE, Run, refuse_foreign
 from session_repair.mongo.throttle import require_lag
 from session_repair.repair.apply import CORRECTION
 from session_repair.repair.delete import DELETION
@@ -92,6 +92,15 @@ def require_state(document: Document, states: tuple[str, ...]) -> None:
         raise Refused(
             f"run {run_id} is {document['state']}, not {' or '.join(states)}. "
             f"See {COMMAND} runs {run_id}."
+        )
+
+
+def require_not_undone(document: Document) -> None:
+    """Raise Refused when the run was undone: whoever wrote the same values since is not it."""
+    if document["state"] == UNDONE:
+        raise Refused(
+            f"run {document['_id']} was undone before. What its sessions hold now was written "
+            "since then, and stays."
         )
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from pymongo.client_session import ClientSession
 
-from session_repair.errors import LONGEST, Refused
+from session_repair.errors import LONGEST
 from session_repair.mongo.connection import reason_of
 from session_repair.mongo.expressions import is_as_left, restored
-from session_repair.mongo.runs import UNDOING, UNDONE, Reach
+from session_repair.mongo.runs import UNDOING, Reach
 from session_repair.mongo.target import Target
 from session_repair.mongo.throttle import Pace
 from session_repair.repair.apply import TRIES
@@ -79,15 +79,6 @@ def survey_undo(target: Target, document: Document, change: Change) -> UndoRepor
             left_alone += [(it["name"], group["_id"], it.get("error")) for it in group["some"]]
     lost = document["planned"] - target.journal.count_documents(rows)
     return UndoReport(document["_id"], dict(counts), tuple(left_alone[:LISTED]), lost)
-
-
-def require_not_undone(document: Document) -> None:
-    """Raise Refused when the run was undone: whoever wrote the same values since is not it."""
-    if document["state"] == UNDONE:
-        raise Refused(
-            f"run {document['_id']} was undone before. What its sessions hold now was written "
-            "since then, and stays."
-        )
 
 
 def undo_run(work: Work, pace: Pace, change: Change) -> UndoReport:
