@@ -20,6 +20,7 @@ from tests.harness.shop import ANN, MORNING, Shop, made_at, minute
 from tests.oracle import EXACT, foresee, key_of
 
 MB = 1024 * 1024
+UNREADABLE = "a value that Python cannot read"
 
 
 def exact(db: Database[Document], name: str) -> list[Document]:
@@ -62,13 +63,25 @@ def test_ids_that_python_cannot_hold_stop_no_verb(
     assert command("verify", "--json", str(file), on=db).code == 3
     odd = json.loads(file.read_text())["malformed"]
     assert [(it["type"], it["documents"], it["samples"]) for it in odd] == [
-        ("double", 1, ["an _id that Python cannot read"]),
+        ("double", 1, [UNREADABLE]),
         ("string", 1, ['{"$numberInt": "1"}']),
     ]
     assert command("fix", "--apply", on=db).code == 0
+    *_, run = db[RUNS].find().sort("_id")
+    rows = command("runs", run["_id"], "--rows", on=db)
+    assert rows.code == 0, rows.told
+    listed = [json.loads(line) for line in rows.out.splitlines()]
+    assert {it["session_id"]: (it["_id"], it["outcome"]) for it in listed} == {
+        "session 0": ({"$date": {"$numberLong": "300000000000000"}}, "applied"),
+        "session 1": (UNREADABLE, "applied"),
+    }
     done = db["sessions"].find({"event_count": 1, "pages": ["/home"]}, {"_id": 0, "session_id": 1})
     assert sorted(it["session_id"] for it in done) == ["session 0", "session 1"]
     assert command("delete-orphans", on=db).code == 0
+    config = tmp_path / "names.toml"
+    config.write_text('[fields.sessions]\npages = "pags"')
+    refused = command("fix", "--config", str(config), on=db)
+    assert (refused.code, "'pags' (alike: 'pages')" in refused.err) == (4, True), refused.told
 
 
 def test_texts_of_a_megabyte_survive(db: Database[Document], command: Command) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import bson
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
+from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
 
 from session_repair.rules.usual import USUAL_TYPES
 
@@ -21,6 +24,8 @@ AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(
     uuid_representation=UuidRepresentation.UNSPECIFIED,
     datetime_conversion=DatetimeConversion.DATETIME_MS,
 )
+RAW: CodecOptions[Any] = AS_STORED.with_options(document_class=RawBSONDocument)
+UNREADABLE = "a value that Python cannot read"
 
 ABSENT = ("missing", "null")
 INTEGERS = ("int", "long")
@@ -54,6 +59,25 @@ LEAST_DATE_MS, GREATEST_DATE_MS = -62_135_596_800_000, 253_402_300_799_999
 
 
 PARENTS = ("object", "missing", "null")  # what may stand on the way to a nested field
+
+
+def readable(document: RawBSONDocument) -> Any:
+    """The document as a dict; ``UNREADABLE`` for the innermost one around what Python cannot hold.
+
+    The server takes some values for sound that Python does not, such as a UUID of four bytes.
+    """
+    try:
+        return bson.decode(document.raw, AS_STORED)
+    except InvalidBSON:
+        pass
+    try:
+        held = dict(document)
+    except InvalidBSON:
+        return UNREADABLE
+    return {
+        name: readable(value) if isinstance(value, RawBSONDocument) else value
+        for name, value in held.items()
+    }
 
 
 def parents_of(path: str) -> list[str]:

@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import bson
 from bson import ObjectId, json_util
-from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
-from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from session_repair.errors import LONGEST, IncompleteRead, Refused, shortened
 from session_repair.mongo.bson_types import (
-    AS_STORED,
     GREATEST_DATE_MS,
     LEAST_DATE_MS,
+    RAW,
+    UNREADABLE,
     parents_of,
+    readable,
     type_expression,
 )
 from session_repair.settings import Settings
@@ -207,22 +206,18 @@ def odd_documents(
         {"$unwind": "$some"},
         {"$project": {"some": {"key": "$some"}}},
     ]
-    raw: Any = database.get_collection(collection, CodecOptions(RawBSONDocument))
     samples: dict[tuple[str, str], tuple[str, ...]] = defaultdict(tuple)
-    for row in raw.aggregate(pipeline, allowDiskUse=True):
+    for row in database.get_collection(collection, RAW).aggregate(pipeline, allowDiskUse=True):
         samples[row["_id"]["field"], row["_id"]["type"]] += (name_of(row["some"]),)
     return samples
 
 
 def name_of(holder: RawBSONDocument) -> str:
-    """The _id that is held, as the report writes it: an ObjectId's digits, others' extended JSON.
-
-    The server takes some for sound that Python does not, such as a UUID of four bytes.
-    """
-    try:
-        key = bson.decode(holder.raw, AS_STORED)["key"]
-    except InvalidBSON:
-        return "an _id that Python cannot read"
+    """The _id in it as the report writes it: an ObjectId's digits, others' extended JSON."""
+    held = readable(holder)
+    key = held["key"] if isinstance(held, dict) else held
+    if key == UNREADABLE:
+        return UNREADABLE
     if isinstance(key, ObjectId):
         return str(key)
     return shortened(json_util.dumps(key, json_options=json_util.CANONICAL_JSON_OPTIONS))

@@ -10,7 +10,7 @@ from typing import Any
 import pymongo
 from pymongo.database import Database
 
-from session_repair.mongo.bson_types import AS_STORED
+from session_repair.mongo.bson_types import RAW, readable
 
 Document = dict[str, Any]
 
@@ -40,22 +40,22 @@ def names_like(
     database: Database[Document], collection: str, path: str, known: Collection[str]
 ) -> list[str]:
     """The names in some documents that look most like the path, but for those that are known."""
-    documents = database.get_collection(collection, AS_STORED)
+    documents: Any = database.get_collection(collection, RAW)
     names: set[str] = set()
     for way in (pymongo.ASCENDING, pymongo.DESCENDING):
         for document in documents.find().sort("_id", way).limit(LOOKED_AT):
-            names.update(paths_in(document))
+            names.update(paths_in(readable(document)))
     ranked = sorted((-likeness(path, name), name) for name in names.difference(known))
     return [name for unlike, name in ranked if -unlike >= ALIKE][:NAMED]
 
 
-def paths_in(document: Document, parent: str = "") -> Iterator[str]:
+def paths_in(value: Any, path: str = "") -> Iterator[str]:
     """The path of every field, in nested documents too, that is no such document itself."""
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from paths_in(value, f"{parent}{name}.")
-        else:
-            yield f"{parent}{name}"
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from paths_in(inner, f"{path}.{name}" if path else name)
+    elif path:
+        yield path
 
 
 def likeness(one: str, other: str) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.database import Database
 
+from session_repair.mongo.bson_types import RAW, readable
 from session_repair.mongo.runs import Reach
 from session_repair.repair.journal import Plan
 from session_repair.repair.outcomes import APPLIED
@@ -15,11 +15,6 @@ from session_repair.repair.rows import PLANNED
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
-
-# Some dates are beyond the years that Python knows.
-ANY_DATE: CodecOptions[Document] = CodecOptions(
-    tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
-)
 
 
 def rows_of_run(
@@ -35,15 +30,14 @@ def rows_of_run(
     after = Reach.of(document, "progress").after
     unmarked = {"$cond": [{"$lte": ["$_id", after]}, APPLIED, PLANNED]}
     wanted = [{"$match": {"outcome": {"$in": list(outcomes)}}}] if outcomes else []
-    journal = database.get_collection(settings.journal, codec_options=ANY_DATE)
-    yield from journal.aggregate(
-        [
-            {"$match": Plan.of(document).rows()},
-            {"$sort": {"_id": 1}},
-            {"$set": {"outcome": {"$ifNull": ["$outcome", unmarked]}}},
-            *wanted,
-        ]
-    )
+    rows = [
+        {"$match": Plan.of(document).rows()},
+        {"$sort": {"_id": 1}},
+        {"$set": {"outcome": {"$ifNull": ["$outcome", unmarked]}}},
+        *wanted,
+    ]
+    journal: Any = database.get_collection(settings.journal, RAW)
+    yield from map(readable, journal.aggregate(rows))
 
 
 def lost_rows(database: Database[Document], settings: Settings, document: Document) -> int:

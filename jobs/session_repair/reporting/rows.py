@@ -26,8 +26,9 @@ def told_row(row: Document) -> Document:
     ``before`` is the whole document that was deleted. What a row does not have is absent.
     """
     plan = row["plan"]
+    held = plan["session"]  # a text in its place says that its value cannot be read
     told = {
-        "_id": plan["session"]["v"],
+        "_id": held["v"] if isinstance(held, dict) else held,
         "session_id": plan["session_id"],
         **{name: row.get(name) for name in ("outcome", "error")},
         **{name: plan.get(name) for name in ("findings", "observed", "new")},
