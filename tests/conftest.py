@@ -9,7 +9,7 @@ from pymongo import MongoClient
 from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod
-from session_repair.cli.spark import GIVEN_UP, size_jvm, tell_jvm
+from session_repair.cli.spark import GIVEN_UP, QUICKLY_READ, size_jvm, tell_jvm
 from session_repair.cli.spark_session import ADAPTIVE, SHUFFLE_PARTITIONS, new_session
 from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, new_database
@@ -55,10 +55,13 @@ def module_db(mongo_client: MongoClient[Document]) -> Iterator[Db]:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """The Spark of the whole run, in UTC, made as the job makes it for few rows."""
+    """The Spark of the whole run, in UTC, its JVM sized as the job's is for many rows.
+
+    It plans hundreds of runs: by the 25th the thorough compiler has paid for itself.
+    """
     for thread in GIVEN_UP:  # a refused command left a Spark that is still starting
         thread.join()
-    size_jvm(documents=0, is_look_up=False)
+    size_jvm(documents=QUICKLY_READ + 1, is_look_up=False)
     tell_jvm([ROOM_FOR_CODE])
     session = new_session("session-repair tests", KEEP_CODE)
     session.conf.set(SHUFFLE_PARTITIONS, 2)
