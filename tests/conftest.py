@@ -8,15 +8,18 @@ import pytest
 from pymongo import MongoClient
 from pyspark.sql import SparkSession
 
-from demo.server import EmbeddedMongod
+from demo.server import EmbeddedMongod, ReplicaSet
 from session_repair.spark.session import ADAPTIVE, SHUFFLE_PARTITIONS, new_session
 from session_repair.spark.starting import GIVEN_UP, QUICKLY_READ, size_jvm, tell_jvm
 from tests.harness.commands import Command, command_at
-from tests.harness.documents import Db, Document, new_database
+from tests.harness.documents import Db, Document, Snapshot, new_database
+from tests.harness.guide import fill
+from tests.harness.holds import Hold
 
 ROOM_FOR_CODE = "-XX:ReservedCodeCacheSize=240m"  # of all that is compiled in half an hour
 # The classes that Spark generates for a plan; a hundred of them, as it keeps, are those of one run.
 KEEP_CODE = {"spark.sql.codegen.cache.maxEntries": "5000"}
+PLANNED_SHOP = "planned"
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +77,56 @@ def spark() -> Iterator[SparkSession]:
 def command(mongo_uri: str, spark: SparkSession) -> Command:
     """``command(VERB, *OPTIONS, on=DATABASE)``: a run of the verb in this process, on its Spark."""
     return command_at(mongo_uri)
+
+
+@pytest.fixture
+def shop(db: Db) -> Db:
+    """The guide's shop of 300 sessions, 83 of them broken."""
+    fill(db)
+    return db
+
+
+@pytest.fixture(scope="session")
+def planning(mongo_client: MongoClient[Document], command: Command) -> Iterator[Snapshot]:
+    """The database ``planned`` with the shop and a plan of its 83 corrections, made once."""
+    db = mongo_client[PLANNED_SHOP]
+    fill(db)
+    assert command("fix", "--plan", on=db).code == 3
+    yield Snapshot.of(db)
+    mongo_client.drop_database(db)
+
+
+@pytest.fixture
+def planned(planning: Snapshot, mongo_client: MongoClient[Document]) -> Db:
+    """The shop with a run that is planned and not applied, the same for each test."""
+    db = mongo_client[PLANNED_SHOP]
+    planning.restore(db)
+    return db
+
+
+@pytest.fixture
+def hold(mongo_client: MongoClient[Document]) -> Iterator[Hold]:
+    """The server's brake on the job's commands; off again afterwards."""
+    brake = Hold(mongo_client)
+    yield brake
+    brake.kill()
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[ReplicaSet]:
+    """Three real members, for the tests of one file."""
+    with ReplicaSet(3, cache_gb=0.25, parameters={"enableTestCommands": True}) as members:
+        yield members
+
+
+@pytest.fixture
+def on_three(three: ReplicaSet) -> Iterator[Db]:
+    """A database of its own for this test on the three members."""
+    with (
+        MongoClient[Document](three.uri, tz_aware=True) as client,
+        new_database(client) as database,
+    ):
+        yield database
 
 
 @pytest.fixture

@@ -21,8 +21,6 @@ from tests.harness.runs import last_run
 from tests.harness.shop import Shop
 from tests.harness.tls import GuardedByTls, guarded_by_tls
 
-pytestmark = pytest.mark.faults
-
 MARK = "Tr0ub4dor"
 USER, PASSWORD = "keeper", f"{MARK}/&3@:%é?"
 QUERIES = (f"SQL/execution/?id={number}" for number in range(9))

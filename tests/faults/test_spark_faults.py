@@ -26,8 +26,6 @@ SESSIONS = 300
 CLUSTER = "org.apache.spark.deploy"
 EXECUTOR = "CoarseGrainedExecutorBackend"
 
-pytestmark = pytest.mark.faults
-
 
 @dataclass(frozen=True)
 class Cluster:

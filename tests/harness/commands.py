@@ -136,6 +136,15 @@ def spark_submit(*arguments: str, uri: str | None = None, timeout: float = 240) 
     return run_to_end([ROOT / "spark-submit.sh", *arguments], environment(uri), timeout)
 
 
+def run_into(output: str, uri: str, db: Db, *words: str) -> int:
+    """The exit code of ``./spark-submit.sh`` in a shell, its output led there."""
+    line = f'set -o pipefail; "$0" "$@" {output}'
+    options = SPARK_OPTIONS if words[0] == "fix" else ()
+    command = ["bash", "-c", line, str(ROOT / "spark-submit.sh"), *options, *words]
+    command += ["--database", db.name]
+    return subprocess.run(command, env=environment(uri), timeout=PATIENCE, check=False).returncode
+
+
 @dataclass(frozen=True)
 class Process:
     """A started command in a process group of its own, which holds its JVM and its Python."""

@@ -16,7 +16,7 @@ from typing import Any
 from pymongo import MongoClient, monitoring
 
 from tests.harness.commands import PATIENCE
-from tests.harness.documents import Db, Document
+from tests.harness.documents import JOURNAL, Db, Document
 
 APP = "session-repair"
 NEVER_ENDS = 600.0  # seconds; longer than any test, what is still held is killed on the server
@@ -34,6 +34,10 @@ class Point:
     command: str
     collection: str | None = None
     skip: int = 0
+
+
+# Of a run and of an undo: three for each batch, a look, the merge, the outcomes.
+ON_JOURNAL = Point("aggregate", JOURNAL)
 
 
 class Hold:

@@ -30,11 +30,11 @@ from tests.harness.documents import (
     hash_of,
     stored_bytes,
 )
+from tests.harness.guide import BROKEN
 from tests.harness.holds import APP, Hold, Point
 from tests.harness.runs import let_the_lease_expire, outcomes, run_documents, the_run
 from tests.oracle import recomputed_documents
 
-BROKEN = 83
 SMALL = ("--batch-size", "10")
 # Three aggregates on the journal for each batch: look, merge, outcomes.
 BEFORE_MERGE = Point("aggregate", JOURNAL, skip=1)

@@ -12,11 +12,10 @@ from bson import Int64
 
 from tests.harness.commands import Command, started
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, differing, hash_of, stored_bytes
+from tests.harness.guide import BROKEN, ORPHANS
 from tests.harness.holds import Hold, Point
 from tests.harness.runs import let_the_lease_expire, the_run
 from tests.oracle import recomputed_documents
-
-BROKEN, ORPHANS = 83, 2
 
 
 def state_of(db: Db, run: str) -> tuple[str, dict[str, int]]:

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from bson import ObjectId
 
-from tests.faults.test_plan_and_apply import BROKEN
 from tests.harness.commands import Command, reported
 from tests.harness.documents import JOURNAL, SESSIONS, Db, hash_of, raw_documents
+from tests.harness.guide import BROKEN
 from tests.harness.runs import the_run
 
 

@@ -1,0 +1,370 @@
+"""A run keeps to its bounds: small quick batches, beside replicas that follow, in its time."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.write_concern import WriteConcern
+
+from demo.generate import generate
+from demo.server import Member, ReplicaSet
+from tests.harness.commands import (
+    PATIENCE,
+    Command,
+    Ended,
+    reported,
+    spark_submit,
+    started,
+)
+from tests.harness.documents import (
+    JOURNAL,
+    Db,
+    Document,
+    data_of,
+    differing,
+    hash_of,
+    stored_bytes,
+)
+from tests.harness.holds import ON_JOURNAL, held
+from tests.harness.runs import batches, is_begun, last_run, outcomes
+from tests.oracle import recomputed_documents
+
+SESSIONS, BROKEN = 360, 100  # what generate makes of so many
+
+
+@pytest.fixture
+def expected(db: Db) -> dict[Any, bytes]:
+    """The sessions as a clean run leaves them; the database is filled and broken."""
+    assert generate(db, SESSIONS).broken == BROKEN
+    return recomputed_documents(db)
+
+
+@pytest.fixture
+def plan(command: Command, db: Db, expected: dict[Any, bytes]) -> str:
+    """A plan that waits for its application."""
+    assert command("fix", "--plan", on=db).code == 3
+    return str(last_run(db)["_id"])
+
+
+def test_no_batch_is_larger_than_asked_for(
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
+) -> None:
+    assert command("apply", plan, "--batch-size", "30", on=db).code == 0
+    assert max(batches(db)) == 30
+    assert sum(batches(db)) == BROKEN
+    assert differing(db, expected) == []
+
+
+def test_a_merge_longer_than_half_a_second_makes_smaller_ones_down_to_ten(
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
+) -> None:
+    with held(db, ON_JOURNAL, seconds=0.9):
+        assert command("apply", plan, "--batch-size", "40", on=db).code == 0
+    first, second, *rest = batches(db)
+    assert first == 40  # begun before anything was known of the server
+    assert 18 <= second <= 22  # as many as the first merge did in half a second
+    assert 10 <= rest[0] <= 12
+    assert set(rest[1:-1]) == {10}
+    assert differing(db, expected) == []
+
+
+def paused(
+    command: Command, db: Db, pause: Path, is_begun: Callable[[Db], bool], *words: str
+) -> Ended:
+    """The command, once the pause file was made in the middle of its first batch."""
+    with (
+        ThreadPoolExecutor() as threads,
+        held(db, ON_JOURNAL, seconds=2) as hold,
+    ):
+        run = threads.submit(command, *words, on=db)
+        hold.until(lambda: is_begun(db))
+        pause.touch()
+        hold.let_go()
+        return run.result()
+
+
+def test_the_pause_file_stops_the_run_between_two_batches(
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes], tmp_path: Path
+) -> None:
+    pause = tmp_path / "pause"
+    words = (plan, "--batch-size", "40", "--pause-file", str(pause))
+    assert paused(command, db, pause, is_begun, "apply", *words).code == 5
+    assert outcomes(db) == {"applied": 40, "none": BROKEN - 40}
+    assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 5)
+    assert command("resume", *words, on=db).code == 5
+    assert outcomes(db)["applied"] == 40  # it still stands, so nothing more was written
+    pause.unlink()
+    assert command("resume", *words, on=db).code == 0
+    assert outcomes(db) == {"applied": BROKEN}
+    assert differing(db, expected) == []
+
+
+def test_the_time_limit_stops_the_run_between_two_batches(
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
+) -> None:
+    # Three of these commands make up a batch.
+    with held(db, ON_JOURNAL, seconds=1.1):
+        assert command("apply", plan, "--batch-size", "20", "--max-time", "3s", on=db).code == 5
+    assert outcomes(db) == {"applied": 20, "none": BROKEN - 20}
+    assert last_run(db)["progress"]["counts"] == {"applied": 20}
+    assert 1 <= last_run(db)["progress"]["rows_per_second"] <= 20  # 20 in one second and more
+    assert command("resume", plan, on=db).code == 0
+    assert last_run(db)["progress"]["counts"] == {"applied": BROKEN}
+    assert differing(db, expected) == []
+
+
+def test_the_time_limit_cuts_a_plan_off_too(command: Command, db: Db) -> None:
+    generate(db, 300)
+    expected, before = recomputed_documents(db), hash_of(db)
+    ended = command("fix", "--apply", "--max-time", "500ms", on=db)
+    assert (ended.code, "--max-time is over" in ended.err) == (5, True), ended.told
+    run = last_run(db)
+    assert (run["state"], run["verdict"], hash_of(db)) == ("planning", 5, before)
+    assert command("resume", run["_id"], on=db).code == 0
+    assert differing(db, expected) == []
+
+
+def test_a_plan_that_was_cut_off_is_made_by_resume_and_not_applied(
+    command: Command, db: Db
+) -> None:
+    broken = generate(db, 300).broken
+    expected, before = recomputed_documents(db), stored_bytes(db)
+    assert command("fix", "--plan", "--max-time", "500ms", on=db).code == 5
+    run = last_run(db)["_id"]
+    ended = command("resume", run, on=db)
+    assert f"Apply this plan with: ./spark-submit.sh apply {run}" in ended.out
+    assert (ended.code, last_run(db)["state"], last_run(db)["planned"]) == (3, "planned", broken)
+    assert stored_bytes(db) == before
+    assert command("apply", run, on=db).code == 0
+    assert differing(db, expected) == []
+
+
+def test_the_time_limit_holds_while_a_cluster_gives_nothing(db: Db, mongo_uri: str) -> None:
+    generate(db, 40)
+    before = data_of(db)
+    nobody = ("--master", "spark://127.0.0.1:1", "--conf", "spark.driver.host=127.0.0.1")
+    words = ("fix", "--apply", "--max-time", "5s", "--database", db.name)
+    ended = spark_submit(*nobody, *words, uri=mongo_uri)
+    assert (ended.code, "Spark has not started: no session was read or written" in ended.err) == (
+        5,
+        True,
+    ), ended.told
+    assert data_of(db) == before
+
+
+def test_a_poisonous_row_fails_alone(
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
+) -> None:
+    poisonous = db[JOURNAL].find_one(sort=[("_id", 1)], skip=41)
+    assert poisonous is not None
+    key = poisonous["plan"]["session"]["v"]
+    before = db["sessions"].find_one({"_id": key})
+    # The server itself rejects any document of this _id that counts something.
+    rule = {"$or": [{"_id": {"$ne": key}}, {"event_count": 0}]}
+    db.command("collMod", "sessions", validator=rule, validationLevel="strict")
+    code, report = reported(command, "apply", plan, "--batch-size", "64", on=db)
+    assert code == 5
+    assert outcomes(db) == {"applied": BROKEN - 1, "failed": 1}
+    assert (report["outcomes"]["applied"], report["outcomes"]["failed"]) == (BROKEN - 1, 1)
+    failed = db[JOURNAL].find_one({"outcome": "failed"})
+    assert failed is not None
+    assert failed["_id"] == poisonous["_id"]
+    assert "Document failed validation" in failed["error"]
+    assert db["sessions"].find_one({"_id": key}) == before
+    assert differing(db, expected) == [key]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_batch_end_and_then_stops_the_run(
+    command: Command,
+    db: Db,
+    mongo_uri: str,
+    plan: str,
+    expected: dict[Any, bytes],
+    number: signal.Signals,
+) -> None:
+    with (
+        held(db, ON_JOURNAL, seconds=2) as hold,
+        started(mongo_uri, db.name, "apply", plan, "--batch-size", "40") as process,
+    ):
+        hold.until(lambda: is_begun(db))
+        process.signal(number)
+        hold.let_go()
+        assert process.wait() == 130, process.text()
+        told = process.text()
+    assert f"./spark-submit.sh resume {plan}" in told
+    assert outcomes(db) == {"applied": 40, "none": BROKEN - 40}
+    assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 130)
+    assert command("resume", plan, on=db).code == 0  # the lease was given back
+    assert outcomes(db) == {"applied": BROKEN}
+    assert differing(db, expected) == []
+
+
+# An undo keeps to the same bounds
+
+
+@pytest.fixture
+def applied(command: Command, db: Db, plan: str) -> str:
+    assert command("apply", plan, on=db).code == 0
+    return plan
+
+
+def undone(db: Db) -> tuple[str, int]:
+    """The state of the run, and how many of its sessions are restored."""
+    return last_run(db)["state"], last_run(db)["undo"]["counts"]["restored"]
+
+
+def is_undo_begun(db: Db) -> bool:
+    return bool(last_run(db).get("undo", {}).get("begun"))
+
+
+def test_the_pause_file_stops_an_undo_between_two_batches(
+    command: Command, db: Db, applied: str, tmp_path: Path
+) -> None:
+    pause, after = tmp_path / "pause", stored_bytes(db)
+    words = (applied, "--apply", "--batch-size", "40", "--pause-file", str(pause))
+    ended = paused(command, db, pause, is_undo_begun, "undo", *words)
+    assert (ended.code, undone(db), last_run(db)["verdict"]) == (5, ("undoing", 40), 5)
+    assert f"./spark-submit.sh undo {applied} --apply" in ended.err
+    assert len(differing(db, after)) == 40
+    assert command("undo", *words, on=db).code == 5
+    assert len(differing(db, after)) == 40  # it still stands, so nothing more was written
+    pause.unlink()
+    assert command("undo", *words, on=db).code == 0
+    assert undone(db) == ("undone", BROKEN)
+    assert len(differing(db, after)) == BROKEN
+
+
+def test_a_signal_lets_the_batch_of_an_undo_end(
+    command: Command, db: Db, mongo_uri: str, applied: str
+) -> None:
+    words = ("undo", applied, "--apply", "--batch-size", "40")
+    with (
+        held(db, ON_JOURNAL, seconds=2) as hold,
+        started(mongo_uri, db.name, *words) as process,
+    ):
+        hold.until(lambda: is_undo_begun(db))
+        process.signal(signal.SIGTERM)
+        hold.let_go()
+        assert process.wait() == 130, process.text()
+    assert (undone(db), last_run(db)["verdict"]) == (("undoing", 40), 130)
+    assert command("undo", applied, "--apply", on=db).code == 0  # the lease was given back
+    assert undone(db) == ("undone", BROKEN)
+
+
+# Replication
+
+
+@pytest.fixture
+def three() -> Iterator[ReplicaSet]:
+    """Of each test its own: one of them is configured anew."""
+    with ReplicaSet(3, cache_gb=0.25, parameters={"enableTestCommands": True}) as members:
+        yield members
+
+
+@contextmanager
+def not_applying(member: Member) -> Iterator[None]:
+    """The member stays up and answers, but applies nothing of what the primary wrote."""
+    with member.client() as client:
+        admin = client["admin"]
+        admin.command("configureFailPoint", "rsSyncApplyStop", mode="alwaysOn")
+        try:
+            yield
+        finally:
+            admin.command("configureFailPoint", "rsSyncApplyStop", mode="off")
+
+
+def write_for(db: Db, seconds: float) -> None:
+    """Writes that only the primary has to acknowledge."""
+    traffic = db.client.get_database("traffic", write_concern=WriteConcern(1))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        traffic["writes"].insert_one({})
+        time.sleep(0.2)
+
+
+def stays_at(db: Db, counts: Document, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert outcomes(db) == counts
+        time.sleep(0.2)
+
+
+def test_a_lagging_replica_pauses_the_run_until_it_has_caught_up_half(
+    three: ReplicaSet, command: Command
+) -> None:
+    with MongoClient[Document](three.uri, tz_aware=True) as client, ExitStack() as rest:
+        db = client["shop"]
+        command = partial(command, uri=three.uri)
+        broken = generate(db, 100).broken
+        expected = recomputed_documents(db)
+        assert command("fix", "--plan", on=db).code == 3
+        slow, slower = three.secondaries()
+        threads = rest.enter_context(ThreadPoolExecutor())
+        second = rest.enter_context(ExitStack())
+        with not_applying(slower):
+            write_for(db, 6)
+            run = threads.submit(command, "apply", last_run(db)["_id"], "--max-lag", "5s", on=db)
+            stays_at(db, {"none": broken}, 3)
+            second.enter_context(not_applying(slow))
+            write_for(db, 3.5)
+        # Now the first has caught up, and the second lags by less than 5 s but more than half.
+        stays_at(db, {"none": broken}, 3)
+        assert not run.done()
+        progress = last_run(db)["progress"]
+        assert re.fullmatch(r"waiting: a replica lags \d+ s, --max-lag is 5 s", progress["waiting"])
+        asked = spark_submit("health", "--database", db.name, uri=three.uri)
+        at_work = json.loads(asked.out)["at_work"]
+        assert at_work == {
+            "id": last_run(db)["_id"],
+            "verb": "fix",
+            "state": "planned",
+            "planned": broken,
+            "done": 0,
+            "rows_per_second": None,
+            "waiting": progress["waiting"],
+        }
+        watch = rest.enter_context(started(three.uri, db.name, "runs", "--watch"))
+        line = f"{at_work['id']}  fix planned  0/{broken}  {at_work['waiting']}"
+        deadline = time.monotonic() + PATIENCE
+        while watch.text().splitlines() != [line] and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert watch.text().splitlines() == [line]
+        second.close()
+        assert run.result().code == 0
+        assert outcomes(db) == {"applied": broken}
+        assert differing(db, expected) == []
+        assert watch.wait() == 0  # there is no run at work any more
+    assert run.result().err.count(at_work["waiting"]) == 1
+
+
+def test_a_member_that_is_delayed_on_purpose_does_not_pause_the_run(
+    three: ReplicaSet, command: Command
+) -> None:
+    with MongoClient[Document](three.uri, tz_aware=True) as client:
+        db = client["shop"]
+        command = partial(command, uri=three.uri)
+        broken = generate(db, 100).broken
+        assert command("fix", "--plan", on=db).code == 3
+        config = client.admin.command("replSetGetConfig")["config"]
+        delayed = three.secondaries()[0].address
+        for member in config["members"]:
+            if member["host"] == delayed:
+                member.update(priority=0, hidden=True, secondaryDelaySecs=60)
+        config["version"] += 1
+        client.admin.command("replSetReconfig", config)
+        write_for(db, 4)
+        limits = ("--max-lag", "1s", "--max-time", "20s")
+        assert command("apply", last_run(db)["_id"], *limits, on=db).code == 0
+        assert outcomes(db) == {"applied": broken}
