@@ -14,6 +14,8 @@ from session_repair.logs import FORMATS, TEXT
 from session_repair.scope import EMPTY, SCOPES, require_corrected
 
 LAST_SUCCESS = "last-success"
+# Rows of a batch: in larger ones the writes of others wait for longer.
+BATCH_SIZE = 250
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 LONGEST = timedelta(days=18_250)  # before now; an ObjectId knows no time before 1970
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
@@ -59,7 +61,7 @@ class Settings:
     until: datetime | None = None
     lookback: timedelta = timedelta(days=1)  # so late may an event of a seen window arrive
     settle: timedelta = timedelta(minutes=15)  # a live ingest may still be counting an event
-    batch_size: int = 5_000  # at most; each batch waits twice for a majority, however large
+    batch_size: int = BATCH_SIZE  # at most
     journal_ttl: timedelta = timedelta(days=30)
     plan_ttl: timedelta = timedelta(hours=24)
     confirm_delay: timedelta = timedelta(0)

@@ -44,14 +44,13 @@ from session_repair.mongo.runs import DONE, PLANNED, UNDONE, Run, list_runs
 from session_repair.repair.execute import finish, take_back, working
 from session_repair.repair.listing import lost_rows, rows_of_run
 from session_repair.repair.outcomes import OUTCOMES
+from session_repair.repair.outcomes import PLANNED as PLANNED_ROW
 from session_repair.repair.preconditions import (
-    change_of,
     require_not_undone,
     require_ready_to_undo,
     settings_of_run,
 )
 from session_repair.repair.report import Report
-from session_repair.repair.rows import PLANNED as PLANNED_ROW
 from session_repair.repair.undo import survey_undo
 from session_repair.reporting.history import runs_table, trend
 from session_repair.reporting.ndjson import FORMATS, NDJSON, row_lines
@@ -98,12 +97,11 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
         store = store.using(settings_of_run(run.read(), settings, PLACES))
         if not is_apply:
             require_bytewise(store.sessions, store.journal, store.runs)
-            document = run.read()
-            found = survey_undo(store, document, change_of(document))
+            found = survey_undo(store, run.read())
             show(undo_report(found, is_apply))
             return Exit.PARTIAL if found.lost else Exit.CLEAN
         require_not_undone(run.read())
-        require_ready_to_undo(store, change_of(run.read()))
+        require_ready_to_undo(store, run.read()["verb"])
         with working(store, run, require_not_undone) as (run, lease):
             undone = take_back(store, run, lease)
     show(undo_report(undone, is_apply))

@@ -150,7 +150,7 @@ OUTPUT = (
     click.option("--report", metavar="DIR", help="Write findings as parquet (any Hadoop path)."),
 )
 WRITING = (
-    click.option("--batch-size", type=click.IntRange(1), help="Most sessions of a batch (5000)."),
+    click.option("--batch-size", type=click.IntRange(1), help="Most sessions of a batch (250)."),
     click.option("--max-lag", type=Duration(), help="Wait while replicas lag by more (10s)."),
     click.option("--max-time", type=Duration(), help="Stop between two batches after this."),
     click.option("--pause-file", metavar="FILE", help="Stop between two batches once it exists."),

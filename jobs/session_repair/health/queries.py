@@ -23,8 +23,7 @@ from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
 from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE, is_partial
 from session_repair.mongo.store import Store
-from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
-from session_repair.repair.past import RESTORED
+from session_repair.repair.outcomes import ALREADY_RIGHT, APPLIED, RESTORED, SKIPPED_GONE
 from session_repair.settings import LAST_SUCCESS, Settings, format_duration
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
@@ -273,13 +272,13 @@ def still_fixable(document: Document) -> int:
     """Of the planned corrections, those not made, and those undone or put back since."""
     report = document["report"]
     done = report["outcomes"] or document.get("progress", {}).get("counts", {})
-    applied, gone = done.get(APPLIED, 0), done.get(SKIPPED_GONE, 0)
-    left: int = report["totals"]["planned"] - applied - gone
+    applied = done.get(APPLIED, 0)
+    others = done.get(ALREADY_RIGHT, 0) + done.get(SKIPPED_GONE, 0)
+    left: int = report["totals"]["planned"] - applied - others
     if document.get("state") == UNDOING:
         left += applied  # all of them, in the worst case
     elif document.get("state") == UNDONE:
-        undone = document["undo"]
-        left += undone.get("counts", undone).get(RESTORED, 0)  # runs before 0.2 have them bare
+        left += document["undo"]["counts"].get(RESTORED, 0)
     elif report["verification"]:
         left += report["verification"]["put_back"]
     return left

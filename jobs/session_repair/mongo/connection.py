@@ -195,9 +195,14 @@ def is_router(hello: Document) -> bool:
     return hello.get("msg") == "isdbgrid"
 
 
+def has_transactions(hello: Document) -> bool:
+    """Whether the server that says hello is a replica set's, or the router of a cluster."""
+    return "setName" in hello or is_router(hello)
+
+
 def require_transactions(hello: Document) -> None:
     """Raise Refused where the server has no transactions, which a deletion needs."""
-    if "setName" not in hello and not is_router(hello):
+    if not has_transactions(hello):
         raise Refused("deleting needs transactions, so a replica set; this server is none.")
 
 

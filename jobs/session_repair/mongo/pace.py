@@ -20,14 +20,14 @@ from session_repair.errors import Exit, Refused, RepairError
 from session_repair.home import COMMAND
 from session_repair.mongo.connection import UNAUTHORIZED, first_line, hello_of, is_router
 from session_repair.mongo.store import Store
+from session_repair.settings import BATCH_SIZE
 
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
-LONG_MERGE = 0.5  # seconds; a longer one keeps its documents from the live ingest for too long
+LONG_BATCH = 0.5  # seconds; a longer one keeps its documents from the live ingest for too long
 LEAST_BATCH = 10
-FIRST_BATCH = 1_000  # rows, as long as nothing is known of the server's speed
 USUAL_LAG = timedelta(seconds=10)  # where --max-lag does not say another
 LAG_POLL = 1.0  # seconds between two looks at the replication lag while it is too great
 LAG_EVERY = 3.0  # seconds between two looks else
@@ -63,11 +63,7 @@ class Pace:
     is_blind: bool = False  # the lag cannot be seen, and that was told
 
     def __post_init__(self) -> None:
-        self.batch_size = min(FIRST_BATCH, self.store.settings.batch_size)
-
-    def is_due(self) -> bool:
-        """Whether the run has to stop now, or to look at the replicas."""
-        return self.reason_to_stop() is not None or self.is_lag_due()
+        self.batch_size = min(BATCH_SIZE, self.store.settings.batch_size)
 
     def is_lag_due(self) -> bool:
         return time.monotonic() - self.looked_at > LAG_EVERY
@@ -104,7 +100,7 @@ class Pace:
 
     def reason_to_stop(self) -> str | None:
         if self.is_interrupted.is_set():
-            return "interrupted between two batches."
+            return "interrupted."
         pause_file = self.store.settings.pause_file
         if pause_file is not None and Path(pause_file).exists():
             return f"the pause file {pause_file} stopped the run. Remove it."
@@ -113,21 +109,26 @@ class Pace:
             return "--max-time is over."
         return None
 
-    def after_merge(self, rows: int, seconds: float) -> None:
-        """As many rows for the next merge as the last one would have done in its time, or fewer.
+    def after_batch(self, rows: int, seconds: float) -> None:
+        """As many rows for the next batch as the last one would have done in its time, or fewer.
 
         Batches shrink at once and at most double.
         """
-        in_time = int(LONG_MERGE * rows / max(seconds, 0.001))
+        in_time = int(LONG_BATCH * rows / max(seconds, 0.001))
         wanted = max(LEAST_BATCH, min(in_time, 2 * rows))
         self.batch_size = min(self.store.settings.batch_size, wanted)
 
     @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Within, Ctrl-C and SIGTERM let the batch end and then stop the run."""
+    def interruptible(self, at_once: bool) -> Iterator[None]:
+        """Within, Ctrl-C and SIGTERM stop the run: at once, or when the batch has ended.
+
+        What a transaction has not committed is not written.
+        """
 
         def note(_signal: int, _frame: FrameType | None) -> None:
             self.is_interrupted.set()
+            if at_once:
+                self.stop_if_asked()
 
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import pymongo
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
@@ -30,7 +31,7 @@ PLANNING, PLANNED, APPLYING, DONE = "planning", "planned", "applying", "done"
 UNDOING, UNDONE = "undoing", "undone"
 RESUMABLE = (PLANNING, PLANNED, APPLYING)
 OPEN = (*RESUMABLE, UNDOING)
-JOURNAL_FORMAT = 2  # of a run's journal rows and of its progress
+JOURNAL_FORMAT = 3  # of a run's journal rows and of its progress
 # Settings of a run that looked at some sessions only, or was to mend some findings only.
 PARTIAL = ("session_ids", "since", "until", "only")
 
@@ -43,23 +44,6 @@ def is_partial(settings: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
     asked = {name for name in PARTIAL if settings.get(name)}
     is_windowless = "window" in report and report["window"] is None
     return bool(asked - {"since", "until"} if is_windowless else asked)
-
-
-class Reach(NamedTuple):
-    """How far a run came in its plan, as _ids of journal rows.
-
-    The batches up to ``after`` are ended; the one from there to ``begun`` may have been written,
-    in part or as a whole. They are equal between two batches, and empty before the first.
-    """
-
-    after: str
-    begun: str
-
-    @staticmethod
-    def of(document: Document, part: str) -> Reach:
-        """That of a run's document: ``progress`` of its application, or ``undo``."""
-        reached = document.get(part) or {}
-        return Reach(reached.get("after", ""), reached.get("begun", ""))
 
 
 def refuse_foreign(store: Store) -> None:
@@ -189,34 +173,41 @@ class Run:
             planned=planned,
             digest=digest,
             report=report,
-            progress={"after": "", "begun": "", "counts": {}},
+            progress={"after": "", "counts": {}},
             error=None,
         )
 
     def move(
-        self, part: str, was: Reach, now: Reach, counts: Mapping[str, int], **fields: Any
+        self,
+        part: str,
+        was: str,
+        now: str,
+        counts: Mapping[str, int],
+        session: ClientSession | None,
+        **fields: Any,
     ) -> None:
-        """Move a reach and the counts of the batch that ended, together and once.
+        """Say that all rows up to one are done, and what became of those since it ``was`` another.
 
         Raises LeaseHeld when somebody else works on the run.
         """
         values: Document = {
             "updated_at": "$$NOW",
-            f"{part}.after": {"$literal": now.after},
-            f"{part}.begun": {"$literal": now.begun},
+            f"{part}.previous": {"$literal": was},
+            f"{part}.after": {"$literal": now},
             f"{part}.first_at": {"$ifNull": [f"${part}.first_at", "$$NOW"]},
             f"{part}.last_at": "$$NOW",
         }
         values |= {name: {"$literal": value} for name, value in fields.items()}
-        for name, count in counts.items():
-            before = {"$ifNull": [f"${part}.counts.{name}", 0]}
-            values[f"{part}.counts.{name}"] = {"$add": [before, count]}
-        at = {f"{part}.after": was.after, f"{part}.begun": was.begun}
-        moved = self.collection.update_one({**self.mine(), **at}, [{"$set": values}])
-        if moved.matched_count == 0:
-            found = self.read()  # the answer to this very update may have been lost
-            if found.get("token") != self.token or Reach.of(found, part) != now:
-                raise self.taken_over()
+        values |= added(part, counts)
+        here = {**self.mine(), f"{part}.after": was or {"$in": ["", None]}}
+        if self.collection.update_one(here, [{"$set": values}], session=session).matched_count == 0:
+            raise self.taken_over()
+
+    def recount(self, part: str, counts: Mapping[str, int], session: ClientSession | None) -> None:
+        """Count some rows otherwise. Raises LeaseHeld when somebody else works on the run."""
+        again = [{"$set": added(part, counts)}]
+        if self.collection.update_one(self.mine(), again, session=session).matched_count == 0:
+            raise self.taken_over()
 
     def end(self, state: str, report: Document, verdict: int) -> None:
         self.record("ended_at", state=state, verdict=verdict, report=report, error=None)
@@ -228,10 +219,18 @@ def fence(collection: Collection[Document], token: int) -> None:
     collection.update_many(ours, {"$max": {"token": token}})
 
 
-def interrupted_runs(collection: Collection[Document]) -> list[Document]:
-    """The documents of the runs that broke off within a batch, of their application or undo."""
-    is_begun = [{"$gt": [f"${part}.begun", f"${part}.after"]} for part in ("progress", "undo")]
-    return list(collection.find({"verb": {"$exists": True}, "$expr": {"$or": is_begun}}))
+def added(part: str, counts: Mapping[str, int]) -> Document:
+    """The counts of a part of a run's document with these added to them."""
+    return {
+        f"{part}.counts.{name}": {"$add": [{"$ifNull": [f"${part}.counts.{name}", 0]}, count]}
+        for name, count in counts.items()
+    }
+
+
+def reached(document: Document, part: str) -> str:
+    """The _id of the last row that is done of a run's ``progress`` or ``undo``; else empty."""
+    after: str = (document.get(part) or {}).get("after", "")
+    return after
 
 
 @contextmanager

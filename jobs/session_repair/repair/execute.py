@@ -23,16 +23,14 @@ from session_repair.mongo.runs import (
     UNDONE,
     Run,
     fence,
-    interrupted_runs,
     is_partial,
     new_run_id,
     recorded_errors,
 )
 from session_repair.mongo.store import Store
-from session_repair.repair.apply import apply_run
-from session_repair.repair.journal import Plan
+from session_repair.repair.batches import Batches
+from session_repair.repair.changes import applying, undoing
 from session_repair.repair.preconditions import (
-    change_of,
     require_intact_plan,
     require_ready,
     require_state,
@@ -42,9 +40,8 @@ from session_repair.repair.preconditions import (
 from session_repair.repair.progress import progress_of
 from session_repair.repair.readback import account_for, verify_sessions
 from session_repair.repair.report import Report
-from session_repair.repair.rows import Work, settle
-from session_repair.repair.undo import UndoReport, settle_undo, undo_run
-from session_repair.settings import SEMANTIC, Settings, revived
+from session_repair.repair.undo import UndoReport, survey_undo
+from session_repair.settings import Settings
 from session_repair.wording import either, number_of
 
 log = logging.getLogger(__name__)
@@ -93,50 +90,29 @@ def working(
 
 @contextmanager
 def at_work(store: Store, run: Run, lease: Lease) -> Iterator[None]:
-    """Within, this process works on the run; what ends it early stands in its document.
-
-    What other runs, or this one, left in the middle of a batch is settled first: once somebody else
-    writes, it could not be told any more.
-    """
+    """Within, this process works on the run; what ends it early stands in its document."""
     with recorded_errors(run), clear_errors():
         notice(f"Run {run.run_id}")
-        settle_interrupted(store, lease)
+        fence(store.runs, lease.token)
         yield
-
-
-def settle_interrupted(store: Store, lease: Lease) -> None:
-    """Write down what became of batches that broke off, each by the settings of its own run."""
-    fence(store.runs, lease.token)
-    documents = interrupted_runs(store.runs)
-    if documents:
-        lease.await_quiet()
-    for document in documents:
-        names = (*SEMANTIC, "journal")
-        its = revived({name: document["settings"][name] for name in names})
-        then = store.using(replace(store.settings, **its))
-        log.info("settling a batch that run %s left in the middle", document["_id"])
-        run = Run(store.runs, document["_id"]).held_by(lease.token)
-        work = Work(then, run, Plan.of(document), lease)
-        settle(work, change_of(document))
-        settle_undo(work, change_of(document))
 
 
 def carry_out(store: Store, run: Run, lease: Lease) -> Report:
     """Apply what has no outcome yet, then read back what the database says."""
-    document = run.read()
 
     def tell(line: str) -> None:
         notice(f"  {line}")
         run.record(**{"progress.waiting": line})
 
+    document = run.read()
     pace = Pace(store, lease.taken, tell, f"resume {run.run_id}")
-    work, change = Work(store, run, Plan.of(document), lease), change_of(document)
-    with progress_of(document["planned"]) as on_progress, pace.interruptible():
-        apply_run(work, pace, change, on_progress)
+    batches = Batches(store, run, lease, pace, applying(store, document))
+    with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
+        batches.carry_out(on_progress)
     document = run.read()
     account = account_for(store, document)
     is_of_all = not is_partial(document["settings"], document["report"])
-    verification = verify_sessions(store, document, change, is_of_all)
+    verification = verify_sessions(store, document, is_of_all)
     log.info("read %s back as planned", number_of(verification.as_planned, "changed session"))
     report = replace(
         planned_report(document),
@@ -184,11 +160,11 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
     def tell(line: str) -> None:
         notice(f"  {line}")
 
-    document = run.read()
-    work = Work(store, run, Plan.of(document), lease)
     pace = Pace(store, lease.taken, tell, f"undo {run.run_id} --apply")
-    with pace.interruptible():
-        undone = undo_run(work, pace, change_of(document))
+    batches = Batches(store, run, lease, pace, undoing(store, run.read()))
+    with pace.interruptible(batches.is_atomic):
+        batches.carry_out()
+    undone = survey_undo(store, run.read())
     if undone.is_empty:
         return undone
     verdict = int(Exit.CLEAN if undone.is_whole else Exit.PARTIAL)

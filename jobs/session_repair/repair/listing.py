@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from session_repair.mongo.bson_types import readable
-from session_repair.mongo.runs import Reach
+from session_repair.mongo.runs import reached
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.journal import Plan
-from session_repair.repair.outcomes import APPLIED
-from session_repair.repair.rows import PLANNED
+from session_repair.repair.outcomes import APPLIED, PLANNED
 
 Document = dict[str, Any]
 
@@ -24,7 +23,7 @@ def rows_of_run(
 
     A row without a mark is ``applied`` where its batch has ended, else ``planned``.
     """
-    after = Reach.of(document, "progress").after
+    after = reached(document, "progress")
     unmarked = {"$cond": [{"$lte": ["$_id", after]}, APPLIED, PLANNED]}
     wanted = [{"$match": {"outcome": {"$in": list(outcomes)}}}] if outcomes else []
     rows = [

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+PLANNED = "planned"  # stands for a row that nothing has become of yet
 APPLIED = "applied"
+ALREADY_RIGHT = "already_right"
 SKIPPED_CHANGED = "skipped_changed"
 SKIPPED_GONE = "skipped_gone"
-CHANGED_MEANWHILE = "changed_meanwhile"
 FAILED = "failed"
 
-# Why a session is not as planned.
+# Why a session is not as planned by this run.
 WHY = {
+    ALREADY_RIGHT: "somebody else wrote the very same: right, not this run's, and never undone",
     SKIPPED_CHANGED: "changed since the plan: left as it is",
     SKIPPED_GONE: "deleted since the plan",
-    CHANGED_MEANWHILE: "changed while it was written, so that none can tell whether it was",
     FAILED: "MongoDB refused the change",
 }
+
+# What became of a session that was to be put back.
+RESTORABLE, RESTORED, CHANGED, GONE = "restorable", "restored", "changed since", "gone since"
+WRITTEN_LATER, REFUSED = "written by a later run", "refused by MongoDB"
+LEFT_ALONE = (CHANGED, GONE, WRITTEN_LATER, REFUSED)
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,10 @@ class Outcomes:
 
     planned: int
     applied: int
+    already_right: int
     skipped_changed: int
     skipped_gone: int
     failed: int
-    changed_meanwhile: int = 0  # runs before 0.2 did not tell it from skipped_changed
 
     def __post_init__(self) -> None:
         done = sum(self.by_name().values())
@@ -39,8 +45,13 @@ class Outcomes:
         return {name: getattr(self, name) for name in OUTCOMES}
 
     def left(self) -> dict[str, int]:
-        """The number of sessions that are not as planned, by outcome, where there are some."""
+        """The sessions that this run did not put right, by outcome, where there are some."""
         return {name: count for name, count in self.by_name().items() if name in WHY and count}
+
+    @property
+    def is_whole(self) -> bool:
+        """Every planned session is as planned, whoever made it so."""
+        return self.applied + self.already_right == self.planned
 
 
 OUTCOMES = tuple(field.name for field in fields(Outcomes) if field.name != "planned")

@@ -19,7 +19,7 @@ from session_repair.mongo.runs import Run
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.breakers import require_bounded, require_events, require_fields
-from session_repair.repair.delete import types_that_keep
+from session_repair.repair.deletion import types_that_keep
 from session_repair.repair.journal import (
     Plan,
     drop_other_attempts,

@@ -11,56 +11,40 @@ from session_repair.errors import Refused
 from session_repair.home import COMMAND
 from session_repair.mongo.connection import (
     hello_of,
-    is_router,
     refuse_unwritable,
     require_bytewise,
     require_transactions,
     server_time,
 )
-from session_repair.mongo.merge import require_mergeable
 from session_repair.mongo.pace import require_lag
 from session_repair.mongo.rights import (
-    TO_CORRECT,
-    TO_DELETE,
-    TO_PUT_BACK,
     TO_SEE_LAG,
     Rights,
     require_rights,
 )
 from session_repair.mongo.runs import JOURNAL_FORMAT, UNDONE, Run, refuse_foreign
 from session_repair.mongo.store import Store
-from session_repair.repair.apply import CORRECTION
-from session_repair.repair.delete import DELETION
+from session_repair.repair.changes import CHANGES
 from session_repair.repair.journal import Plan, plan_digest
-from session_repair.repair.rows import Change
 from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
-from session_repair.verbs import DELETE_ORPHANS
 
 Document = dict[str, Any]
 
 
-def change_of(document: Document) -> Change:
-    """What the run with this document does to its sessions."""
-    return DELETION if document["verb"] == DELETE_ORPHANS else CORRECTION
-
-
 def require_ready(store: Store, verb: str, *more: Rights) -> None:
     """Raise Refused, before anything is started, unless the server lets a run of the verb write."""
-    is_deletion = verb == DELETE_ORPHANS
-    rights = (TO_DELETE if is_deletion else TO_CORRECT, *more, *of_lag(store.settings))
-    require_rights(store, *rights)
-    require_writable(store, is_deletion)
+    change = CHANGES[verb]
+    require_rights(store, change.rights, *more, *of_lag(store.settings))
+    require_writable(store)
     require_bytewise(store.events)
-    if is_deletion:
+    if change.needs_transactions:
         require_transactions(hello_of(store))
 
 
-def require_ready_to_undo(store: Store, change: Change) -> None:
-    """Raise Refused unless the server lets what the change did be taken back."""
-    is_deletion = change is DELETION
-    rights = (TO_PUT_BACK if is_deletion else TO_CORRECT, *of_lag(store.settings))
-    require_rights(store, *rights)
-    require_writable(store, is_deletion)
+def require_ready_to_undo(store: Store, verb: str) -> None:
+    """Raise Refused unless the server lets what a run of the verb did be taken back."""
+    require_rights(store, CHANGES[verb].rights_to_undo, *of_lag(store.settings))
+    require_writable(store)
 
 
 def of_lag(settings: Settings) -> list[Rights]:
@@ -68,17 +52,11 @@ def of_lag(settings: Settings) -> list[Rights]:
     return [] if settings.max_lag is None else [TO_SEE_LAG]
 
 
-def require_writable(store: Store, is_deletion: bool) -> None:
-    """Raise Refused where the collections cannot be written to in the way that the change does.
-
-    Or where the replicas' lag is to be obeyed, and cannot be seen.
-    """
+def require_writable(store: Store) -> None:
+    """Raise Refused where the collections cannot be written to, or the lag cannot be obeyed."""
     refuse_unwritable(store)
     require_bytewise(store.sessions, store.journal, store.runs)
     refuse_foreign(store)
-    if is_router(hello_of(store)):
-        merged = [store.settings.journal, *([] if is_deletion else [store.settings.sessions])]
-        require_mergeable(store.database, store.settings.sessions, *merged)
     require_lag(store)
 
 

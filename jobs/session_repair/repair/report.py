@@ -238,6 +238,6 @@ class Report:
             is_told = is_fixable_left and not self.is_allowed
             return Exit.FIXABLE_REMAINS if is_told else Exit.CLEAN
         put_back = self.verification.put_back if self.verification else 0
-        if self.outcomes.applied < self.outcomes.planned or put_back:
+        if not self.outcomes.is_whole or put_back:
             return Exit.PARTIAL
         return Exit.CLEAN

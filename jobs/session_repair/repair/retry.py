@@ -1,4 +1,4 @@
-"""Split: take a batch apart until the document that breaks it stands alone; wait out failovers."""
+"""Retry: what is worth another try, of a command alone and of a whole transaction."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pymongo.errors import ConnectionFailure, OperationFailure
+from pymongo import ReadPreference
+from pymongo.client_session import ClientSession
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
 
-from session_repair.mongo.lease import MERGE_TIME
+from session_repair.mongo.connection import reason_of
 
 Result = TypeVar("Result")
-Failures = dict[str, OperationFailure]  # by the _id of the journal row
-Step = Callable[[list[str], float], None]  # of rows, in so many seconds
 
 ELECTION_TIME = 45.0  # seconds; a default election takes up to 12, a paused primary 20 more
 RETRY_PAUSE = 0.5
@@ -20,9 +22,25 @@ RETRY_PAUSE = 0.5
 FAILOVER_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
 # The user may not, the command was killed by hand: no document is to blame.
 RUN_CODES = frozenset({*FAILOVER_CODES, 13, 18, 8000, 11601})
-TOO_SLOW = 50  # over its time: the server is busy, or a transaction holds a document
-LEAST_TIME = 0.5  # seconds for the smallest parts of a batch that was too slow
-MOST_SLOW = 3  # single rows of a batch; with more of them it is the server
+TRANSIENT = "TransientTransactionError"
+MOST_CONFLICTS = 3  # of a batch, with what others write; then a smaller one may pass
+ALONE_SECONDS = 5.0  # so long a row that conflicts alone is tried again
+
+
+class Conflicting(Exception):
+    """Others write the documents of a batch, or hold them; ``cause`` is what the server said."""
+
+    def __init__(self, cause: OperationFailure) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class Away(Exception):
+    """MongoDB was away for longer than an election takes; ``cause`` is how that showed."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 def patiently(step: Callable[..., Result], *arguments: Any) -> Result:
@@ -40,36 +58,51 @@ def patiently(step: Callable[..., Result], *arguments: Any) -> Result:
         time.sleep(RETRY_PAUSE)
 
 
-def in_parts(step: Step, rows: list[str]) -> Failures:
-    """Run the step over the rows, halved wherever it fails; the errors of those that fail alone.
+def in_transaction(
+    session: ClientSession, step: Callable[[ClientSession], Result], rows: int
+) -> Result:
+    """The step's result, committed by a majority.
 
-    Whatever its code, such an error is that of a document if others pass, or if the step over no
-    row does. Raises the error that is none of a document's.
+    Failovers are waited for, conflicts with other writers tried again a few times. Raises
+    Conflicting where they go on, which a step over fewer rows may pass.
     """
-    failures: Failures = {}
-    seconds = MERGE_TIME.total_seconds()
-    run_part(step, rows, seconds, failures)
-    if rows and len(failures) == len(rows):
-        patiently(step, [], seconds)
-    return failures
+    began, conflicts = time.monotonic(), 0
 
-
-def run_part(step: Step, rows: list[str], seconds: float, failures: Failures) -> None:
-    if not rows:
-        return
-    try:
-        patiently(step, rows, seconds)
-        return
-    except OperationFailure as error:
-        if error.code in RUN_CODES:
-            raise
-        if len(rows) == 1:
-            failures[rows[0]] = error
-            if sum(it.code == TOO_SLOW for it in failures.values()) > MOST_SLOW:
+    def watched(session: ClientSession) -> Result:
+        nonlocal conflicts
+        try:
+            return step(session)
+        except (OperationFailure, ConnectionFailure) as error:
+            if not error.has_error_label(TRANSIENT):
                 raise
-            return
-        if error.code == TOO_SLOW:
-            seconds = max(LEAST_TIME, seconds / 2)
-    half = len(rows) // 2
-    run_part(step, rows[:half], seconds, failures)
-    run_part(step, rows[half:], seconds, failures)
+            waited = time.monotonic() - began
+            if isinstance(error, OperationFailure) and error.code not in FAILOVER_CODES:
+                conflicts += 1
+                if waited > ALONE_SECONDS if rows <= 1 else conflicts >= MOST_CONFLICTS:
+                    raise Conflicting(error) from error
+            elif waited > ELECTION_TIME:
+                raise Away(error) from error
+            raise
+
+    try:
+        return session.with_transaction(
+            watched,
+            read_concern=ReadConcern("snapshot"),
+            write_concern=WriteConcern("majority"),
+            read_preference=ReadPreference.PRIMARY,
+        )
+    except Away as away:
+        raise away.cause from None
+
+
+def is_of_all(error: OperationFailure) -> bool:
+    """Whether the error is the run's: no document is to blame."""
+    return error.code in RUN_CODES
+
+
+def why_refused(error: OperationFailure) -> str:
+    """Why MongoDB refused a document; of a bulk of writes, the first that it did not take."""
+    if isinstance(error, BulkWriteError) and error.details["writeErrors"]:
+        first = error.details["writeErrors"][0]
+        return reason_of(OperationFailure(first["errmsg"], first["code"], first))
+    return reason_of(error)

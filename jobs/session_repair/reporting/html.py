@@ -192,7 +192,7 @@ def key(report: Report) -> dict[str, str]:
         return {"stay": deletable(report).many}
     if report.outcomes is None:
         return {"repair": "fix repairs", "wait": "in flight", "stay": "left as they are"}
-    if report.outcomes.applied < report.outcomes.planned or put_back(report):
+    if not report.outcomes.is_whole or put_back(report):
         return {"repair": "planned to be repaired", "wait": "in flight", "stay": "left as they are"}
     return {"repair": "before the repair only", "wait": "in flight", "stay": "before and after"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from session_repair.home import COMMAND
-from session_repair.repair.past import REFUSED
+from session_repair.repair.outcomes import ALREADY_RIGHT, REFUSED
 from session_repair.repair.report import (
     Correction,
     OddType,
@@ -163,7 +163,7 @@ def fix_report(report: Report) -> Iterator[str]:
     yield LINE
     yield f"✅ {'Deleted' if is_deletion else 'Fixed'} {number_of(outcomes.applied, 'session')}"
     for name, count in outcomes.left().items():
-        yield f"⚠️  {count} {name}"
+        yield f"{'ℹ️' if name == ALREADY_RIGHT else '⚠️'}  {count} {name}"
         yield from reasons(report, name, count)
     if deferred:
         yield f"ℹ️  Deferred {number_of(deferred, 'session')} in flight"

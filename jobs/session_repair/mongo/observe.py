@@ -1,0 +1,72 @@
+"""Observe: what the server says of a session, in the very shape in which a plan says it.
+
+So a session is as the plan saw it where these bytes are those that the plan begins with. A field is
+the same only if its BSON type is; absent is not null; and what a nested field stands in has to be
+the same too. Where one of the fields stands twice, of which a projection shows the first, nothing
+is as it was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from session_repair.mongo.bson_bytes import Element, array_of, as_document, nested
+from session_repair.mongo.store import Store
+
+Document = dict[str, Any]
+
+# The fields that a run may write, under the names of the plan and of the settings, in its order.
+FIELDS = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
+SIMPLE: Mapping[str, Any] = {
+    "locale": "simple"
+}  # an _id is its bytes, whatever the collection says
+
+
+def observation(store: Store) -> list[Document]:
+    """Stages that make of each session its _id, session_id, fields, and the types above nested."""
+    seen: Document = {
+        "session": {"v": "$_id"},
+        "session_id": f"${store.path('session_id')}",
+        "observed": {name: f"${store.path(name)}" for name in FIELDS},
+    }
+    if store.parents:
+        seen["parents"] = [{"$type": f"${parent}"} for parent in store.parents]
+    paths = [store.path(name) for name in (*FIELDS, "session_id")]
+    twice = {"$cond": [is_any_twice(paths), True, "$$REMOVE"]}
+    return [{"$replaceWith": {**seen, "twice": twice}}]
+
+
+def is_any_twice(paths: Iterable[str], at: str = "") -> Document:
+    """Whether one of these fields, or of what they stand in, stands twice in its document.
+
+    A document whose fields are merged has each of them once, so where that is as large, none is.
+    The document is that in the field ``at``, if one is named.
+    """
+    owners: dict[str, set[str]] = {}
+    for path in paths:
+        parts = path.split(".")
+        for depth, name in enumerate(parts):
+            owners.setdefault(".".join(parts[:depth]), set()).add(name)
+    tests = []
+    for owner, names in owners.items():
+        whole = "$" + ".".join(filter(None, (at, owner))) if at or owner else "$$ROOT"
+        merged = {"$bsonSize": {"$mergeObjects": [whole]}}
+        is_twice: Document = {"$ne": [{"$bsonSize": whole}, merged]}
+        found = {"input": {"$objectToArray": whole}, "cond": {"$in": ["$$this.k", sorted(names)]}}
+        keys = {"$map": {"input": {"$filter": found}, "in": "$$this.k"}}
+        # Which fields stand twice is asked only where some do.
+        is_ours = {"$ne": [{"$size": keys}, {"$size": {"$setUnion": [keys, []]}}]}
+        is_object = {"$eq": [{"$type": whole}, "object"]}
+        tests.append({"$and": [*([is_object] if owner else []), is_twice, is_ours]})
+    return {"$or": tests}
+
+
+def by_id(key: Element) -> Any:
+    """The filter that finds the document with this _id."""
+    return as_document([key.named("_id")])
+
+
+def by_ids(keys: Iterable[Element]) -> Any:
+    """The filter that finds the documents with these _ids."""
+    return as_document([nested("_id", [array_of("$in", keys)])])

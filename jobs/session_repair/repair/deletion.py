@@ -1,0 +1,210 @@
+"""Deletion: remove orphans or empty copies, and put back the documents as they were.
+
+The whole document goes into its journal row in the transaction that deletes it. Events may be
+written beside it without transactions; so what makes a session needed is looked for once more after
+the commit, and one that is needed by then is put back as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteOne, InsertOne
+from pymongo.client_session import ClientSession
+
+from session_repair.mongo.bson_bytes import Element, elements, has_field_twice
+from session_repair.mongo.observe import SIMPLE, by_id, by_ids
+from session_repair.mongo.runs import APPLYING, UNDOING, reached
+from session_repair.mongo.spellings import types_of_events
+from session_repair.mongo.store import Store, raw
+from session_repair.repair.batches import MOST_BYTES, Decision, Row, TooLarge, read_rows
+from session_repair.repair.compare import ABSENT, AS_OBSERVED
+from session_repair.repair.correction import seen_sessions, states_of
+from session_repair.repair.journal import Plan
+from session_repair.repair.outcomes import (
+    APPLIED,
+    CHANGED,
+    FAILED,
+    REFUSED,
+    RESTORABLE,
+    RESTORED,
+    SKIPPED_CHANGED,
+    SKIPPED_GONE,
+)
+
+Document = dict[str, Any]
+
+
+def whole_sessions(
+    store: Store, rows: list[Row], session: ClientSession | None
+) -> Iterator[tuple[Element, RawBSONDocument]]:
+    """Each session of the rows that is there, by its _id and to the byte."""
+    wanted = by_ids(row.planned.key for row in rows)
+    for document in raw(store.sessions).find(wanted, session=session, collation=SIMPLE):
+        yield id_of(document), document
+
+
+def id_of(document: RawBSONDocument) -> Element:
+    """The _id under the name that a plan gives it."""
+    key = next(it for it in elements(bytes(document.raw)) if it.name == b"_id")
+    return key.named("v")
+
+
+@dataclass(frozen=True)
+class ApplyDeletions:
+    """Go through the plan, and delete each session that is as it was observed, and not needed."""
+
+    store: Store
+    plan: Plan
+
+    part, mark, state = "progress", "outcome", APPLYING
+    done, changed, refused = APPLIED, SKIPPED_CHANGED, FAILED
+
+    def rows(self, after: str) -> Document:
+        return self.plan.rows(after)
+
+    def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
+        decision = Decision()
+        needed = needed_rows(self.store, rows, session)
+        documents = self.documents(rows, session)
+        for row, state in states_of(self.store, rows, session):
+            if state == ABSENT:
+                decision.states[row.id] = SKIPPED_GONE
+                continue
+            document = documents[row.planned.key]
+            if state != AS_OBSERVED or row.id in needed or has_field_twice(bytes(document.raw)):
+                decision.states[row.id] = SKIPPED_CHANGED
+                continue
+            decision.states[row.id] = APPLIED
+            decision.kept[row.id] = document
+            decision.writes[row.id] = [DeleteOne(by_id(row.planned.key), collation=SIMPLE)]
+        return decision
+
+    def documents(
+        self, rows: list[Row], session: ClientSession | None
+    ) -> dict[Element, RawBSONDocument]:
+        """The sessions of the rows. Raises TooLarge where fewer could be held at a time."""
+        documents, size = {}, 0
+        for key, document in whole_sessions(self.store, rows, session):
+            documents[key] = document
+            size += len(document.raw)
+            if size > MOST_BYTES and len(rows) > 1:
+                raise TooLarge
+        return documents
+
+    def look_back(self, first: str, last: str) -> list[Row]:
+        """Those that were deleted and are needed now: an event came in the very moment."""
+        deleted = {**self.plan.rows(first, last), "outcome": {"$exists": False}}
+        rows = [row for row, _ in read_rows(self.store, deleted, but="before")]
+        needed = needed_rows(self.store, rows, None) if rows else set()
+        kept = {"_id": {"$in": sorted(needed)}}
+        again = [row for row, _ in read_rows(self.store, kept)] if needed else []
+        there = {key for key, _ in whole_sessions(self.store, again, None)} if again else set()
+        return [row for row in again if row.planned.key not in there]
+
+
+@dataclass(frozen=True)
+class UndoDeletions:
+    """Go through what was deleted, and put back each document whose place is empty."""
+
+    store: Store
+    plan: Plan
+    applied: str  # the last row that was gone through
+
+    part, mark, state = "undo", "undo", UNDOING
+    done, changed, refused = RESTORED, CHANGED, REFUSED
+
+    @staticmethod
+    def of(store: Store, document: Document) -> UndoDeletions:
+        return UndoDeletions(store, Plan.of(document), reached(document, "progress"))
+
+    def rows(self, after: str) -> Document:
+        """Those without a mark that were gone through: they were applied."""
+        gone_through = self.plan.rows(after, self.applied or self.plan.prefix)
+        return {**gone_through, "outcome": {"$exists": False}}
+
+    def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
+        """What is in the place of each row's session: restorable, restored, or another."""
+        wanted = by_ids(row.planned.key for row in rows)
+        seen = raw(self.store.sessions).find(wanted, ["_id"], session=session, collation=SIMPLE)
+        there = {id_of(document) for document in seen}
+        taken = [row for row in rows if row.planned.key in there]
+        before = {row.planned.key: self.kept_in(row).raw for row in taken}
+        is_same = {
+            key: key in before and document.raw == before[key]
+            for key, document in whole_sessions(self.store, taken, session)
+        }
+        found = {None: RESTORABLE, True: RESTORED, False: CHANGED}
+        for row in rows:
+            yield row, found[is_same.get(row.planned.key)]
+
+    def states(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
+        """The same: no run writes what is not there."""
+        return self.compare(rows, session)
+
+    def kept_in(self, row: Row) -> Any:
+        """The document that was deleted."""
+        if row.before is not None:
+            return row.before
+        [(found, _)] = read_rows(self.store, {"_id": row.id})
+        return found.before
+
+    def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
+        decision = Decision()
+        for row, state in self.states(rows, session):
+            decision.states[row.id] = RESTORED if state == RESTORABLE else state
+            if state == RESTORABLE:
+                decision.writes[row.id] = [InsertOne(row.before)]
+        return decision
+
+    def look_back(self, first: str, last: str) -> list[Row]:
+        """Nothing: what is put back stays."""
+        return []
+
+
+def needed_rows(store: Store, rows: list[Row], session: ClientSession | None) -> set[str]:
+    """The rows whose session must stay: one that events name, a copy left alone."""
+    copies = [row for row in rows if b"canonical" in row.planned.members]
+    orphans = [row for row in rows if b"canonical" not in row.planned.members]
+    needed = set()
+    for some in filter(None, (copies, orphans)):
+        names = [row.planned.session_id for row in some]
+        kept = types_that_keep(store, names, some is copies, session)
+        needed |= {row.id for row, name in zip(some, names, strict=True) if name in kept}
+    if copies:
+        there = seen_sessions(store, [canonical_of(row) for row in copies], session)
+        for row in copies:
+            seen = there.get(canonical_of(row))
+            if seen is None or row.planned.members[b"session_id"] not in members_of(seen):
+                needed.add(row.id)
+    return needed
+
+
+def canonical_of(row: Row) -> Element:
+    """The _id of the document that makes the session a copy."""
+    return next(elements(row.planned.members[b"canonical"].value))
+
+
+def members_of(seen: bytes) -> list[Element]:
+    """The members of what the server says of a session."""
+    return list(elements(bytes(4) + seen + b"\0"))
+
+
+def types_that_keep(
+    store: Store,
+    session_ids: Sequence[str],
+    are_copies: bool,
+    session: ClientSession | None = None,
+) -> dict[str, list[str]]:
+    """Of the session_ids that must stay: the BSON types in which events name them.
+
+    An orphan has no event. That a copy has some is no reason to keep it, but where one spells
+    the session_id in another type it cannot be told whose that is.
+    """
+    usual = {"string"} if are_copies else set()
+    path = store.settings.event_fields["session_id"]
+    found = types_of_events(store.events, path, session_ids, session)
+    return {name: sorted(types - usual) for name, types in found.items() if types - usual}
