@@ -27,6 +27,7 @@ from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
 from session_repair.mongo.runs import DONE, Run, new_run_id
+from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import Report, Symptoms, Totals, Verification
 from session_repair.rules.symptoms import CODES
@@ -71,7 +72,7 @@ def serving(uri: str, *options: str) -> Iterator[int]:
 def a_good_run(database: Database[Document], orphans: int = 0) -> str:
     """The id of a run of `fix`, ended now, that left nothing but orphans."""
     now = datetime.now(timezone.utc)
-    run = Run.begin(database, Settings(uri=""), "fix", now, new_run_id(now), 1)
+    run = Run.begin(Store(database, Settings(uri="")), "fix", now, new_run_id(now), 1)
     nothing = dict.fromkeys((item.name for item in fields(Verification)), 0)
     report = Report(
         verb="fix",

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import click
-from pymongo.database import Database
 
 from session_repair.cli.options import (
     CONNECTION,
@@ -25,52 +24,54 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
-from session_repair.cli.spark import starting_spark
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import new_run_id
+from session_repair.mongo.store import Store
 from session_repair.repair.execute import carry_out, new_lease, new_run
 from session_repair.repair.plan import before_plan, plan_run, survey_deletions
-from session_repair.repair.ready import require_ready
-from session_repair.repair.report import DELETE_ORPHANS, Report
+from session_repair.repair.preconditions import require_ready
+from session_repair.repair.report import Report
 from session_repair.reporting.deletions import deletion_heading, deletion_plan
 from session_repair.reporting.text import fix_report
 from session_repair.settings import Settings
+from session_repair.spark.starting import starting_spark
+from session_repair.verbs import DELETE_ORPHANS
 
 Document = dict[str, Any]
 
 
 def delete_orphans(settings: Settings, is_apply: bool) -> Report:
     """Read, diagnose, choose; with ``is_apply`` journal, look again, delete and read back."""
-    with connected(settings) as database, ExitStack() as work:
+    with connected(settings) as store, ExitStack() as work:
         if not is_apply:
-            return dry_run(database, settings)
-        require_ready(database, settings, DELETE_ORPHANS, TO_PLAN)
-        with starting_spark(DELETE_ORPHANS, database, settings) as starting:
-            flight = before_plan(database, settings, DELETE_ORPHANS)
-            lease = work.enter_context(new_lease(database, settings, flight.now))
+            return dry_run(store)
+        require_ready(store, DELETE_ORPHANS, TO_PLAN)
+        with starting_spark(DELETE_ORPHANS, store) as starting:
+            flight = before_plan(store, DELETE_ORPHANS)
+            lease = work.enter_context(new_lease(store, flight.now))
             spark = starting.session(flight.documents, lease.run_id)
-            begun = new_run(database, settings, DELETE_ORPHANS, flight.now, lease)
+            begun = new_run(store, DELETE_ORPHANS, flight.now, lease)
             run = work.enter_context(begun)
             notice(str(flight.choice))
-            found = plan_run(spark, database, settings, flight, run)
+            found = plan_run(spark, store, flight, run)
             found.release()
         show(deletion_heading(found.report))
-        report = carry_out(database, settings, run, lease)
+        report = carry_out(store, run, lease)
         show(fix_report(report))
         return report
 
 
-def dry_run(database: Database[Document], settings: Settings) -> Report:
+def dry_run(store: Store) -> Report:
     """What would be deleted."""
-    with starting_spark(DELETE_ORPHANS, database, settings) as starting:
-        require_bytewise(database, *settings.collections)
-        flight = before_plan(database, settings, DELETE_ORPHANS)
+    with starting_spark(DELETE_ORPHANS, store) as starting:
+        require_bytewise(*store.collections)
+        flight = before_plan(store, DELETE_ORPHANS)
         run_id = new_run_id(flight.now)
         notice(str(flight.choice))
         spark = starting.session(flight.documents, run_id)
-        found = survey_deletions(spark, database, settings, flight, run_id)
+        found = survey_deletions(spark, store, flight, run_id)
         found.release()
         show([*deletion_heading(found.report), *deletion_plan(found.report)])
         return found.report

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import click
-from pymongo.database import Database
 
 from session_repair.cli.options import (
     CONNECTION,
@@ -24,20 +23,21 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
-from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import DONE, PLANNED, Run, new_run_id
+from session_repair.mongo.store import Store
 from session_repair.repair.execute import carry_out, new_lease, new_run
 from session_repair.repair.plan import before_plan, plan_run, survey_corrections
-from session_repair.repair.ready import require_ready
+from session_repair.repair.preconditions import require_ready
 from session_repair.repair.report import Report
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.text import dry_run_report, fix_heading, fix_report, plan_report
 from session_repair.settings import Settings
+from session_repair.spark.starting import starting_spark
 
 Document = dict[str, Any]
 
@@ -46,57 +46,55 @@ DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 def fix(settings: Settings, mode: str) -> Report:
     """Read, rebuild, diagnose, correct; then journal, apply and read back as the mode goes."""
-    with connected(settings) as database, ExitStack() as work:
+    with connected(settings) as store, ExitStack() as work:
         if mode == DRY_RUN:
-            return dry_run(database, settings)
-        require_ready(database, settings, "fix", TO_PLAN)
-        report, run, lease = plan(database, settings, work, PLANNED if mode == PLAN else DONE)
+            return dry_run(store)
+        require_ready(store, "fix", TO_PLAN)
+        report, run, lease = plan(store, work, PLANNED if mode == PLAN else DONE)
         lines = plan_report(report)
         if mode == APPLY:
-            report = carry_out(database, settings, run, lease)
+            report = carry_out(store, run, lease)
             lines = fix_report(report)
         show(lines)
         if settings.report:
             unlimited = replace(settings, max_time=None)  # the repair is done
-            with starting_spark("fix", database, unlimited) as starting:
+            with starting_spark("fix", store.using(unlimited)) as starting:
                 spark = starting.session(report.totals.planned, report.run_id)
                 write_datasets(spark, report, settings)
         return report
 
 
-def dry_run(database: Database[Document], settings: Settings) -> Report:
+def dry_run(store: Store) -> Report:
     """What would be corrected; nothing is written but the datasets."""
-    with starting_spark("fix", database, settings) as starting:
-        require_bytewise(database, *settings.collections)
-        flight = before_plan(database, settings, "fix")
+    with starting_spark("fix", store) as starting:
+        require_bytewise(*store.collections)
+        flight = before_plan(store, "fix")
         run_id = new_run_id(flight.now)
         notice(str(flight.choice))
         spark = starting.session(flight.documents, run_id)
-        require_report_folder(spark, settings)
-        found = survey_corrections(spark, database, settings, flight, run_id)
-        keep_findings(found, settings)
+        require_report_folder(spark, store.settings)
+        found = survey_corrections(spark, store, flight, run_id)
+        keep_findings(found, store.settings)
         found.release()
         show([*fix_heading(found.report), *dry_run_report(found.report)])
-        write_datasets(spark, found.report, settings)
+        write_datasets(spark, found.report, store.settings)
         return found.report
 
 
-def plan(
-    database: Database[Document], settings: Settings, work: ExitStack, goal: str
-) -> tuple[Report, Run, Lease]:
+def plan(store: Store, work: ExitStack, goal: str) -> tuple[Report, Run, Lease]:
     """What is to be corrected, frozen in the journal of a new run, whose end is that of the work.
 
     With the ``goal`` PLANNED that is all it is for. Spark is gone before anything is applied.
     """
-    with starting_spark("fix", database, settings) as starting:
-        flight = before_plan(database, settings, "fix")
-        lease = work.enter_context(new_lease(database, settings, flight.now))
+    with starting_spark("fix", store) as starting:
+        flight = before_plan(store, "fix")
+        lease = work.enter_context(new_lease(store, flight.now))
         spark = starting.session(flight.documents, lease.run_id)
-        require_report_folder(spark, settings)
-        run = work.enter_context(new_run(database, settings, "fix", flight.now, lease, goal))
+        require_report_folder(spark, store.settings)
+        run = work.enter_context(new_run(store, "fix", flight.now, lease, goal))
         notice(str(flight.choice))
-        found = plan_run(spark, database, settings, flight, run)
-        keep_findings(found, settings)
+        found = plan_run(spark, store, flight, run)
+        keep_findings(found, store.settings)
         found.release()
         show(fix_heading(found.report))
     return found.report, run, lease

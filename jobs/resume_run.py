@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import click
-from pymongo.database import Database
 
 from session_repair.cli.options import (
     CONNECTION,
@@ -20,15 +19,16 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
-from session_repair.cli.spark import starting_spark
 from session_repair.logs import notice
 from session_repair.mongo.runs import RESUMABLE, Run
+from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.execute import finish
 from session_repair.repair.plan import before_plan, plan_run
 from session_repair.repair.report import Report
 from session_repair.reporting.text import fix_report, plan_report
 from session_repair.settings import Settings
+from session_repair.spark.starting import starting_spark
 
 Document = dict[str, Any]
 
@@ -38,14 +38,14 @@ def resume(settings: Settings, run_id: str) -> Report:
     return finish(settings, run_id, RESUMABLE, plan_again)
 
 
-def plan_again(database: Database[Document], settings: Settings, run: Run) -> None:
-    with starting_spark("resume", database, settings) as starting:
+def plan_again(store: Store, run: Run) -> None:
+    with starting_spark("resume", store) as starting:
         document = run.read()
         window = ActiveWindow(**document["window"]) if "window" in document else None
-        flight = before_plan(database, settings, document["verb"], window)
+        flight = before_plan(store, document["verb"], window)
         notice(str(flight.choice))
         spark = starting.session(flight.documents, run.run_id)
-        plan_run(spark, database, settings, flight, run).release()
+        plan_run(spark, store, flight, run).release()
 
 
 @click.command(

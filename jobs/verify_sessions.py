@@ -16,26 +16,26 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
-from session_repair.cli.spark import starting_spark
 from session_repair.errors import Refused
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected
 from session_repair.mongo.rights import TO_LOOK_AGAIN, require_rights
 from session_repair.mongo.runs import new_run_id
-from session_repair.repair.again import look_again
 from session_repair.repair.plan import before_plan
+from session_repair.repair.recheck import look_again
 from session_repair.repair.report import Report
 from session_repair.repair.survey import survey
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.text import again_report, verification_report
 from session_repair.settings import Settings
+from session_repair.spark.starting import starting_spark
 
 
 def verify_run(settings: Settings, run_id: str) -> Report:
     """Look again at the sessions of a run; with Spark only at those that others changed since."""
-    with connected(settings) as database:
-        require_rights(database, settings, TO_LOOK_AGAIN)
-        again = look_again(database, settings, run_id)
+    with connected(settings) as store:
+        require_rights(store, TO_LOOK_AGAIN)
+        again = look_again(store, run_id)
         show(again_report(run_id, again.report))
     if not again.changed:
         return again.report
@@ -46,15 +46,15 @@ def verify_run(settings: Settings, run_id: str) -> Report:
 def verify(settings: Settings) -> Report:
     """Read, rebuild, diagnose; write nothing but the report."""
     with (
-        connected(settings) as database,
-        starting_spark("verify", database, settings) as starting,
+        connected(settings) as store,
+        starting_spark("verify", store) as starting,
     ):
-        flight = before_plan(database, settings, "verify")
+        flight = before_plan(store, "verify")
         run_id = new_run_id(flight.now)
         notice(str(flight.choice))
         spark = starting.session(flight.documents, run_id)
         require_report_folder(spark, settings)
-        found = survey(spark, database, settings, flight, "verify", run_id)
+        found = survey(spark, store, flight, "verify", run_id)
         keep_findings(found, settings)
         found.release()
         show(verification_report(found.report))

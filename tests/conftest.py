@@ -10,8 +10,8 @@ from pymongo import MongoClient
 from pyspark.sql import SparkSession
 
 from demo.server import EmbeddedMongod, ReplicaSet
-from session_repair.cli.spark import GIVEN_UP, QUICKLY_READ, size_jvm, tell_jvm
-from session_repair.cli.spark_session import ADAPTIVE, SHUFFLE_PARTITIONS, new_session
+from session_repair.spark.session import ADAPTIVE, SHUFFLE_PARTITIONS, new_session
+from session_repair.spark.starting import GIVEN_UP, QUICKLY_READ, size_jvm, tell_jvm
 from tests.harness import needs
 from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, Snapshot, new_database

@@ -41,8 +41,8 @@ def test_a_field_that_came_late_is_found_without_reading_all_that_is_older(
     settings = Settings(uri=mongo_uri, database=db.name)
     db.command("profile", 2)
     try:
-        with connected(settings) as database:
-            require_fields(database, settings, "fix")
+        with connected(settings) as store:
+            require_fields(store, "fix")
     finally:
         db.command("profile", 0)
     read = [

@@ -10,7 +10,7 @@ import pytest
 from pymongo.database import Database
 
 from session_repair.errors import LONGEST
-from session_repair.mongo.target import Target
+from session_repair.mongo.store import Store
 from session_repair.repair.journal import Plan, plan_digest
 from session_repair.repair.readback import LISTED, account_for
 from session_repair.repair.report import Left
@@ -105,10 +105,10 @@ def test_the_sessions_that_were_left_are_named_and_few(db: Database[Document]) -
         "_id": "r1",
         "attempt": 1,
         "planned": len(outcomes),
-        "digest": plan_digest(db, settings, Plan("r1", 1), len(outcomes)),
+        "digest": plan_digest(Store(db, settings), Plan("r1", 1), len(outcomes)),
         "progress": {"after": "r1:1:029", "begun": "r1:1:029", "counts": counts},
     }
-    account = account_for(Target(db, settings), run)
+    account = account_for(Store(db, settings), run)
     assert account.outcomes.by_name() == {**counts, "changed_meanwhile": 0}
     left = account.left
     assert [it.outcome for it in left[:LISTED]] == ["skipped_changed"] * LISTED

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from bson import Int64, json_util
 
-from session_repair.repair.since import last_success, reached_by
+from session_repair.mongo.store import Store
+from session_repair.repair.watermark import last_success, reached_by
 from session_repair.settings import Settings, describe
 from tests.harness.commands import Command
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document, fingerprint, stored_bytes
@@ -179,7 +180,7 @@ def test_a_success_is_gone_on_from_only_by_a_run_for_the_same_findings(db: Db) -
         db[RUNS].insert_one({"_id": f"r20251020-08{number:02}00-000000", **done})
 
     def reached(of: Settings) -> datetime | None:
-        found = last_success(db, of)
+        found = last_success(Store(db, of))
         return None if found is None else reached_by(found).replace(tzinfo=timezone.utc)
 
     ended(1, settings, "only")  # by an earlier version

@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from session_repair.errors import IncompleteRead
-from session_repair.mongo.collections import require_all_rows, take_census
+from session_repair.mongo.census import require_all_rows, take_census
 from session_repair.repair import survey
 from tests.harness.commands import Command, spark_submit
 from tests.harness.documents import JOURNAL, RUNS, Document, data_of, decoded, stored_bytes
@@ -163,24 +163,24 @@ def test_rows_other_than_the_server_counts_are_refused(
     db: Database[Document], made: dict[str, Document], rows: int
 ) -> None:
     mark = datetime.now(timezone.utc).replace(microsecond=0)
-    census = take_census(db, "events", {}, mark)
-    require_all_rows(db, census, 12)
+    census = take_census(db["events"], {}, mark)
+    require_all_rows(census, 12)
     with pytest.raises(IncompleteRead, match=f"^Spark read {rows} documents of 'events'"):
-        require_all_rows(db, census, rows)
+        require_all_rows(census, rows)
 
 
 def test_documents_that_come_and_go_during_the_read_are_no_lost_rows(
     db: Database[Document], made: dict[str, Document]
 ) -> None:
     mark = datetime.now(timezone.utc).replace(microsecond=0)
-    census = take_census(db, "sessions", {}, mark)
+    census = take_census(db["sessions"], {}, mark)
     db["sessions"].insert_one({"_id": ObjectId(), "session_id": "new"})
     db["sessions"].delete_many({"session_id": {"$in": ["deleted", "ingested"]}})
     for rows in (6, 5, 4):
-        require_all_rows(db, census, rows)
+        require_all_rows(census, rows)
     for rows in (7, 3):
         with pytest.raises(IncompleteRead):
-            require_all_rows(db, census, rows)
+            require_all_rows(census, rows)
 
 
 @pytest.mark.parametrize("verb", ["apply", "resume", "undo"])

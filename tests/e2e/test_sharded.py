@@ -10,7 +10,7 @@ from pymongo.errors import OperationFailure
 from session_repair.errors import Refused
 from session_repair.mongo.connection import is_router, require_transactions
 from session_repair.mongo.merge import explain_merge, merge_into, refusal, require_mergeable
-from session_repair.mongo.throttle import LagUnseen, may_lag
+from session_repair.mongo.pace import LagUnseen, may_lag
 from tests.harness.documents import JOURNAL, SESSIONS, Db, data_of
 from tests.harness.shop import Shop
 

@@ -9,7 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.cli.spark_session import (
+from session_repair.errors import Refused
+from session_repair.spark.session import (
     ADAPTIVE,
     MOST_PARTITIONS,
     PLANNED_ONCE,
@@ -20,7 +21,6 @@ from session_repair.cli.spark_session import (
     refuse_connector,
     size_shuffles,
 )
-from session_repair.errors import Refused
 from tests.harness.commands import (
     PATIENCE,
     ROOT,

@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 
 from session_repair.mongo.connection import connected
 from session_repair.mongo.window import count_active
-from session_repair.repair.since import window_of
 from session_repair.repair.survey import preflight, survey
+from session_repair.repair.watermark import window_of
 from session_repair.settings import Settings
 from tests.harness.commands import Command, reported
 from tests.harness.documents import RUNS, Db, Document, fingerprint
@@ -93,9 +93,9 @@ def found_of(spark: SparkSession, mongo_uri: str, db: Db) -> Any:
 
     def found(**options: Any) -> tuple[dict[tuple[str | None, str | None], list[Finding]], int]:
         settings = Settings(uri=mongo_uri, database=db.name, scope="all", **options)
-        with connected(settings) as database:
-            flight = preflight(database, settings, "verify")
-            done = survey(spark, database, settings, flight, "verify", "r1")
+        with connected(settings) as store:
+            flight = preflight(store, "verify")
+            done = survey(spark, store, flight, "verify", "r1")
         rows = done.corrected.select("session_key", "session_id", "findings", "changes").collect()
         done.release()
         findings = {
@@ -144,8 +144,8 @@ def test_what_a_window_reads_is_estimated_by_its_share_of_the_sessions(
     index(db)
     since, until = FIRST + 3 * DAY, FIRST + 4 * DAY
     settings = Settings(uri=mongo_uri, database=db.name, since=since.isoformat(), until=until)
-    with connected(settings) as database:
-        flight = preflight(database, settings, "verify")
+    with connected(settings) as store:
+        flight = preflight(store, "verify")
     sessions, events = (db[name].count_documents({}) for name in ("sessions", "events"))
     active = len(active_in(db, since, until))
     assert 0 < active < sessions / 2
@@ -221,10 +221,10 @@ def test_a_window_may_reach_beyond_the_years_of_object_ids_and_comes_in_any_zone
 ) -> None:
     Shop(db).session("a")
     settings = Settings(uri=mongo_uri, database=db.name, since=since, until=until)
-    with connected(settings) as database:
-        window = window_of(database, settings, datetime(2026, 1, 1, tzinfo=timezone.utc))
+    with connected(settings) as store:
+        window = window_of(store, datetime(2026, 1, 1, tzinfo=timezone.utc))
         assert window is not None
-        assert count_active(database, settings, window) == active
+        assert count_active(store, window) == active
     if "T" in since:
         hour = "08" if active else "10"
         assert str(window).startswith(f"2025-10-20T{hour}:00:00Z until ")

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType
 
 from session_repair.rules.schemas import EVENTS, REBUILT, SESSIONS
-from session_repair.rules.usual import USUAL_TYPES
+from session_repair.rules.usual_types import USUAL_TYPES
 
 Row = dict[str, Any]
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import OF_SUSPECTS, diagnose
 from session_repair.rules.schemas import DIAGNOSED
-from session_repair.rules.usual import USUAL_TYPES
+from session_repair.rules.usual_types import USUAL_TYPES
 from tests.unit.frames import (
     BOB,
     NOW,

@@ -17,7 +17,6 @@ import pytest
 
 from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import (
-    DELETE_ORPHANS,
     OTHER,
     Correction,
     Day,
@@ -33,6 +32,7 @@ from session_repair.repair.report import (
 from session_repair.reporting.charts import timeline
 from session_repair.reporting.html import report_page
 from session_repair.rules.symptoms import CODES
+from session_repair.verbs import DELETE_ORPHANS
 from tests.unit.frames import NOW
 
 ROOT = Path(__file__).resolve().parents[2]

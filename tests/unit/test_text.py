@@ -22,10 +22,10 @@ from session_repair.repair.report import (
     Verification,
 )
 from session_repair.repair.undo import UndoReport
+from session_repair.reporting.checks import BLOCKS
 from session_repair.reporting.deletions import deletion_heading, deletion_plan
+from session_repair.reporting.formatting import LINE, printable
 from session_repair.reporting.history import runs_table, trend
-from session_repair.reporting.lines import LINE, printable
-from session_repair.reporting.sections import BLOCKS
 from session_repair.reporting.text import (
     again_report,
     dry_run_report,

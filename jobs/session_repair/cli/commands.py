@@ -41,11 +41,10 @@ from session_repair.health.queries import (
 )
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.runs import DONE, PLANNED, UNDONE, Run, list_runs
-from session_repair.mongo.target import Target
 from session_repair.repair.execute import finish, take_back, working
 from session_repair.repair.listing import lost_rows, rows_of_run
 from session_repair.repair.outcomes import OUTCOMES
-from session_repair.repair.ready import (
+from session_repair.repair.preconditions import (
     change_of,
     require_not_undone,
     require_ready_to_undo,
@@ -55,7 +54,7 @@ from session_repair.repair.report import Report
 from session_repair.repair.rows import PLANNED as PLANNED_ROW
 from session_repair.repair.undo import survey_undo
 from session_repair.reporting.history import runs_table, trend
-from session_repair.reporting.rows import FORMATS, NDJSON, row_lines
+from session_repair.reporting.ndjson import FORMATS, NDJSON, row_lines
 from session_repair.reporting.text import fix_report, undo_report
 from session_repair.settings import PLACES, Settings
 from session_repair.wording import either, number_of
@@ -94,19 +93,19 @@ def apply(settings: Settings, run_id: str) -> Report:
 def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     """Put back the documents that a run changed or deleted; a dry run unless --apply is given."""
     settings = settings_from(**options)
-    with connected(settings) as database:
-        run = Run.find(database, settings, run_id)
-        settings = settings_of_run(run.read(), settings, PLACES)
+    with connected(settings) as store:
+        run = Run.find(store, run_id)
+        store = store.using(settings_of_run(run.read(), settings, PLACES))
         if not is_apply:
-            require_bytewise(database, settings.sessions, settings.journal, settings.runs)
+            require_bytewise(store.sessions, store.journal, store.runs)
             document = run.read()
-            found = survey_undo(Target(database, settings), document, change_of(document))
+            found = survey_undo(store, document, change_of(document))
             show(undo_report(found, is_apply))
             return Exit.PARTIAL if found.lost else Exit.CLEAN
         require_not_undone(run.read())
-        require_ready_to_undo(database, settings, change_of(run.read()))
-        with working(run, settings, require_not_undone) as (run, lease):
-            undone = take_back(database, settings, run, lease)
+        require_ready_to_undo(store, change_of(run.read()))
+        with working(store, run, require_not_undone) as (run, lease):
+            undone = take_back(store, run, lease)
     show(undo_report(undone, is_apply))
     return Exit.CLEAN if undone.is_whole else Exit.PARTIAL
 
@@ -153,32 +152,32 @@ def runs(
         return list_rows(settings, run_id, outcomes, form or NDJSON)
     if watch and run_id is not None:
         raise Refused("--watch follows the run that is at work. Leave out RUN.")
-    with connected(settings) as database:
+    with connected(settings) as store:
         if watch:
-            for now in followed(lambda: run_at_work(database, settings)):
+            for now in followed(lambda: run_at_work(store)):
                 show([str(now)])
         elif run_id is None:
-            documents = list_runs(database, settings)
+            documents = list_runs(store)
             show([*trend(documents, settings), *runs_table(documents)])
         elif verdict:
-            document = Run.find(database, settings, run_id).read()
-            at_work = run_at_work(database, settings)
+            document = Run.find(store, run_id).read()
+            at_work = run_at_work(store)
             ended = verdict_of(document, at_work is not None and at_work.id == run_id)
             show(runs_table([document]))
             return ended
         else:
-            document = Run.find(database, settings, run_id).read()
+            document = Run.find(store, run_id).read()
             show([json.dumps(document, indent=2, default=str, ensure_ascii=False)])
     return Exit.CLEAN
 
 
 def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str], form: str) -> Exit:
     """Print the rows of a run as they come; PARTIAL where its journal has lost some."""
-    with connected(settings) as database:
-        document = Run.find(database, settings, run_id).read()
-        settings = settings_of_run(document, settings, PLACES)
-        show(row_lines(rows_of_run(database, settings, document, outcomes), form))
-        lost = lost_rows(database, settings, document)
+    with connected(settings) as store:
+        document = Run.find(store, run_id).read()
+        store = store.using(settings_of_run(document, settings, PLACES))
+        show(row_lines(rows_of_run(store, document, outcomes), form))
+        lost = lost_rows(store, document)
     if not lost:
         return Exit.CLEAN
     are = either(lost, "is lost or has", "are lost or have")
@@ -245,11 +244,11 @@ def health(
         return Exit.CLEAN
     try:
         seconds = settings.server_selection_timeout.total_seconds()
-        with bounded(seconds), connected(settings) as database:
-            answer = look(database, settings, max_age)
+        with bounded(seconds), connected(settings) as store:
+            answer = look(store, max_age)
         if deep:
-            with connected(settings) as database:
-                answer = recounted(answer, count_empty(database, settings, time_limit))
+            with connected(settings) as store:
+                answer = recounted(answer, count_empty(store, time_limit))
     except Exception as error:
         answer = unknown(settings, error)
     show([json.dumps(asdict(answer))])

@@ -44,13 +44,13 @@ class Page:
     def made(self, health: Health) -> Response:
         try:
             with bounded(LOOK_SECONDS):
-                run = last_reported(self.watch.database, self.watch.settings)
+                run = last_reported(self.watch.store)
             if run is None:
                 return plain_page("No run exists yet.", 200)
             told = " ".join(banner(health, run))
             return HTMLResponse(with_banner(self.report_of(run), told))
         except Exception as error:
-            reason = unknown(self.watch.settings, error).reason
+            reason = unknown(self.watch.store.settings, error).reason
             return plain_page(f"The last report cannot be shown. {reason}", 503)
 
     def report_of(self, run: Document) -> str:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from pymongo.database import Database
-
 from session_repair.errors import Unreachable
 from session_repair.health.model import Health
 from session_repair.health.queries import bounded, look, unknown
-from session_repair.settings import Settings
+from session_repair.mongo.store import Store
 
 Document = dict[str, Any]
 
@@ -41,13 +39,11 @@ class Watch:
 
     def __init__(
         self,
-        database: Database[Document],
-        settings: Settings,
+        store: Store,
         max_age: timedelta,
         cache: timedelta,
     ) -> None:
-        self.database = database
-        self.settings = settings
+        self.store = store
         self.max_age = max_age
         self.cache = cache.total_seconds()
         self.latest: Answer | None = None
@@ -66,7 +62,7 @@ class Watch:
             return await asyncio.wait_for(asyncio.shield(self.flight), max(patience, 0))
         except asyncio.TimeoutError:
             late = Unreachable(f"MongoDB gave no answer within {PATIENCE:g} s.")
-            return Answer(unknown(self.settings, late), time.monotonic())
+            return Answer(unknown(self.store.settings, late), time.monotonic())
 
     def still_holds(self, answer: Answer) -> bool:
         """Whether the answer is young and says rightly whether the server is there.
@@ -74,7 +70,7 @@ class Watch:
         The client watches the server by itself. While it is away nobody is kept waiting, and once
         it is back the next request looks again.
         """
-        is_there = self.database.client.topology_description.has_writable_server()
+        is_there = self.store.client.topology_description.has_writable_server()
         age = time.monotonic() - answer.looked_at
         if answer.is_of_server:
             return is_there and age < self.cache
@@ -87,7 +83,7 @@ class Watch:
     def look_now(self) -> Answer:
         try:
             with bounded(LOOK_SECONDS):
-                health = look(self.database, self.settings, self.max_age)
+                health = look(self.store, self.max_age)
         except Exception as error:
-            health = unknown(self.settings, error)
+            health = unknown(self.store.settings, error)
         return Answer(health, time.monotonic())

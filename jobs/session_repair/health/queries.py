@@ -13,20 +13,20 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 import pymongo
-from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from session_repair.errors import Exit, RepairError, Unreachable
 from session_repair.health.model import UNKNOWN_COUNT, AtWork, Count, Health, HeldLease, LastRun
-from session_repair.mongo.collections import empty_sessions
+from session_repair.mongo.census import empty_sessions
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
 from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE, is_partial
+from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import APPLIED, SKIPPED_GONE
 from session_repair.repair.past import RESTORED
-from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.settings import LAST_SUCCESS, Settings, format_duration
+from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
@@ -54,12 +54,12 @@ def bounded(seconds: float) -> Iterator[None]:
             raise Unreachable(f"MongoDB took longer than {seconds:g} s to answer.") from None
 
 
-def look(database: Database[Document], settings: Settings, max_age: timedelta) -> Health:
+def look(store: Store, max_age: timedelta) -> Health:
     """The health by the latest runs and MongoDB's own counts. Scans no collection."""
-    require_rights(database, settings, FOR_HEALTH)
-    now = server_time(database)
-    runs = database[settings.runs]
-    documents = latest_runs(database, settings)
+    require_rights(store, FOR_HEALTH)
+    now = server_time(store)
+    runs = store.runs
+    documents = latest_runs(store)
     lease = lease_of(runs.find_one({"_id": LEASE_ID}), now)
     ended = [it for it in documents if has_ended(it, lease, now)]
     last = max(ended, key=end_of, default=None)
@@ -69,26 +69,26 @@ def look(database: Database[Document], settings: Settings, max_age: timedelta) -
         status=status,
         reason=reason,
         verdict={"ok": Exit.CLEAN, "degraded": Exit.FIXABLE_REMAINS}.get(status, Exit.UNEXPECTED),
-        database=settings.database,
+        database=store.settings.database,
         checked_at=shown(now),
-        sessions=database[settings.sessions].estimated_document_count(),
-        events=database[settings.events].estimated_document_count(),
+        sessions=store.sessions.estimated_document_count(),
+        events=store.events.estimated_document_count(),
         **counts,
         last_run=None if last is None else last_run_of(last, now),
         lease=lease,
-        at_work=at_work(database, settings, lease),
+        at_work=at_work(store, lease),
     )
 
 
-def run_at_work(database: Database[Document], settings: Settings) -> AtWork | None:
+def run_at_work(store: Store) -> AtWork | None:
     """The run that holds the lease; None where none is at work."""
-    held = database[settings.runs].find_one({"_id": LEASE_ID})
-    return at_work(database, settings, lease_of(held, server_time(database)))
+    held = store.runs.find_one({"_id": LEASE_ID})
+    return at_work(store, lease_of(held, server_time(store)))
 
 
-def at_work(database: Database[Document], settings: Settings, lease: HeldLease) -> AtWork | None:
+def at_work(store: Store, lease: HeldLease) -> AtWork | None:
     """How far the holder of the lease is."""
-    document = database[settings.runs].find_one({"_id": lease.holder}) if lease.holder else None
+    document = store.runs.find_one({"_id": lease.holder}) if lease.holder else None
     if document is None:
         return None
     progress = document.get("progress") or {}
@@ -113,9 +113,9 @@ def runs_of(settings: Settings) -> Document:
     }
 
 
-def latest_runs(database: Database[Document], settings: Settings) -> list[Document]:
+def latest_runs(store: Store) -> list[Document]:
     """The latest runs, and the latest that counted all sessions, which others may outnumber."""
-    any_run = runs_of(settings)
+    any_run = runs_of(store.settings)
     nothing: Document = {"$in": [None, []]}
     without_window = [
         {"settings.since": nothing, "settings.until": nothing},
@@ -127,10 +127,7 @@ def latest_runs(database: Database[Document], settings: Settings) -> list[Docume
     found = {
         document["_id"]: document
         for wanted in (any_run, full_run)
-        for document in database[settings.runs]
-        .find(wanted, SEEN)
-        .sort("_id", -1)
-        .limit(LATEST_RUNS)
+        for document in store.runs.find(wanted, SEEN).sort("_id", -1).limit(LATEST_RUNS)
     }
     return list(found.values())
 
@@ -288,11 +285,11 @@ def still_fixable(document: Document) -> int:
     return left
 
 
-def count_empty(database: Database[Document], settings: Settings, limit: timedelta) -> Count:
+def count_empty(store: Store, limit: timedelta) -> Count:
     """The empty sessions now, by a scan that the server ends at the limit: then it is not known."""
     try:
         with pymongo.timeout(max(limit.total_seconds(), 0.001)):
-            count = database[settings.sessions].count_documents(empty_sessions(settings))
+            count = store.sessions.count_documents(empty_sessions(store.settings))
     except PyMongoError as error:
         if not error.timeout:
             raise
@@ -310,10 +307,10 @@ def recounted(known: Health, empty: Count) -> Health:
     return replace(answer, status="degraded", reason=reason, verdict=Exit.FIXABLE_REMAINS)
 
 
-def last_reported(database: Database[Document], settings: Settings) -> Document | None:
+def last_reported(store: Store) -> Document | None:
     """The newest run that has a report."""
-    reported = {**runs_of(settings), "report": {"$exists": True}}
-    return database[settings.runs].find_one(reported, sort=[("_id", -1)])
+    reported = {**runs_of(store.settings), "report": {"$exists": True}}
+    return store.runs.find_one(reported, sort=[("_id", -1)])
 
 
 def seconds(age: timedelta) -> int:

@@ -24,7 +24,7 @@ from session_repair.health.metrics import figures_of_health
 from session_repair.health.page import Page
 from session_repair.health.poller import WATCHFUL, Watch
 from session_repair.logs import notice
-from session_repair.mongo.connection import client_of, database_of
+from session_repair.mongo.connection import client_of, store_of
 from session_repair.reporting.metrics import exposition
 from session_repair.settings import Settings
 
@@ -140,7 +140,7 @@ def serve(
     """Answer until SIGINT or SIGTERM. MongoDB may come and go meanwhile."""
     require_token(host, token)
     with listening(host, port) as door, client_of(settings, **WATCHFUL) as client:
-        watch = Watch(database_of(client, settings), settings, max_age, cache)
+        watch = Watch(store_of(client, settings), max_age, cache)
         config = uvicorn.Config(
             application(watch, token),
             log_config=None,

@@ -16,7 +16,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
-from session_repair.rules.usual import USUAL_TYPES
+from session_repair.rules.usual_types import USUAL_TYPES
 
 # Binaries as they are, whatever the connection string wants UUIDs to be; and dates, which may be
 # beyond the years that Python knows.

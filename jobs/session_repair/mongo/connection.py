@@ -10,7 +10,7 @@ from typing import Any
 from bson import json_util
 from dns.exception import DNSException
 from pymongo import MongoClient, ReadPreference
-from pymongo.database import Database
+from pymongo.collection import Collection
 from pymongo.errors import (
     AutoReconnect,
     ConfigurationError,
@@ -24,6 +24,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.mongo.store import Store
 from session_repair.settings import TLS_FILES, Settings
 
 Document = dict[str, Any]
@@ -42,19 +43,19 @@ TLS_ADVICE = (
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Database[Document]]:
-    """The database, majority for reads and writes; MongoDB's errors become RepairErrors."""
+def connected(settings: Settings) -> Iterator[Store]:
+    """The store, majority for reads and writes; MongoDB's errors become RepairErrors."""
     client = client_of(settings)
-    database = database_of(client, settings)
+    store = store_of(client, settings)
     with client, clear_errors():
-        require_version(hello_of(database))
-        yield database
+        require_version(hello_of(store))
+        yield store
 
 
-def database_of(client: MongoClient[Document], settings: Settings) -> Database[Document]:
-    """The database, majority for reads and writes."""
+def store_of(client: MongoClient[Document], settings: Settings) -> Store:
+    """The store, majority for reads and writes."""
     try:
-        return client.get_database(
+        database = client.get_database(
             settings.database,
             read_preference=ReadPreference.PRIMARY,
             read_concern=ReadConcern("majority"),
@@ -62,6 +63,7 @@ def database_of(client: MongoClient[Document], settings: Settings) -> Database[D
         )
     except InvalidName as error:
         raise Refused(f"{settings.database!r} is no name of a database: {error}.") from None
+    return Store(database, settings)
 
 
 def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
@@ -164,15 +166,15 @@ def reason_of(error: OperationFailure) -> str:
     return first_line(error) + rule
 
 
-def hello_of(database: Database[Document]) -> Document:
+def hello_of(store: Store) -> Document:
     """What the server says of itself."""
     # A command decodes dates without a zone unless told otherwise.
-    return database.client.admin.command("hello", codec_options=database.codec_options)
+    return store.client.admin.command("hello", codec_options=store.database.codec_options)
 
 
-def server_time(database: Database[Document]) -> datetime:
+def server_time(store: Store) -> datetime:
     """The server's clock, the only one that decides what is in flight."""
-    now: datetime = hello_of(database)["localTime"]
+    now: datetime = hello_of(store)["localTime"]
     return now
 
 
@@ -227,22 +229,22 @@ def spark_uri(settings: Settings) -> str:
     return base + "?" + "&".join([*kept, *(f"{name}={value}" for name, value in wanted.items())])
 
 
-def refuse_unwritable(database: Database[Document], settings: Settings) -> None:
+def refuse_unwritable(store: Store) -> None:
     """Raise Refused where documents cannot grow."""
-    for found in database.list_collections(filter={"name": settings.sessions}):
+    for found in store.database.list_collections(filter={"name": store.settings.sessions}):
         if found.get("options", {}).get("capped"):
             raise Refused(
-                f"{database.name}.{settings.sessions} is a capped collection, whose documents "
-                "cannot grow. Copy it into another one to repair it; verify works on it."
+                f"{store.sessions.full_name} is a capped collection, whose documents cannot "
+                "grow. Copy it into another one to repair it; verify works on it."
             )
 
 
-def require_bytewise(database: Database[Document], *names: str) -> None:
+def require_bytewise(*collections: Collection[Document]) -> None:
     """Raise Refused where a collection lets a session, or its events, pass for those of another."""
-    for found in database.list_collections(filter={"name": {"$in": names}}):
-        if collation := found.get("options", {}).get("collation"):
+    for collection in collections:
+        if collation := collection.options().get("collation"):
             raise Refused(
-                f"{database.name}.{found['name']} has a default collation "
+                f"{collection.full_name} has a default collation "
                 f"({collation['locale']}), under which '/A' may pass for '/a'. Copy it into a "
                 "collection without one to repair it; verify works on it."
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from session_repair.mongo.target import Target
+from session_repair.mongo.store import Store
 
 Document = dict[str, Any]
 Tree = dict[str, Any]  # the session's fields by key; a leaf is the name that the plan has for it
@@ -32,52 +32,52 @@ def same(one: Any, other: Any) -> list[Document]:
     return [{"$eq": [one, other]}, {"$eq": [{"$type": one}, {"$type": other}]}]
 
 
-def is_as_observed(target: Target, document: str, plan: str) -> Document:
+def is_as_observed(store: Store, document: str, plan: str) -> Document:
     """The session is what the plan saw: its session_id, its five fields, and what they stand in."""
-    checks = has_session_id(target, document, plan)
+    checks = has_session_id(store, document, plan)
     for name in FIELDS:
-        checks += same(f"{document}.{target.path(name)}", f"{plan}.observed.{name}")
-    for number, parent in enumerate(target.parents):
+        checks += same(f"{document}.{store.path(name)}", f"{plan}.observed.{name}")
+    for number, parent in enumerate(store.parents):
         observed = observed_parent(plan, number)
         checks.append({"$eq": [{"$type": f"{document}.{parent}"}, observed]})
     return {"$and": checks}
 
 
-def is_restored(target: Target, document: str, plan: str) -> Document:
+def is_restored(store: Store, document: str, plan: str) -> Document:
     """The five fields are as the plan saw them; a parent that the run made may have stayed."""
-    checks = has_session_id(target, document, plan)
+    checks = has_session_id(store, document, plan)
     for name in FIELDS:
-        checks += same(f"{document}.{target.path(name)}", f"{plan}.observed.{name}")
-    left = zip(target.parents, parents_as_left(target, document, plan), strict=True)
+        checks += same(f"{document}.{store.path(name)}", f"{plan}.observed.{name}")
+    left = zip(store.parents, parents_as_left(store, document, plan), strict=True)
     for number, (parent, is_left) in enumerate(left):
         observed = observed_parent(plan, number)
         checks.append({"$or": [{"$eq": [{"$type": f"{document}.{parent}"}, observed]}, is_left]})
     return {"$and": checks}
 
 
-def is_result(target: Target, document: str, plan: str) -> Document:
+def is_result(store: Store, document: str, plan: str) -> Document:
     """Every field that the plan writes has its new value."""
-    checks = [*has_session_id(target, document, plan), *parents_as_left(target, document, plan)]
+    checks = [*has_session_id(store, document, plan), *parents_as_left(store, document, plan)]
     for name in FIELDS:
         new = f"{plan}.new.{name}"
-        written = {"$and": same(f"{document}.{target.path(name)}", new)}
+        written = {"$and": same(f"{document}.{store.path(name)}", new)}
         checks.append({"$or": [is_missing(new), written]})
     return {"$and": checks}
 
 
-def is_as_left(target: Target, document: str, plan: str) -> Document:
+def is_as_left(store: Store, document: str, plan: str) -> Document:
     """All five fields are as the run left them: new where it wrote, else as it found them."""
-    checks = [*has_session_id(target, document, plan), *parents_as_left(target, document, plan)]
+    checks = [*has_session_id(store, document, plan), *parents_as_left(store, document, plan)]
     for name in FIELDS:
         new, observed = f"{plan}.new.{name}", f"{plan}.observed.{name}"
         left = {"$cond": [is_missing(new), observed, new]}
-        checks += same(f"{document}.{target.path(name)}", left)
+        checks += same(f"{document}.{store.path(name)}", left)
     return {"$and": checks}
 
 
-def has_session_id(target: Target, document: str, plan: str) -> list[Document]:
+def has_session_id(store: Store, document: str, plan: str) -> list[Document]:
     """The document still is of the session that the plan was made of."""
-    return same(f"{document}.{target.path('session_id')}", f"{plan}.session_id")
+    return same(f"{document}.{store.path('session_id')}", f"{plan}.session_id")
 
 
 def observed_parent(plan: str, number: int) -> Document:
@@ -85,11 +85,11 @@ def observed_parent(plan: str, number: int) -> Document:
     return {"$arrayElemAt": [f"{plan}.parents", number]}
 
 
-def parents_as_left(target: Target, document: str, plan: str) -> list[Document]:
+def parents_as_left(store: Store, document: str, plan: str) -> list[Document]:
     """Each parent is an object where the run wrote below it, else what it was."""
     checks = []
-    for number, parent in enumerate(target.parents):
-        below = [name for name in FIELDS if target.path(name).startswith(f"{parent}.")]
+    for number, parent in enumerate(store.parents):
+        below = [name for name in FIELDS if store.path(name).startswith(f"{parent}.")]
         left = {"$cond": [is_any_written(plan, below), "object", observed_parent(plan, number)]}
         checks.append({"$eq": [{"$type": f"{document}.{parent}"}, left]})
     return checks
@@ -99,10 +99,10 @@ def is_any_written(plan: str, names: list[str]) -> Document:
     return {"$or": [is_present(f"{plan}.new.{name}") for name in names]}
 
 
-def tree_of(target: Target) -> Tree:
+def tree_of(store: Store) -> Tree:
     tree: Tree = {}
     for name in FIELDS:
-        *parents, leaf = target.path(name).split(".")
+        *parents, leaf = store.path(name).split(".")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
@@ -115,12 +115,12 @@ def names_in(tree: Tree) -> list[str]:
     return [name for names in nested for name in names]
 
 
-def corrected(target: Target, document: str, plan: str) -> Document:
+def corrected(store: Store, document: str, plan: str) -> Document:
     """The document with the plan's new fields, each where it was, or at the end where it was not.
 
     A parent that is absent or null is only made for a field that is written.
     """
-    return merged(tree_of(target), document, plan)
+    return merged(tree_of(store), document, plan)
 
 
 def merged(tree: Tree, path: str, plan: str) -> Document:
@@ -134,23 +134,23 @@ def merged(tree: Tree, path: str, plan: str) -> Document:
     return {"$mergeObjects": [path, fields]}
 
 
-def restored(target: Target, document: str, plan: str) -> Document:
+def restored(store: Store, document: str, plan: str) -> Document:
     """The document with what the run wrote as it was before, to the byte.
 
     What was absent is removed again, so is a parent that was made for it and has nothing else in
     it; a parent that was null is null again.
     """
-    return unmerged(target, tree_of(target), "", document, plan)
+    return unmerged(store, tree_of(store), "", document, plan)
 
 
-def unmerged(target: Target, tree: Tree, parent: str, path: str, plan: str) -> Any:
+def unmerged(store: Store, tree: Tree, parent: str, path: str, plan: str) -> Any:
     document: Any = path
     for key, inner in tree.items():
         now = f"{path}.{key}"
         if isinstance(inner, dict):
             whole = f"{parent}{key}"
-            child = unmerged(target, inner, f"{whole}.", now, plan)
-            before = parent_before(child, observed_parent(plan, target.parents.index(whole)))
+            child = unmerged(store, inner, f"{whole}.", now, plan)
+            before = parent_before(child, observed_parent(plan, store.parents.index(whole)))
             value = {"$cond": [is_any_written(plan, names_in(inner)), before, now]}
         else:
             observed = f"{plan}.observed.{inner}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.database import Database
+from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
@@ -14,26 +14,23 @@ Document = dict[str, Any]
 BAD_VALUE = 2  # the index of a hint is not there to be used
 
 
-def can_look_up(database: Database[Document], collection: str, path: str) -> bool:
+def can_look_up(collection: Collection[Document], path: str) -> bool:
     """Whether an index begins with the field that every look-up of a string may use.
 
     None does where the collection has a collation of its own, under which it would be asked.
     """
-    found = database.list_collections(filter={"name": collection})
-    if any("collation" in it.get("options", {}) for it in found):
+    if "collation" in collection.options():
         return False
-    indexes = database[collection].list_indexes()
-    return any(
-        serves(index, path) and is_built(database, collection, index["name"]) for index in indexes
-    )
+    indexes = collection.list_indexes()
+    return any(serves(index, path) and is_built(collection, index["name"]) for index in indexes)
 
 
-def is_built(database: Database[Document], collection: str, name: str) -> bool:
+def is_built(collection: Collection[Document], name: str) -> bool:
     """Whether the server may use the index: one that is still being built is listed too.
 
     The primary is asked; what it has built a majority has in a moment.
     """
-    latest = database.get_collection(collection, read_concern=ReadConcern("local"))
+    latest = collection.with_options(read_concern=ReadConcern("local"))
     try:
         latest.count_documents({}, hint=name, limit=1)
     except OperationFailure as error:
@@ -54,8 +51,9 @@ def serves(index: Mapping[str, Any], path: str) -> bool:
     return is_ordered and is_whole and "collation" not in index
 
 
-def create_index_line(database: str, collection: str, path: str) -> str:
+def create_index_line(collection: Collection[Document], path: str) -> str:
     """What to type into mongosh."""
     return (
-        f'db.getSiblingDB("{database}").getCollection("{collection}").createIndex({{"{path}": 1}})'
+        f'db.getSiblingDB("{collection.database.name}").getCollection("{collection.name}")'
+        f'.createIndex({{"{path}": 1}})'
     )

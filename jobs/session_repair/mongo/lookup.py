@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
-from session_repair.mongo.collections import Census, empty_sessions
+from session_repair.mongo.census import Census, empty_sessions
 from session_repair.mongo.read import (
     EVENT_COLUMNS,
     SESSION_COLUMNS,
@@ -32,7 +32,9 @@ from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
 from session_repair.rules.rebuild import is_checked
 from session_repair.rules.schemas import EVENTS
+from session_repair.scope import ALL
 from session_repair.settings import Settings
+from session_repair.verbs import DELETE_ORPHANS, VERIFY
 
 Document = dict[str, Any]
 
@@ -51,6 +53,22 @@ def suspects_of(settings: Settings, in_both: bool) -> Document:
     path = settings.session_fields["session_id"]
     is_string = {"$expr": {"$eq": [{"$type": f"${path}"}, "string"]}}
     return {"$and": [empty_sessions(settings, in_both), is_string]}
+
+
+def may_look_up(settings: Settings, verb: str) -> bool:
+    """Whether it can be a look-up, as far as the settings tell."""
+    return settings.since is not None or needs_all_sessions(settings, verb) is None
+
+
+def needs_all_sessions(settings: Settings, verb: str) -> str | None:
+    """Why the verb has to read all sessions; None where it need not."""
+    if settings.session_ids:
+        return None
+    if verb == VERIFY:
+        return "verify looks at all sessions"
+    if settings.scope == ALL and verb != DELETE_ORPHANS:  # which has no scope
+        return "--scope all looks at all sessions"
+    return None
 
 
 def look_up_sessions(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from typing import Any
 
 import pymongo
-from pymongo.database import Database
+from pymongo.collection import Collection
 
-from session_repair.mongo.bson_types import RAW, readable
+from session_repair.mongo.bson_types import readable
+from session_repair.mongo.store import raw
 
 Document = dict[str, Any]
 
@@ -20,7 +21,7 @@ ALIKE = 0.6  # of 1; evnt_count and eventCount are, so is pageList for pages
 NAMED = 3
 
 
-def is_in_any(database: Database[Document], collection: str, path: str) -> bool:
+def is_in_any(collection: Collection[Document], path: str) -> bool:
     """Whether a document has the field, were it null. A scan, mostly, only where none has.
 
     The newest are looked at first: what the old ones of years lack, a scan would find last.
@@ -32,18 +33,14 @@ def is_in_any(database: Database[Document], collection: str, path: str) -> bool:
         {"$match": has_field},
         {"$count": "documents"},
     ]
-    documents = database[collection]
-    return any(documents.aggregate(newest)) or documents.count_documents(has_field, limit=1) > 0
+    return any(collection.aggregate(newest)) or collection.count_documents(has_field, limit=1) > 0
 
 
-def names_like(
-    database: Database[Document], collection: str, path: str, known: Collection[str]
-) -> list[str]:
+def names_like(collection: Collection[Document], path: str, known: Iterable[str]) -> list[str]:
     """The names in some documents that look most like the path, but for those that are known."""
-    documents: Any = database.get_collection(collection, RAW)
     names: set[str] = set()
     for way in (pymongo.ASCENDING, pymongo.DESCENDING):
-        for document in documents.find().sort("_id", way).limit(LOOKED_AT):
+        for document in raw(collection).find().sort("_id", way).limit(LOOKED_AT):
             names.update(paths_in(readable(document)))
     ranked = sorted((-likeness(path, name), name) for name in names.difference(known))
     return [name for unlike, name in ranked if -unlike >= ALIKE][:NAMED]

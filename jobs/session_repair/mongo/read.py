@@ -27,7 +27,7 @@ from session_repair.mongo.bson_types import (
     type_expressions,
     value_where_typed,
 )
-from session_repair.mongo.collections import FEW_DOCUMENTS, MOST_SCANS, Census
+from session_repair.mongo.census import FEW_DOCUMENTS, MOST_SCANS, Census
 from session_repair.mongo.connection import spark_uri
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
@@ -146,10 +146,10 @@ def load(
 ) -> DataFrame:
     """The rows that the stages make of the collection: one cursor for each range of its _ids."""
     ranges, frames = ranges_of(spark, census), []
-    log.info("reading by way of %s: %s", census.collection, number_of(len(ranges), "cursor"))
+    log.info("reading by way of %s: %s", census.collection.name, number_of(len(ranges), "cursor"))
     for part in ranges:
         pipeline = [{"$match": {"$and": [part, census.scope]}}, *stages]
-        reader = reader_of(spark, settings, census.collection, pipeline)
+        reader = reader_of(spark, settings, census.collection.name, pipeline)
         reader = reader.option("outputExtendedJson", "true").schema(columns)
         frames.append(reader.option("partitioner", SINGLE_PARTITION).load())
     return reduce(DataFrame.unionAll, frames)

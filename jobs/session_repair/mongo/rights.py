@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pymongo.database import Database
-
 from session_repair.errors import Refused
+from session_repair.mongo.store import Store
 from session_repair.settings import COLLECTIONS, LAST_SUCCESS, Settings
 
 Document = dict[str, Any]
@@ -47,12 +46,12 @@ FOR_HEALTH: Rights = {place: frozenset({"find"}) for place in ("sessions", "even
 TO_SEE_LAG: Rights = {CLUSTER: frozenset({"replSetGetStatus", "replSetGetConfig"})}
 
 
-def require_rights(database: Database[Document], settings: Settings, *needed: Rights) -> None:
+def require_rights(store: Store, *needed: Rights) -> None:
     """Raise Refused, with each right that the user lacks, unless all are held."""
-    status = database.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
+    status = store.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
     if not status["authenticatedUsers"]:
         return  # the server runs without access control, or will deny the first command
-    lacking = lacking_rights(status["authenticatedUserPrivileges"], settings, joined(*needed))
+    lacking = lacking_rights(status["authenticatedUserPrivileges"], store.settings, joined(*needed))
     if lacking:
         user = status["authenticatedUsers"][0]["user"]
         raise Refused(

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pymongo
 from pymongo.collection import Collection
-from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from session_repair import __version__
@@ -20,7 +19,8 @@ from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
 from session_repair.home import COMMAND
 from session_repair.logs import name_run
 from session_repair.mongo.lease import LEASE_ID
-from session_repair.settings import Settings, describe
+from session_repair.mongo.store import Store
+from session_repair.settings import describe
 
 Document = dict[str, Any]
 
@@ -62,17 +62,17 @@ class Reach(NamedTuple):
         return Reach(reached.get("after", ""), reached.get("begun", ""))
 
 
-def refuse_foreign(database: Database[Document], settings: Settings) -> None:
+def refuse_foreign(store: Store) -> None:
     """Raise Refused where the journal or the runs hold documents that are not of this job.
 
     They would expire with the journal. All _ids of the job's begin with the letter of its runs, but
     for the lease's, so the index of _id tells at once.
     """
     is_other = {"$or": [{"_id": {"$not": {"$gte": "r"}, "$ne": LEASE_ID}}, {"_id": {"$gte": "s"}}]}
-    for name in (settings.journal, settings.runs):
-        if database.command("count", name, query=is_other, limit=1)["n"]:
+    for collection in (store.journal, store.runs):
+        if store.database.command("count", collection.name, query=is_other, limit=1)["n"]:
             raise Refused(
-                f"{database.name}.{name} holds documents of others. Name a collection that is "
+                f"{collection.full_name} holds documents of others. Name a collection that is "
                 "the job's alone under [collections] in the config file."
             )
 
@@ -101,8 +101,7 @@ class Run:
 
     @staticmethod
     def begin(
-        database: Database[Document],
-        settings: Settings,
+        store: Store,
         verb: str,
         now: datetime,
         run_id: str,
@@ -115,7 +114,7 @@ class Run:
         """
         import pyspark  # only verbs with Spark begin a run
 
-        collection = database[settings.runs]
+        collection = store.runs
         collection.insert_one(
             {
                 "_id": run_id,
@@ -125,8 +124,8 @@ class Run:
                 "goal": goal,
                 "journal_format": JOURNAL_FORMAT,
                 "attempt": 0,
-                "settings": describe(settings),
-                "asked": {name: describe(settings)[name] for name in settings.asked},
+                "settings": describe(store.settings),
+                "asked": {name: describe(store.settings)[name] for name in store.settings.asked},
                 "versions": {
                     "session_repair": __version__,
                     "spark": pyspark.__version__,
@@ -139,9 +138,9 @@ class Run:
         return Run(collection, run_id, token)
 
     @staticmethod
-    def find(database: Database[Document], settings: Settings, run_id: str) -> Run:
+    def find(store: Store, run_id: str) -> Run:
         """The run with this id; from now on the log names it. Raises Refused when there is none."""
-        run = Run(database[settings.runs], run_id)
+        run = Run(store.runs, run_id)
         if run.collection.find_one({"_id": run_id, "verb": {"$exists": True}}) is None:
             raise Refused(f"there is no run {run_id!r}. {COMMAND} runs lists them.")
         name_run(run_id)
@@ -251,6 +250,6 @@ def recorded_errors(run: Run) -> Iterator[None]:
         raise
 
 
-def list_runs(database: Database[Document], settings: Settings) -> list[Document]:
+def list_runs(store: Store) -> list[Document]:
     """The documents of all runs, the newest first."""
-    return list(database[settings.runs].find({"verb": {"$exists": True}}).sort("_id", -1))
+    return list(store.runs.find({"verb": {"$exists": True}}).sort("_id", -1))

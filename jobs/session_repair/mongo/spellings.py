@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, DecimalException
 from typing import Any
 
 from bson import Binary, Decimal128, ObjectId
 from bson.binary import UuidRepresentation
 from pymongo.client_session import ClientSession
-from pymongo.database import Database
+from pymongo.collection import Collection
 
 from session_repair.mongo.bson_types import AS_STORED
 
@@ -79,10 +79,9 @@ def binaries(text: str) -> list[bytes]:
 
 
 def types_of_events(
-    database: Database[Document],
-    collection: str,
+    collection: Collection[Document],
     path: str,
-    session_ids: Collection[str],
+    session_ids: Sequence[str],
     session: ClientSession | None = None,
 ) -> dict[str, set[str]]:
     """Of the session ids that events name in any spelling: the BSON types of those spellings.
@@ -94,7 +93,7 @@ def types_of_events(
         for value in keeping(text):
             texts[comparable(value)].add(text)
     spelled = {"value": f"${path}", "type": {"$type": f"${path}"}}
-    groups = database.get_collection(collection, AS_STORED).aggregate(
+    groups = collection.with_options(AS_STORED).aggregate(
         [
             {"$match": {path: {"$in": [it for text in session_ids for it in keeping(text)]}}},
             {"$group": {"_id": spelled}},

@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
-from pymongo.database import Database
+from pymongo.collection import Collection
 
 from session_repair.errors import Refused
 from session_repair.mongo.indexes import can_look_up, create_index_line
+from session_repair.mongo.store import Store
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -78,12 +79,12 @@ def text_of(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def count_active(database: Database[Document], settings: Settings, window: ActiveWindow) -> int:
+def count_active(store: Store, window: ActiveWindow) -> int:
     """How many session_ids are active in the window."""
-    found = database[settings.sessions].aggregate(
+    found = store.sessions.aggregate(
         [
-            {"$match": window.sessions(settings)},
-            *window.session_ids(settings),
+            {"$match": window.sessions(store.settings)},
+            *window.session_ids(store.settings),
             {"$count": "active"},
         ],
         allowDiskUse=True,
@@ -91,24 +92,21 @@ def count_active(database: Database[Document], settings: Settings, window: Activ
     return sum(it["active"] for it in found)
 
 
-def require_indexes(database: Database[Document], settings: Settings) -> None:
+def require_indexes(store: Store) -> None:
     """Raise Refused where the server would have to read all there is to find what is active."""
-    needed: list[tuple[str, Mapping[str, str], tuple[str, ...]]] = [
-        (settings.events, settings.event_fields, ("timestamp", "session_id")),
-        (settings.sessions, settings.session_fields, ("last_event_at", "session_id")),
+    needed: list[tuple[Collection[Document], Mapping[str, str], tuple[str, ...]]] = [
+        (store.events, store.settings.event_fields, ("timestamp", "session_id")),
+        (store.sessions, store.settings.session_fields, ("last_event_at", "session_id")),
     ]
     missing = [
         (collection, paths[name])
         for collection, paths, names in needed
         for name in names
-        if not can_look_up(database, collection, paths[name])
+        if not can_look_up(collection, paths[name])
     ]
     if missing:
-        number = sum(
-            database[name].estimated_document_count()
-            for name in (settings.sessions, settings.events)
-        )
-        lines = "; ".join(create_index_line(settings.database, *it) for it in missing)
+        number = sum(it.estimated_document_count() for it in (store.sessions, store.events))
+        lines = "; ".join(create_index_line(*it) for it in missing)
         raise Refused(
             f"--since finds what is active by indexes, and without {len(missing)} of them it would "
             f"read all {number} documents. Create them, or leave out --since: {lines}"

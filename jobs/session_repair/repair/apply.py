@@ -21,9 +21,9 @@ from pymongo.client_session import ClientSession
 
 from session_repair.mongo.connection import reason_of
 from session_repair.mongo.expressions import corrected, is_as_observed, is_missing, is_result
+from session_repair.mongo.pace import Pace
 from session_repair.mongo.runs import APPLYING, Reach
-from session_repair.mongo.target import Target
-from session_repair.mongo.throttle import Pace
+from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import (
     APPLIED,
     CHANGED_MEANWHILE,
@@ -31,6 +31,7 @@ from session_repair.repair.outcomes import (
     SKIPPED_CHANGED,
     SKIPPED_GONE,
 )
+from session_repair.repair.retry import Failures, patiently
 from session_repair.repair.rows import (
     PLANNED,
     UNMARKED,
@@ -40,7 +41,6 @@ from session_repair.repair.rows import (
     states,
     write_marks,
 )
-from session_repair.repair.split import Failures, patiently
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def begin_batch(work: Work, after: str, size: int, change: Change) -> list[str]:
     Once a batch is begun, a session that has its result is taken for written by it. So whoever
     healed a session in the same way before is found here.
     """
-    look = states(work.target, work.plan.rows(after), change.became(work.target), size)
+    look = states(work.store, work.plan.rows(after), change.became(work.store), size)
     became = patiently(look)
     unfit = {
         row: SKIPPED_GONE if outcome == SKIPPED_GONE else SKIPPED_CHANGED
@@ -124,8 +124,8 @@ def change_batch(work: Work, batch: list[str], pace: Pace, change: Change) -> Co
     rows = work.plan.rows(upto=batch[-1])
     rows["_id"] = {"$gte": batch[0], "$lte": batch[-1]}
     # In one session the outcomes are read from what a majority has, this very merge included.
-    with work.target.database.client.start_session() as session:
-        read = states(work.target, rows, change.became(work.target), len(batch), APPLIED)
+    with work.store.database.client.start_session() as session:
+        read = states(work.store, rows, change.became(work.store), len(batch), APPLIED)
         for _ in range(TRIES):
             began = time.monotonic()
             failures = change.make(work, batch, session)
@@ -147,18 +147,18 @@ def change_batch(work: Work, batch: list[str], pace: Pace, change: Change) -> Co
 
 def merge_corrections(work: Work, batch: list[str], session: ClientSession) -> Failures:
     """Change the sessions that are still what the plan saw, while the lease is held."""
-    guard = is_as_observed(work.target, "$$ROOT", "$$new.plan")
-    result = corrected(work.target, "$$ROOT", "$$new.plan")
+    guard = is_as_observed(work.store, "$$ROOT", "$$new.plan")
+    result = corrected(work.store, "$$ROOT", "$$new.plan")
     return guarded_merge(work, batch, session, UNMARKED, guard, result)
 
 
-def correction_became(target: Target) -> Document:
+def correction_became(store: Store) -> Document:
     return {
         "$switch": {
             "branches": [
                 {"case": is_missing("$found"), "then": SKIPPED_GONE},
-                {"case": is_result(target, "$found", "$plan"), "then": APPLIED},
-                {"case": is_as_observed(target, "$found", "$plan"), "then": PLANNED},
+                {"case": is_result(store, "$found", "$plan"), "then": APPLIED},
+                {"case": is_as_observed(store, "$found", "$plan"), "then": PLANNED},
             ],
             "default": CHANGED_MEANWHILE,
         }

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.database import Database
+from pymongo.collection import Collection
 
 from session_repair.errors import BreakerTripped, Refused
 from session_repair.mongo.names import is_in_any, names_like
-from session_repair.repair.report import DELETE_ORPHANS, Totals
-from session_repair.settings import Settings, limit_of
+from session_repair.mongo.store import Store
+from session_repair.repair.report import Totals
+from session_repair.settings import limit_of
+from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
@@ -22,27 +24,27 @@ REQUIRED_OF_EVENTS = ("session_id", "timestamp", "page")
 REQUIRED_OF_DELETIONS = (*REQUIRED_OF_SESSIONS, "event_count", "pages")
 
 
-def require_events(database: Database[Document], settings: Settings) -> None:
+def require_events(store: Store) -> None:
     """Raise BreakerTripped when there are no events.
 
     That is far more often a wrong name in the settings than the truth.
     """
-    if not database[settings.events].count_documents({}, limit=1):
+    if not store.events.count_documents({}, limit=1):
         raise BreakerTripped(
-            f"collection {settings.events!r} has no event at all. Nothing was written. "
+            f"collection {store.settings.events!r} has no event at all. Nothing was written. "
             "If the events were archived there is nothing to rebuild from."
         )
 
 
-def require_fields(database: Database[Document], settings: Settings, verb: str) -> None:
+def require_fields(store: Store, verb: str) -> None:
     """Raise BreakerTripped when a field of the settings stands in no document of its collection.
 
     That, too, is far more often a wrong name than the truth; ``--allow-absent`` says that it is
     the truth, and Refused is raised where that names no field. Of an empty collection nothing can
     be told.
     """
-    known = {*settings.session_fields.values(), *settings.event_fields.values()}
-    for name in settings.allow_absent:
+    known = {*store.settings.session_fields.values(), *store.settings.event_fields.values()}
+    for name in store.settings.allow_absent:
         if name not in known:
             raise Refused(
                 f"--allow-absent {name} names no field of the settings; "
@@ -51,13 +53,15 @@ def require_fields(database: Database[Document], settings: Settings, verb: str) 
     of_sessions = REQUIRED_OF_DELETIONS if verb == DELETE_ORPHANS else REQUIRED_OF_SESSIONS
     complaints, tables, passes = [], [], []
     for one, collection, paths, required in (
-        ("session", settings.sessions, settings.session_fields, of_sessions),
-        ("event", settings.events, settings.event_fields, REQUIRED_OF_EVENTS),
+        ("session", store.sessions, store.settings.session_fields, of_sessions),
+        ("event", store.events, store.settings.event_fields, REQUIRED_OF_EVENTS),
     ):
-        absent = absent_fields(database, settings, collection, paths, required)
+        absent = absent_fields(store, collection, paths, required)
         if absent:
-            names = [told(database, collection, path, paths) for path in absent.values()]
-            complaints.append(f"no {one} of {collection!r} has the field {', nor '.join(names)}")
+            names = [told(collection, path, paths) for path in absent.values()]
+            complaints.append(
+                f"no {one} of {collection.name!r} has the field {', nor '.join(names)}"
+            )
             tables.append(f"[fields.{one}s]")
         passes += [f" --allow-absent {absent[field]}" for field in absent if field not in required]
     if complaints:
@@ -68,28 +72,27 @@ def require_fields(database: Database[Document], settings: Settings, verb: str) 
         )
 
 
-def told(database: Database[Document], collection: str, path: str, paths: Mapping[str, str]) -> str:
+def told(collection: Collection[Document], path: str, paths: Mapping[str, str]) -> str:
     """The path that no document of a collection has, and the names there that look like it."""
-    names = names_like(database, collection, path, paths.values())
+    names = names_like(collection, path, paths.values())
     return f"{path!r} (alike: {', '.join(map(repr, names))})" if names else repr(path)
 
 
 def absent_fields(
-    database: Database[Document],
-    settings: Settings,
-    collection: str,
+    store: Store,
+    collection: Collection[Document],
     paths: Mapping[str, str],
     required: tuple[str, ...],
 ) -> dict[str, str]:
     """The fields that no document of a collection has, and the names they should have there."""
-    if not is_in_any(database, collection, "_id"):
+    if not is_in_any(collection, "_id"):
         return {}
     asked = {
         field: path
         for field, path in paths.items()
-        if field in required or path not in settings.allow_absent
+        if field in required or path not in store.settings.allow_absent
     }
-    return {it: path for it, path in asked.items() if not is_in_any(database, collection, path)}
+    return {it: path for it, path in asked.items() if not is_in_any(collection, path)}
 
 
 def require_bounded(planned: int, limit: str | None, totals: Totals, option: str) -> None:

@@ -8,7 +8,7 @@ after the commit, and a session that is needed now is put back as it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import bson
@@ -16,18 +16,16 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
-from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from session_repair.errors import RepairError
 from session_repair.mongo.expressions import is_as_observed, is_missing, is_present
 from session_repair.mongo.merge import merge_into
 from session_repair.mongo.spellings import types_of_events
-from session_repair.mongo.target import Target
+from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import APPLIED, SKIPPED_CHANGED, SKIPPED_GONE
+from session_repair.repair.retry import Failures, in_parts, patiently
 from session_repair.repair.rows import PLANNED, Change, Work, found_session
-from session_repair.repair.split import Failures, in_parts, patiently
-from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
@@ -42,14 +40,14 @@ def keep_whole(work: Work, batch: list[str]) -> Failures:
     """Keep each session of the batch in its journal row, once, before the first attempt."""
 
     def keep_part(part: list[str], seconds: float) -> None:
-        work.target.journal.aggregate(
+        work.store.journal.aggregate(
             [
                 {"$match": {"_id": {"$in": part}, "before": {"$exists": False}}},
-                *found_session(work.target),
+                *found_session(work.store),
                 {"$match": {"found": {"$exists": True}}},
                 {"$project": {"before": "$found"}},
                 merge_into(
-                    work.target.settings.journal,
+                    work.store.settings.journal,
                     [{"$set": {"before": {"$ifNull": ["$before", "$$new.before"]}}}],
                 ),
             ],
@@ -61,7 +59,7 @@ def keep_whole(work: Work, batch: list[str]) -> Failures:
 
 def delete_unchanged(work: Work, batch: list[str], _: ClientSession) -> Failures:
     """Delete the sessions of the batch that are unchanged and still not needed."""
-    target = work.target
+    target = work.store
     kept = {
         "_id": {"$gte": batch[0], "$lte": batch[-1]},
         "outcome": {"$exists": False},
@@ -73,7 +71,7 @@ def delete_unchanged(work: Work, batch: list[str], _: ClientSession) -> Failures
 
 
 def delete_rows(work: Work, rows: list[Document]) -> None:
-    target = work.target
+    target = work.store
     sessions = target.database[target.settings.sessions]
 
     def in_transaction(session: ClientSession) -> None:
@@ -100,7 +98,7 @@ def is_still(document: Document) -> Document:
 
 
 def needed_rows(
-    target: Target, rows: list[Document], session: ClientSession | None = None
+    store: Store, rows: list[Document], session: ClientSession | None = None
 ) -> set[str]:
     """The _ids of rows whose session must stay: one that events name, a copy left alone."""
     copies = [row for row in rows if "canonical" in row["plan"]]
@@ -108,21 +106,21 @@ def needed_rows(
     needed = set()
     for some in filter(None, (copies, orphans)):
         names = [row["plan"]["session_id"] for row in some]
-        kept = types_that_keep(target.database, target.settings, names, some is copies, session)
+        kept = types_that_keep(store, names, some is copies, session)
         needed |= {row["_id"] for row in some if row["plan"]["session_id"] in kept}
     if copies:
-        there = canonical_documents(target, copies, session)
+        there = canonical_documents(store, copies, session)
         needed |= {row["_id"] for row in copies if canonical_of(row["plan"]) not in there}
     return needed
 
 
 def canonical_documents(
-    target: Target, copies: list[Document], session: ClientSession | None
+    store: Store, copies: list[Document], session: ClientSession | None
 ) -> set[bytes]:
     """The canonical documents of the copies that still stand under their session_id, as bytes."""
     wanted = {"_id": {"$in": [row["plan"]["canonical"]["v"] for row in copies]}}
-    sessions = target.database[target.settings.sessions].with_options(codec_options=EXACT)
-    name = {"session_id": f"${target.path('session_id')}"}
+    sessions = store.sessions.with_options(codec_options=EXACT)
+    name = {"session_id": f"${store.path('session_id')}"}
     found = sessions.aggregate([{"$match": wanted}, {"$project": name}], session=session)
     return {bson.encode({"_id": it["_id"], "session_id": it.get("session_id")}) for it in found}
 
@@ -133,9 +131,8 @@ def canonical_of(plan: Document) -> bytes:
 
 
 def types_that_keep(
-    database: Database[Document],
-    settings: Settings,
-    session_ids: Collection[str],
+    store: Store,
+    session_ids: Sequence[str],
     are_copies: bool,
     session: ClientSession | None = None,
 ) -> dict[str, list[str]]:
@@ -145,18 +142,18 @@ def types_that_keep(
     the session_id in another type it cannot be told whose that is.
     """
     usual = {"string"} if are_copies else set()
-    path = settings.event_fields["session_id"]
-    found = types_of_events(database, settings.events, path, session_ids, session)
+    path = store.settings.event_fields["session_id"]
+    found = types_of_events(store.events, path, session_ids, session)
     return {name: sorted(types - usual) for name, types in found.items() if types - usual}
 
 
-def kept_rows(target: Target, selected: Document) -> list[Document]:
+def kept_rows(store: Store, selected: Document) -> list[Document]:
     """The plan and the kept document of journal rows, as raw bytes, which keep every value."""
-    raw = target.journal.with_options(codec_options=EXACT)
+    raw = store.journal.with_options(codec_options=EXACT)
     return list(raw.find(selected, {"plan": 1, "before": 1}))
 
 
-def insert_absent(target: Target, rows: list[Document]) -> dict[str, str]:
+def insert_absent(store: Store, rows: list[Document]) -> dict[str, str]:
     """Insert the kept documents; one whose _id is there is left alone. Why others were refused.
 
     Not by ``$merge``, which sorts the fields of what it inserts.
@@ -165,7 +162,7 @@ def insert_absent(target: Target, rows: list[Document]) -> dict[str, str]:
         return {}
     inserts = [InsertOne(row["before"]) for row in rows]
     try:
-        target.database[target.settings.sessions].bulk_write(inserts, ordered=False)
+        store.sessions.bulk_write(inserts, ordered=False)
     except BulkWriteError as error:
         if error.details["writeConcernErrors"]:
             raise
@@ -177,9 +174,9 @@ def insert_absent(target: Target, rows: list[Document]) -> dict[str, str]:
     return {}
 
 
-def deletion_became(target: Target) -> Document:
+def deletion_became(store: Store) -> Document:
     is_kept = {"$or": [is_missing("$before"), {"$eq": ["$found", "$before"]}]}
-    is_unchanged = {"$and": [is_as_observed(target, "$found", "$plan"), is_kept]}
+    is_unchanged = {"$and": [is_as_observed(store, "$found", "$plan"), is_kept]}
     return {
         "$switch": {
             "branches": [

@@ -10,13 +10,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from pymongo.collection import Collection
-from pymongo.database import Database
-
 from session_repair.errors import Exit
 from session_repair.logs import notice
 from session_repair.mongo.connection import clear_errors, connected
 from session_repair.mongo.lease import Lease, held_lease
+from session_repair.mongo.pace import Pace
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import (
     DONE,
@@ -30,13 +28,10 @@ from session_repair.mongo.runs import (
     new_run_id,
     recorded_errors,
 )
-from session_repair.mongo.target import Target
-from session_repair.mongo.throttle import Pace
+from session_repair.mongo.store import Store
 from session_repair.repair.apply import apply_run
 from session_repair.repair.journal import Plan
-from session_repair.repair.progress import progress_of
-from session_repair.repair.readback import account_for, verify_sessions
-from session_repair.repair.ready import (
+from session_repair.repair.preconditions import (
     change_of,
     require_intact_plan,
     require_ready,
@@ -44,6 +39,8 @@ from session_repair.repair.ready import (
     require_young_plan,
     settings_of_run,
 )
+from session_repair.repair.progress import progress_of
+from session_repair.repair.readback import account_for, verify_sessions
 from session_repair.repair.report import Report
 from session_repair.repair.rows import Work, settle
 from session_repair.repair.undo import UndoReport, settle_undo, undo_run
@@ -53,20 +50,17 @@ from session_repair.wording import either, number_of
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
-Planning = Callable[[Database[Document], Settings, Run], object]
+Planning = Callable[[Store, Run], object]
 
 
-def new_lease(
-    database: Database[Document], settings: Settings, now: datetime
-) -> AbstractContextManager[Lease]:
+def new_lease(store: Store, now: datetime) -> AbstractContextManager[Lease]:
     """The lease of a run that is still to begin; it has the id of that run."""
-    return held_lease(database[settings.runs], new_run_id(now), settings.break_lease)
+    return held_lease(store.runs, new_run_id(now), store.settings.break_lease)
 
 
 @contextmanager
 def new_run(
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     verb: str,
     now: datetime,
     lease: Lease,
@@ -76,29 +70,29 @@ def new_run(
 
     What is refused before this leaves no document, and no database.
     """
-    run = Run.begin(database, settings, verb, now, lease.run_id, lease.token, goal)
-    with at_work(run, settings, lease):
+    run = Run.begin(store, verb, now, lease.run_id, lease.token, goal)
+    with at_work(store, run, lease):
         yield run
 
 
 @contextmanager
 def working(
-    run: Run, settings: Settings, require: Callable[[Document], None]
+    store: Store, run: Run, require: Callable[[Document], None]
 ) -> Iterator[tuple[Run, Lease]]:
     """A run that began earlier in this process's hands, and its lease.
 
     Until the lease is had another process may end or undo the run, so what its document is
     ``require``d to be is asked then. Neither that nor a lease that cannot be had is noted in it.
     """
-    with held_lease(run.collection, run.run_id, settings.break_lease) as lease:
+    with held_lease(store.runs, run.run_id, store.settings.break_lease) as lease:
         require(run.read())
         mine = run.held_by(lease.token)
-        with at_work(mine, settings, lease):
+        with at_work(store, mine, lease):
             yield mine, lease
 
 
 @contextmanager
-def at_work(run: Run, settings: Settings, lease: Lease) -> Iterator[None]:
+def at_work(store: Store, run: Run, lease: Lease) -> Iterator[None]:
     """Within, this process works on the run; what ends it early stands in its document.
 
     What other runs, or this one, left in the middle of a batch is settled first: once somebody else
@@ -106,43 +100,43 @@ def at_work(run: Run, settings: Settings, lease: Lease) -> Iterator[None]:
     """
     with recorded_errors(run), clear_errors():
         notice(f"Run {run.run_id}")
-        settle_interrupted(run.collection, settings, lease)
+        settle_interrupted(store, lease)
         yield
 
 
-def settle_interrupted(collection: Collection[Document], settings: Settings, lease: Lease) -> None:
+def settle_interrupted(store: Store, lease: Lease) -> None:
     """Write down what became of batches that broke off, each by the settings of its own run."""
-    fence(collection, lease.token)
-    documents = interrupted_runs(collection)
+    fence(store.runs, lease.token)
+    documents = interrupted_runs(store.runs)
     if documents:
         lease.await_quiet()
     for document in documents:
         names = (*SEMANTIC, "journal")
         its = revived({name: document["settings"][name] for name in names})
-        target = Target(collection.database, replace(settings, **its))
+        then = store.using(replace(store.settings, **its))
         log.info("settling a batch that run %s left in the middle", document["_id"])
-        run = Run(collection, document["_id"]).held_by(lease.token)
-        work = Work(target, run, Plan.of(document), lease)
+        run = Run(store.runs, document["_id"]).held_by(lease.token)
+        work = Work(then, run, Plan.of(document), lease)
         settle(work, change_of(document))
         settle_undo(work, change_of(document))
 
 
-def carry_out(database: Database[Document], settings: Settings, run: Run, lease: Lease) -> Report:
+def carry_out(store: Store, run: Run, lease: Lease) -> Report:
     """Apply what has no outcome yet, then read back what the database says."""
-    target, document = Target(database, settings), run.read()
+    document = run.read()
 
     def tell(line: str) -> None:
         notice(f"  {line}")
         run.record(**{"progress.waiting": line})
 
-    pace = Pace(database, settings, lease.taken, tell, f"resume {run.run_id}")
-    work, change = Work(target, run, Plan.of(document), lease), change_of(document)
+    pace = Pace(store, lease.taken, tell, f"resume {run.run_id}")
+    work, change = Work(store, run, Plan.of(document), lease), change_of(document)
     with progress_of(document["planned"]) as on_progress, pace.interruptible():
         apply_run(work, pace, change, on_progress)
     document = run.read()
-    account = account_for(target, document)
+    account = account_for(store, document)
     is_of_all = not is_partial(document["settings"], document["report"])
-    verification = verify_sessions(target, document, change, is_of_all)
+    verification = verify_sessions(store, document, change, is_of_all)
     log.info("read %s back as planned", number_of(verification.as_planned, "changed session"))
     report = replace(
         planned_report(document),
@@ -162,21 +156,21 @@ def finish(
     ``plan`` makes the plan of a run that has none yet; one that was for a plan only ends with it.
     Raises Refused on any other run.
     """
-    with connected(settings) as database:
-        run = Run.find(database, settings, run_id)
+    with connected(settings) as store:
+        run = Run.find(store, run_id)
         document, is_in_state = run.read(), partial(require_state, states=states)
         is_in_state(document)
-        settings = settings_of_run(document, settings)
-        require_ready(database, settings, document["verb"], *([] if plan is None else [TO_PLAN]))
+        store = store.using(settings_of_run(document, settings))
+        require_ready(store, document["verb"], *([] if plan is None else [TO_PLAN]))
         if document["state"] != PLANNING:
-            require_young_plan(database, settings, run)
-        with working(run, settings, is_in_state) as (run, lease):
+            require_young_plan(store, run)
+        with working(store, run, is_in_state) as (run, lease):
             if plan is not None and run.read()["state"] == PLANNING:
-                plan(database, settings, run)
+                plan(store, run)
                 if document.get("goal") == PLANNED:  # nobody has seen it
                     return planned_report(run.read())
-            require_intact_plan(database, settings, run)
-            return carry_out(database, settings, run, lease)
+            require_intact_plan(store, run)
+            return carry_out(store, run, lease)
 
 
 def planned_report(document: Document) -> Report:
@@ -184,17 +178,15 @@ def planned_report(document: Document) -> Report:
     return replace(Report.from_document(document["report"]), outcomes=None, verification=None)
 
 
-def take_back(
-    database: Database[Document], settings: Settings, run: Run, lease: Lease
-) -> UndoReport:
+def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
     """Restore what the run wrote; it is undone unless that is nothing, or journal rows are lost."""
 
     def tell(line: str) -> None:
         notice(f"  {line}")
 
     document = run.read()
-    work = Work(Target(database, settings), run, Plan.of(document), lease)
-    pace = Pace(database, settings, lease.taken, tell, f"undo {run.run_id} --apply")
+    work = Work(store, run, Plan.of(document), lease)
+    pace = Pace(store, lease.taken, tell, f"undo {run.run_id} --apply")
     with pace.interruptible():
         undone = undo_run(work, pace, change_of(document))
     if undone.is_empty:

@@ -15,13 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING
-from pymongo.database import Database
 
 from session_repair.errors import Refused
 from session_repair.mongo.connection import spark_uri
+from session_repair.mongo.store import Store, raw
 from session_repair.settings import Settings, semantics
 from session_repair.wording import either, number_of
 
@@ -60,20 +59,20 @@ class Plan:
         return {"_id": {"$gt": after or self.prefix, **end}}
 
 
-def write_journal(rows: DataFrame, settings: Settings, database: Database[Document]) -> None:
+def write_journal(rows: DataFrame, store: Store) -> None:
     """Write the rows, acknowledged by a majority.
 
     They are inserted, which costs the server a fifth of an upsert. A task that runs twice finds its
     rows there already, and fails; then all are written again by upserts, which set only the plan.
     """
-    database[settings.journal].create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
+    store.journal.create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
     try:
-        write_rows(rows, settings, "insert")
+        write_rows(rows, store.settings, "insert")
     except Exception as error:  # py4j's, which those who read the journal only need not have
         if DUPLICATE_KEY not in str(error):
             raise
         log.warning("a task of Spark ran twice: the journal is written again, row over row")
-        write_rows(rows, settings, "update")
+        write_rows(rows, store.settings, "update")
 
 
 def write_rows(rows: DataFrame, settings: Settings, operation: str) -> None:
@@ -93,19 +92,17 @@ def write_rows(rows: DataFrame, settings: Settings, operation: str) -> None:
     )
 
 
-def drop_other_attempts(database: Database[Document], settings: Settings, plan: Plan) -> None:
+def drop_other_attempts(store: Store, plan: Plan) -> None:
     """Delete the rows of plans of this run that were never whole, and so never applied."""
     every = {"_id": {"$gt": f"{plan.run_id}:", "$lt": f"{plan.run_id};"}}
-    database[settings.journal].delete_many({"$and": [every, {"$nor": [plan.rows()]}]})
+    store.journal.delete_many({"$and": [every, {"$nor": [plan.rows()]}]})
 
 
-def raw_rows(
-    database: Database[Document], settings: Settings, plan: Plan, fields: Iterable[str]
-) -> Iterator[RawBSONDocument]:
+def raw_rows(store: Store, plan: Plan, fields: Iterable[str]) -> Iterator[RawBSONDocument]:
     """These fields of the rows of a plan in their order, as the bytes that they are."""
-    exact: Any = CodecOptions(RawBSONDocument)
-    raw: Any = database.get_collection(settings.journal, codec_options=exact)
-    rows: Iterator[RawBSONDocument] = raw.find(plan.rows(), list(fields)).sort("_id", ASCENDING)
+    rows: Iterator[RawBSONDocument] = (
+        raw(store.journal).find(plan.rows(), list(fields)).sort("_id", ASCENDING)
+    )
     return rows
 
 
@@ -137,9 +134,9 @@ class Seal:
         return self._digest.hexdigest()
 
 
-def plan_digest(database: Database[Document], settings: Settings, plan: Plan, planned: int) -> str:
+def plan_digest(store: Store, plan: Plan, planned: int) -> str:
     """The digest of the planned number of rows. Raises Refused when the journal holds others."""
-    seal = Seal(settings, plan)
-    for row in raw_rows(database, settings, plan, ["plan"]):
+    seal = Seal(store.settings, plan)
+    for row in raw_rows(store, plan, ["plan"]):
         seal.add(row)
     return seal.digest(planned)

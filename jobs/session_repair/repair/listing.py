@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pymongo.database import Database
-
-from session_repair.mongo.bson_types import RAW, readable
+from session_repair.mongo.bson_types import readable
 from session_repair.mongo.runs import Reach
+from session_repair.mongo.store import Store, raw
 from session_repair.repair.journal import Plan
 from session_repair.repair.outcomes import APPLIED
 from session_repair.repair.rows import PLANNED
-from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
 
 def rows_of_run(
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     document: Document,
     outcomes: Sequence[str] = (),
 ) -> Iterator[Document]:
@@ -36,11 +33,10 @@ def rows_of_run(
         {"$set": {"outcome": {"$ifNull": ["$outcome", unmarked]}}},
         *wanted,
     ]
-    journal: Any = database.get_collection(settings.journal, RAW)
-    yield from map(readable, journal.aggregate(rows))
+    yield from map(readable, raw(store.journal).aggregate(rows))
 
 
-def lost_rows(database: Database[Document], settings: Settings, document: Document) -> int:
+def lost_rows(store: Store, document: Document) -> int:
     """How many rows the journal should hold and does not hold any more."""
-    held = database[settings.journal].count_documents(Plan.of(document).rows())
+    held = store.journal.count_documents(Plan.of(document).rows())
     return max(0, document.get("planned", 0) - held)

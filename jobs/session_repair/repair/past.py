@@ -7,11 +7,11 @@ from typing import Any
 
 from session_repair.mongo.expressions import is_as_left, is_missing, is_present, is_restored
 from session_repair.mongo.runs import UNDONE, Reach, Run
-from session_repair.mongo.target import Target
+from session_repair.mongo.store import Store
 from session_repair.repair.journal import Plan
 from session_repair.repair.outcomes import APPLIED, CHANGED_MEANWHILE
-from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.repair.rows import Change, found_session
+from session_repair.verbs import DELETE_ORPHANS
 
 Document = dict[str, Any]
 
@@ -24,7 +24,7 @@ LEFT_ALONE = (CHANGED, GONE, WRITTEN_LATER, REFUSED)
 class Past:
     """What is to be undone: the rows of a run, how far they were written, who wrote later."""
 
-    target: Target
+    store: Store
     plan: Plan
     is_deletion: bool
     applied: Reach
@@ -33,11 +33,11 @@ class Past:
     later: tuple[Document, ...]  # runs that may have written after it began to write
 
     @staticmethod
-    def of(target: Target, document: Document, change: Change) -> Past:
+    def of(store: Store, document: Document, change: Change) -> Past:
         """That of a run's document."""
-        run = Run(target.database[target.settings.runs], document["_id"])
+        run = Run(store.runs, document["_id"])
         return Past(
-            target,
+            store,
             Plan.of(document),
             document["verb"] == DELETE_ORPHANS,
             Reach.of(document, "progress"),
@@ -49,7 +49,7 @@ class Past:
     def was_applied(self) -> Document:
         """The run changed the session, whether or not it came to write that down."""
         is_unmarked = is_missing("$outcome")
-        result = {"$eq": [self.change.became(self.target), APPLIED]}
+        result = {"$eq": [self.change.became(self.store), APPLIED]}
         begun = {"$and": [{"$lte": ["$_id", self.applied.begun]}, result]}
         ended = {"$lte": ["$_id", self.applied.after]}
         unmarked = {"$and": [is_unmarked, {"$or": [ended, begun]}]}
@@ -67,7 +67,7 @@ class Past:
         return [
             {"$match": rows},
             {"$sort": {"_id": 1}},
-            *found_session(self.target),
+            *found_session(self.store),
             {"$match": {"$expr": self.was_applied()}},
             *self.rows_of_later_runs(),
             {"$set": {"state": state}},
@@ -82,8 +82,8 @@ class Past:
             ]
         return [
             {"case": is_missing("$found"), "then": GONE},
-            {"case": is_as_left(self.target, "$found", "$plan"), "then": RESTORABLE},
-            {"case": is_restored(self.target, "$found", "$plan"), "then": RESTORED},
+            {"case": is_as_left(self.store, "$found", "$plan"), "then": RESTORABLE},
+            {"case": is_restored(self.store, "$found", "$plan"), "then": RESTORED},
         ]
 
     def rows_of_later_runs(self) -> list[Document]:
@@ -94,7 +94,7 @@ class Past:
         key = {"$substrBytes": ["$_id", head, -1]}
         others = [{"$concat": [prefix_of(run), key]} for run in self.later]
         lookup = {
-            "from": self.target.settings.journal,
+            "from": self.store.settings.journal,
             "localField": "others",
             "foreignField": "_id",
             "as": "others",

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from pymongo.database import Database
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.errors import Refused
 from session_repair.mongo.runs import Run
+from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.breakers import require_bounded, require_events, require_fields
 from session_repair.repair.delete import types_that_keep
@@ -26,11 +26,12 @@ from session_repair.repair.journal import (
     plan_digest,
     write_journal,
 )
-from session_repair.repair.report import DELETE_ORPHANS, kept_sessions
+from session_repair.repair.report import kept_sessions
 from session_repair.repair.survey import Preflight, Survey, preflight, survey
 from session_repair.rules.deletable import deletable_copies, deletable_orphans
 from session_repair.rules.journal_rows import deletion_rows, journal_rows
 from session_repair.settings import Settings, format_duration
+from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,7 @@ ASKED_AT_ONCE = 5_000  # session_ids in one query
 
 
 def before_plan(
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     verb: str,
     window: ActiveWindow | None = None,
 ) -> Preflight:
@@ -53,11 +53,11 @@ def before_plan(
     Raises BreakerTripped, before Spark is waited for, where the data look wrong as a whole.
     """
     if verb == "fix":
-        require_time_to_confirm(settings)
-    flight = preflight(database, settings, verb, window)
+        require_time_to_confirm(store.settings)
+    flight = preflight(store, verb, window)
     if verb != "verify":
-        require_events(database, settings)
-    require_fields(database, settings, verb)
+        require_events(store)
+    require_fields(store, verb)
     return flight
 
 
@@ -73,46 +73,42 @@ def require_time_to_confirm(settings: Settings) -> None:
 
 def survey_corrections(
     spark: SparkSession,
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     flight: Preflight,
     run_id: str,
 ) -> Survey:
     """What is to be corrected; with ``--confirm-delay``, what two surveys both say."""
-    found = survey(spark, database, settings, flight, "fix", run_id)
-    if settings.confirm_delay:
-        time.sleep(settings.confirm_delay.total_seconds())
+    found = survey(spark, store, flight, "fix", run_id)
+    if store.settings.confirm_delay:
+        time.sleep(store.settings.confirm_delay.total_seconds())
         # The same window, were it one of an age: what only one of them holds would be deferred.
-        again, earlier = preflight(database, settings, "fix", flight.choice.window), found
-        found = survey(spark, database, settings, again, "fix", run_id, earlier.corrected)
+        again, earlier = preflight(store, "fix", flight.choice.window), found
+        found = survey(spark, store, again, "fix", run_id, earlier.corrected)
         earlier.release()
     totals = found.report.totals
-    require_bounded(totals.planned, settings.max_changes, totals, "--max-changes")
+    require_bounded(totals.planned, store.settings.max_changes, totals, "--max-changes")
     return found
 
 
 def survey_deletions(
     spark: SparkSession,
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     flight: Preflight,
     run_id: str,
 ) -> Survey:
     """The orphan sessions, or with ``--duplicates`` the empty copies, that are to be deleted."""
-    found = survey(spark, database, settings, flight, DELETE_ORPHANS, run_id)
-    choose = deletable_copies if settings.duplicates else deletable_orphans
-    deletable = choose(found.corrected, flight.now, settings.min_age)
-    kept = kept_by_events(database, settings, deletable)
+    found = survey(spark, store, flight, DELETE_ORPHANS, run_id)
+    choose = deletable_copies if store.settings.duplicates else deletable_orphans
+    deletable = choose(found.corrected, flight.now, store.settings.min_age)
+    kept = kept_by_events(store, deletable)
     deletable = deletable.transform(without, list(kept))
     totals = replace(found.report.totals, planned=deletable.count())
     report = replace(found.report, totals=totals, corrections=(), kept=kept_sessions(kept))
-    require_bounded(totals.planned, settings.max_delete, totals, "--max-delete")
+    require_bounded(totals.planned, store.settings.max_delete, totals, "--max-delete")
     return replace(found, corrected=deletable, report=report)
 
 
-def kept_by_events(
-    database: Database[Document], settings: Settings, deletable: DataFrame
-) -> dict[str, list[str]]:
+def kept_by_events(store: Store, deletable: DataFrame) -> dict[str, list[str]]:
     """Of the deletable sessions that events name: the BSON types in which they do.
 
     The reading knows its own spellings of an id only; the server is asked for all of them.
@@ -121,7 +117,7 @@ def kept_by_events(
     rows = deletable.select("session_id").distinct().toLocalIterator()
     names = (row["session_id"] for row in rows)
     while some := list(islice(names, ASKED_AT_ONCE)):
-        kept |= types_that_keep(database, settings, some, settings.duplicates)
+        kept |= types_that_keep(store, some, store.settings.duplicates)
     return kept
 
 
@@ -138,7 +134,7 @@ def without(sessions: DataFrame, session_ids: list[str]) -> DataFrame:
 class Planner:
     """How the runs of one verb decide, and how a decision becomes a journal row."""
 
-    look: Callable[[SparkSession, Database[Document], Settings, Preflight, str], Survey]
+    look: Callable[[SparkSession, Store, Preflight, str], Survey]
     rows: Callable[[DataFrame, str, str, datetime], DataFrame]
 
 
@@ -150,8 +146,7 @@ PLANNERS = {
 
 def plan_run(
     spark: SparkSession,
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     flight: Preflight,
     run: Run,
 ) -> Survey:
@@ -160,13 +155,13 @@ def plan_run(
     plan = Plan(run.run_id, run.plan_anew())
     if flight.choice.window is not None:
         run.record(window=asdict(flight.choice.window))  # one to plan anew, not a later one
-    found = planner.look(spark, database, settings, flight, run.run_id)
-    expires_at = flight.now + settings.journal_ttl
+    found = planner.look(spark, store, flight, run.run_id)
+    expires_at = flight.now + store.settings.journal_ttl
     rows = planner.rows(found.corrected, plan.run_id, plan.prefix, expires_at)
-    write_journal(rows, settings, database)
-    drop_other_attempts(database, settings, plan)
+    write_journal(rows, store)
+    drop_other_attempts(store, plan)
     planned = found.report.totals.planned
-    digest = plan_digest(database, settings, plan, planned)
+    digest = plan_digest(store, plan, planned)
     run.planned(planned, digest, asdict(found.report))
     log.info("sealed a plan of %s, SHA-256 %s", number_of(planned, "row"), digest)
     return found

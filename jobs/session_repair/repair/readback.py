@@ -10,10 +10,10 @@ from bson.raw_bson import RawBSONDocument
 
 from session_repair.errors import RepairError, shortened
 from session_repair.home import COMMAND
-from session_repair.mongo.collections import empty_sessions
+from session_repair.mongo.census import empty_sessions
 from session_repair.mongo.expressions import is_as_observed, is_missing
 from session_repair.mongo.runs import Reach
-from session_repair.mongo.target import Target
+from session_repair.mongo.store import Store
 from session_repair.repair.journal import Plan, Seal, raw_rows
 from session_repair.repair.outcomes import APPLIED, OUTCOMES, WHY, Outcomes
 from session_repair.repair.report import Left, Verification
@@ -32,17 +32,17 @@ class Account:
     left: tuple[Left, ...]
 
 
-def account_for(target: Target, document: Document) -> Account:
+def account_for(store: Store, document: Document) -> Account:
     """Read the whole journal of a run again.
 
     Raises Refused when the plan is not the one that was sealed, RepairError when its rows and
     marks are not what the run's document says.
     """
     plan, after = Plan.of(document), Reach.of(document, "progress").after
-    seal = Seal(target.settings, plan)
+    seal = Seal(store.settings, plan)
     counts: Counter[str] = Counter()
     left: dict[str, list[Left]] = defaultdict(list)
-    for row in raw_rows(target.database, target.settings, plan, ["plan", "outcome", "error"]):
+    for row in raw_rows(store, plan, ["plan", "outcome", "error"]):
         seal.add(row)
         outcome = row.get("outcome", APPLIED if row["_id"] <= after else PLANNED)
         counts[outcome] += 1
@@ -65,12 +65,12 @@ def name_in(plan: RawBSONDocument) -> str | None:
 
 
 def verify_sessions(
-    target: Target, document: Document, change: Change, is_of_all: bool
+    store: Store, document: Document, change: Change, is_of_all: bool
 ) -> Verification:
     """The corrected sessions read again; and, by scans, totals of all sessions where asked for."""
-    sessions = target.database[target.settings.sessions]
-    filled, empty = {target.path("event_count"): {"$gt": 0}}, empty_sessions(target.settings)
-    again = read_back(target, document, change)
+    sessions = store.sessions
+    filled, empty = {store.path("event_count"): {"$gt": 0}}, empty_sessions(store.settings)
+    again = read_back(store, document, change)
     count = sessions.count_documents
     return Verification(
         sessions=count({}) if is_of_all else sessions.estimated_document_count(),
@@ -83,32 +83,32 @@ def verify_sessions(
     )
 
 
-def read_back(target: Target, document: Document, change: Change) -> Counter[str]:
+def read_back(store: Store, document: Document, change: Change) -> Counter[str]:
     """Read every changed session again: as planned, put back to what it was, moved on, gone."""
     counted = {"$group": {"_id": "$state", "rows": {"$sum": 1}}}
-    groups = target.journal.aggregate([*states_again(target, document, change), counted])
+    groups = store.journal.aggregate([*states_again(store, document, change), counted])
     return Counter({group["_id"]: group["rows"] for group in groups})
 
 
-def moved_on(target: Target, document: Document, change: Change, most: int) -> tuple[str, ...]:
+def moved_on(store: Store, document: Document, change: Change, most: int) -> tuple[str, ...]:
     """The session ids of changed sessions that moved on since, up to so many."""
     stages = [
-        *states_again(target, document, change),
+        *states_again(store, document, change),
         {"$match": {"state": "moved_on"}},
         {"$limit": most},
     ]
-    return tuple(row["session_id"] for row in target.journal.aggregate(stages))
+    return tuple(row["session_id"] for row in store.journal.aggregate(stages))
 
 
-def states_again(target: Target, document: Document, change: Change) -> list[Document]:
+def states_again(store: Store, document: Document, change: Change) -> list[Document]:
     """Stages that tell of each changed session its ``session_id`` and its ``state``."""
     is_deletion = {"$eq": ["$plan.delete", True]}
     is_kept = {"$and": [is_deletion, {"$eq": ["$found", "$before"]}]}
-    is_before = {"$and": [{"$not": is_deletion}, is_as_observed(target, "$found", "$plan")]}
+    is_before = {"$and": [{"$not": is_deletion}, is_as_observed(store, "$found", "$plan")]}
     state = {
         "$switch": {
             "branches": [
-                {"case": {"$eq": [change.became(target), APPLIED]}, "then": "as_planned"},
+                {"case": {"$eq": [change.became(store), APPLIED]}, "then": "as_planned"},
                 {"case": is_missing("$found"), "then": "gone"},
                 {"case": {"$or": [is_kept, is_before]}, "then": "put_back"},
             ],
@@ -118,6 +118,6 @@ def states_again(target: Target, document: Document, change: Change) -> list[Doc
     applied = {"$or": [{"outcome": APPLIED}, {"outcome": {"$exists": False}}]}
     return [
         {"$match": {**Plan.of(document).rows(), **applied}},
-        *found_session(target),
+        *found_session(store),
         {"$project": {"_id": 0, "session_id": "$plan.session_id", "state": state}},
     ]

@@ -17,9 +17,9 @@ from session_repair.errors import LONGEST
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.merge import merge_into
 from session_repair.mongo.runs import Reach, Run
-from session_repair.mongo.target import LATEST, Target
+from session_repair.mongo.store import LATEST, Store
 from session_repair.repair.journal import Plan
-from session_repair.repair.split import Failures, in_parts, patiently
+from session_repair.repair.retry import Failures, in_parts, patiently
 
 Document = dict[str, Any]
 
@@ -31,7 +31,7 @@ UNMARKED: Document = {"outcome": {"$exists": False}}
 class Work:
     """A run that is to be carried out or undone, and the right to do so."""
 
-    target: Target
+    store: Store
     run: Run
     plan: Plan
     lease: Lease
@@ -48,15 +48,15 @@ class Change:
 
     keep: Callable[[Work, list[str]], Failures]
     make: Callable[[Work, list[str], ClientSession], Failures]
-    became: Callable[[Target], Document]
+    became: Callable[[Store], Document]
     left: str
 
 
-def found_session(target: Target) -> list[Document]:
+def found_session(store: Store) -> list[Document]:
     return [
         {
             "$lookup": {
-                "from": target.settings.sessions,
+                "from": store.settings.sessions,
                 "localField": "plan.session.v",
                 "foreignField": "_id",
                 "as": "found",
@@ -70,7 +70,7 @@ States = dict[str, tuple[str, bool]]  # by row: its outcome, and whether that is
 
 
 def states(
-    target: Target, rows: Document, became: Document, size: int, but: str = ""
+    store: Store, rows: Document, became: Document, size: int, but: str = ""
 ) -> Callable[..., States]:
     """Asks for the outcomes of the first rows, marks first, else by the sessions themselves.
 
@@ -80,13 +80,13 @@ def states(
         {"$match": rows},
         {"$sort": {"_id": 1}},
         {"$limit": size},
-        *found_session(target),
+        *found_session(store),
         {"$project": {"mark": "$outcome", "outcome": {"$ifNull": ["$outcome", became]}}},
         {"$match": {"outcome": {"$ne": but}}},
     ]
 
     def ask(session: ClientSession | None = None) -> States:
-        journal = target.journal if session else target.latest_journal
+        journal = store.journal if session else store.latest_journal
         found = journal.aggregate(pipeline, session=session)
         return {row["_id"]: (row["outcome"], "mark" in row) for row in found}
 
@@ -112,12 +112,12 @@ def write_marks(
 def mark_rows(work: Work, rows: list[str], kind: str, fields: Document) -> None:
     literal = {name: {"$literal": value} for name, value in fields.items()}
     written = {name: f"$$new.{name}" for name in (*fields, f"{kind}_at")}
-    work.target.journal.aggregate(
+    work.store.journal.aggregate(
         [
             {"$match": {"_id": {"$in": rows}, kind: {"$exists": False}}},
             *work.lease.while_held(),
             {"$project": {**literal, f"{kind}_at": "$$NOW"}},
-            merge_into(work.target.settings.journal, [{"$set": written}]),
+            merge_into(work.store.settings.journal, [{"$set": written}]),
         ]
     )
 
@@ -131,7 +131,7 @@ def guarded_merge(
     document: Document,
 ) -> Failures:
     """Make each session the document where the guard is true, for such rows of the batch."""
-    target = work.target
+    target = work.store
     replacement = {"$cond": [guard, document, "$$ROOT"]}
     merge = merge_into(target.settings.sessions, [{"$replaceWith": replacement}])
 
@@ -161,18 +161,18 @@ def settle(work: Work, change: Change) -> None:
     if reach.begun <= reach.after:
         return
     rows = {**work.plan.rows(reach.after, reach.begun), **UNMARKED}
-    outcome = {"outcome": change.became(work.target), "outcome_at": "$$NOW"}
+    outcome = {"outcome": change.became(work.store), "outcome_at": "$$NOW"}
     fields = {name: f"$$new.{name}" for name in outcome}
     pipeline = [
         {"$match": rows},
-        *found_session(work.target),
+        *found_session(work.store),
         *work.lease.while_held(),
         {"$project": outcome},
         {"$match": {"outcome": {"$ne": PLANNED}}},
-        merge_into(work.target.settings.journal, [{"$set": fields}]),
+        merge_into(work.store.settings.journal, [{"$set": fields}]),
     ]
     # As the primary has it, even if a majority does not yet: the marks come after it to all.
-    journal = work.target.journal.with_options(read_concern=LATEST["read_concern"])
+    journal = work.store.journal.with_options(read_concern=LATEST["read_concern"])
     patiently(journal.aggregate, pipeline)
     patiently(work.lease.renew)
     patiently(work.run.move, "progress", reach, Reach(reach.after, reach.after), {})

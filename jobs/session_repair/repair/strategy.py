@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo.database import Database
-
 from session_repair.errors import Refused
 from session_repair.mongo.indexes import can_look_up, create_index_line
-from session_repair.mongo.lookup import suspects_of
+from session_repair.mongo.lookup import needs_all_sessions, suspects_of
+from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow, require_indexes
-from session_repair.repair.report import DELETE_ORPHANS
-from session_repair.scope import ALL
 from session_repair.settings import AUTO, LOOKUP, SCAN, Settings
+from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
@@ -40,58 +38,42 @@ class Choice:
         return f"Strategy {self.strategy}: {self.reason}"
 
 
-def choose(
-    database: Database[Document], settings: Settings, verb: str, window: ActiveWindow | None
-) -> Choice:
+def choose(store: Store, verb: str, window: ActiveWindow | None) -> Choice:
     """The way to read. Raises Refused where ``--strategy lookup`` was asked for and cannot be."""
     if window is not None:
-        if settings.strategy == SCAN:
+        if store.settings.strategy == SCAN:
             raise Refused("--since looks up what is active. Leave out --strategy scan.")
-        require_indexes(database, settings)
+        require_indexes(store)
         return Choice(LOOKUP, f"what is active from {window}", window=window)
-    if settings.strategy == SCAN:
+    if store.settings.strategy == SCAN:
         return Choice(SCAN, "as asked for")
-    needs_all = needs_all_sessions(settings, verb)
+    needs_all = needs_all_sessions(store.settings, verb)
     if needs_all:
-        return scan_because(settings, needs_all, "Leave out --strategy.")
-    for name, paths in (
-        (settings.events, settings.event_fields),
-        (settings.sessions, settings.session_fields),
+        return scan_because(store.settings, needs_all, "Leave out --strategy.")
+    for collection, paths in (
+        (store.events, store.settings.event_fields),
+        (store.sessions, store.settings.session_fields),
     ):
         path = paths["session_id"]
-        if not can_look_up(database, name, path):
-            line = create_index_line(settings.database, name, path)
-            return scan_because(settings, f"no index of {name} begins with {path}", line)
-    if settings.session_ids:
-        number = len(settings.session_ids)
+        if not can_look_up(collection, path):
+            line = create_index_line(collection, path)
+            return scan_because(
+                store.settings, f"no index of {collection.name} begins with {path}", line
+            )
+    if store.settings.session_ids:
+        number = len(store.settings.session_ids)
         named = f"{number_of(number, 'session')} {either(number, 'is', 'are')} named"
         return Choice(LOOKUP, named)
-    suspects = suspects_of(settings, in_both=verb == DELETE_ORPHANS)
-    sessions = database[settings.sessions]
+    suspects = suspects_of(store.settings, in_both=verb == DELETE_ORPHANS)
+    sessions = store.sessions
     number, all_ = sessions.count_documents(suspects), sessions.estimated_document_count()
     found = f"{number} of {number_of(all_, 'session')} {either(number, 'is', 'are')} empty"
     share = number / max(all_, 1)
-    if settings.strategy == LOOKUP:
+    if store.settings.strategy == LOOKUP:
         return Choice(LOOKUP, "as asked for", suspects, share)
     if share > MOST_SUSPECTS:
         return Choice(SCAN, f"{found}, too many to look up")
     return Choice(LOOKUP, found, suspects, share)
-
-
-def may_look_up(settings: Settings, verb: str) -> bool:
-    """Whether it can be a look-up, as far as the settings tell."""
-    return settings.since is not None or needs_all_sessions(settings, verb) is None
-
-
-def needs_all_sessions(settings: Settings, verb: str) -> str | None:
-    """Why the verb has to read all sessions; None where it need not."""
-    if settings.session_ids:
-        return None
-    if verb == "verify":
-        return "verify looks at all sessions"
-    if settings.scope == ALL and verb != DELETE_ORPHANS:  # which has no scope
-        return "--scope all looks at all sessions"
-    return None
 
 
 def scan_because(settings: Settings, reason: str, remedy: str) -> Choice:

@@ -16,7 +16,6 @@ from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
 from session_repair.repair.report import (
-    DELETE_ORPHANS,
     OTHER,
     Correction,
     Day,
@@ -28,6 +27,7 @@ from session_repair.repair.report import (
 )
 from session_repair.rules.schemas import CHANGES
 from session_repair.rules.symptoms import CODES, SYMPTOMS, in_short
+from session_repair.verbs import DELETE_ORPHANS
 
 SAMPLES = 5  # of each symptom, and of the corrections
 DAYS = 366  # the days with most findings are named, a year of them; the rest is one row

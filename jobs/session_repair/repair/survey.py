@@ -10,13 +10,12 @@ from math import ceil
 from typing import Any
 
 from pymongo import ReadPreference
-from pymongo.database import Database
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.errors import Refused
 from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
-from session_repair.mongo.collections import (
+from session_repair.mongo.census import (
     Census,
     odd_documents,
     refuse_unreadable,
@@ -27,12 +26,12 @@ from session_repair.mongo.collections import (
 )
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.lookup import look_up_events, look_up_sessions, lookups_per_cursor
+from session_repair.mongo.pace import LagUnseen, replication_lag
 from session_repair.mongo.read import read_events, read_sessions
 from session_repair.mongo.spellings import spellings
-from session_repair.mongo.throttle import LagUnseen, replication_lag
+from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow, count_active
 from session_repair.repair.report import OddType, Report
-from session_repair.repair.since import window_of
 from session_repair.repair.strategy import Choice, choose
 from session_repair.repair.summarize import (
     EVENT,
@@ -48,6 +47,7 @@ from session_repair.repair.summarize import (
     symptoms_of,
     totals_of,
 )
+from session_repair.repair.watermark import window_of
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import CLOCK_ERROR, OF_ACTIVE, OF_ALL, OF_SUSPECTS, diagnose
@@ -95,8 +95,7 @@ class Survey:
 
 
 def preflight(
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     verb: str,
     window: ActiveWindow | None = None,
 ) -> Preflight:
@@ -105,46 +104,44 @@ def preflight(
     The ``window`` is that of a run that is planned anew; else the settings name it. Raises Refused
     when a collection is missing, or cannot be read as asked for.
     """
-    refuse_stale_reads(database, settings)
-    for name in (settings.sessions, settings.events):
-        refuse_unreadable(database, name)
-    now = server_time(database)
+    refuse_stale_reads(store)
+    for collection in (store.sessions, store.events):
+        refuse_unreadable(collection)
+    now = server_time(store)
     # Documents younger than this may still be arriving, and the sessions of such are deferred.
-    mark = (now - settings.settle).replace(microsecond=0)
-    choice = choose(database, settings, verb, window or window_of(database, settings, now))
-    sessions, events = censuses(database, settings, choice, mark)
+    mark = (now - store.settings.settle).replace(microsecond=0)
+    choice = choose(store, verb, window or window_of(store, now))
+    sessions, events = censuses(store, choice, mark)
     return Preflight(now, mark, choice, sessions, events)
 
 
-def censuses(
-    database: Database[Document], settings: Settings, choice: Choice, mark: datetime
-) -> tuple[Census, Census]:
+def censuses(store: Store, choice: Choice, mark: datetime) -> tuple[Census, Census]:
     """Those of the sessions and of the events, as far as they are read."""
     if choice.window is not None:
-        active = count_active(database, settings, choice.window)
-        sessions = uncounted_census(database, settings.sessions, mark)
-        events = uncounted_census(database, settings.events, mark)
+        active = count_active(store, choice.window)
+        sessions = uncounted_census(store.sessions, mark)
+        events = uncounted_census(store.events, mark)
         theirs = ceil(events.documents * active / max(sessions.documents, 1))
         return (
             replace(
                 sessions,
-                scope=choice.window.sessions(settings),
+                scope=choice.window.sessions(store.settings),
                 documents=active,
                 checked=active,
             ),
-            replace(events, scope=choice.window.events(settings), documents=theirs),
+            replace(events, scope=choice.window.events(store.settings), documents=theirs),
         )
     if choice.suspects is not None:
         return (
-            take_census(database, settings.sessions, choice.suspects, mark),
-            uncounted_census(database, settings.events, mark),
+            take_census(store.sessions, choice.suspects, mark),
+            uncounted_census(store.events, mark),
         )
-    is_of_few = bool(settings.session_ids)
-    of_sessions = scope_of(settings, settings.session_fields)
-    of_events = scope_of(settings, settings.event_fields)
+    is_of_few = bool(store.settings.session_ids)
+    of_sessions = scope_of(store.settings, store.settings.session_fields)
+    of_events = scope_of(store.settings, store.settings.event_fields)
     return (
-        take_census(database, settings.sessions, of_sessions, mark, is_of_few),
-        take_census(database, settings.events, of_events, mark, is_of_few),
+        take_census(store.sessions, of_sessions, mark, is_of_few),
+        take_census(store.events, of_events, mark, is_of_few),
     )
 
 
@@ -154,29 +151,28 @@ def scope_of(settings: Settings, paths: Mapping[str, str]) -> Document:
     return {paths["session_id"]: {"$in": spellings(ids)}} if ids else {}
 
 
-def refuse_stale_reads(database: Database[Document], settings: Settings) -> None:
+def refuse_stale_reads(store: Store) -> None:
     """Raise Refused when Spark would read from a secondary that lags by more than ``--settle``.
 
     Or may do so, where the lag cannot be seen.
     """
-    if database.client.read_preference == ReadPreference.PRIMARY:
+    if store.client.read_preference == ReadPreference.PRIMARY:
         return
     allowed = "the connection string allows reads from a secondary"
     try:
-        lag = replication_lag(database)
+        lag = replication_lag(store)
     except LagUnseen as error:
         raise Refused(f"{allowed}. {error} Read from the primary.") from None
-    if lag > settings.settle:
+    if lag > store.settings.settle:
         raise Refused(
             f"{allowed}, and one lags by {lag}, more than --settle "
-            f"{format_duration(settings.settle)}. Read from the primary."
+            f"{format_duration(store.settings.settle)}. Read from the primary."
         )
 
 
 def survey(
     spark: SparkSession,
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     flight: Preflight,
     verb: str,
     run_id: str,
@@ -189,17 +185,17 @@ def survey(
     log.info("reading about %d documents by %s", flight.documents, flight.choice.strategy)
     passing, read = Observation(), Observation()
     corrected = (
-        diagnosed(spark, settings, flight, read)
+        diagnosed(spark, store.settings, flight, read)
         .transform(observed, passing, flight.mark)
         .where(F.size("symptoms") > 0)
-        .transform(correct, settings.scope, settings.allow_shrink, settings.only)
+        .transform(correct, store.settings.scope, store.settings.allow_shrink, store.settings.only)
     )
     if earlier is not None:
         corrected = corrected.transform(confirm, earlier)
     kept = corrected.persist()
     found, is_of_suspects = count_findings(kept), flight.choice.suspects is not None
     seen = passed(passing)
-    require_all_read(database, settings, flight, seen, read)
+    require_all_read(store, flight, seen, read)
     log.info(
         "read %s and %s",
         *(number_of(seen[f"{name}s"], name) for name in ("session", "event")),
@@ -208,11 +204,11 @@ def survey(
         verb=verb,
         run_id=run_id,
         server_time=flight.now,
-        settings=describe(settings),
+        settings=describe(store.settings),
         totals=totals_of(seen, found),
         symptoms=symptoms_of(found, sample_findings(kept)),
         corrections=sample_corrections(kept),
-        malformed=() if is_of_suspects else odd_types(database, settings, flight, kept, found),
+        malformed=() if is_of_suspects else odd_types(store, flight, kept, found),
         days=found.days,
         strategy=flight.choice.strategy,
         window=asdict(flight.choice.window) if flight.choice.window else None,
@@ -242,8 +238,7 @@ def diagnosed(
 
 
 def require_all_read(
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     flight: Preflight,
     seen: Mapping[str, int],
     looked_up: Observation,
@@ -253,19 +248,18 @@ def require_all_read(
     if choice.window is not None:
         rows = passed(looked_up)["old_sessions"]
         if rows != sessions.checked:
-            after = count_active(database, settings, choice.window)
+            after = count_active(store, choice.window)
             what = f"session ids that are active from {choice.window}"
             require_between(rows, sessions.checked, after, what)
     elif choice.suspects is not None:
-        require_all_rows(database, sessions, passed(looked_up)["old_sessions"])
+        require_all_rows(sessions, passed(looked_up)["old_sessions"])
     else:
-        require_all_rows(database, sessions, seen["old_sessions"])
-        require_all_rows(database, flight.events, seen["old_events"])
+        require_all_rows(sessions, seen["old_sessions"])
+        require_all_rows(flight.events, seen["old_events"])
 
 
 def odd_types(
-    database: Database[Document],
-    settings: Settings,
+    store: Store,
     flight: Preflight,
     kept: DataFrame,
     found: Found,
@@ -276,17 +270,17 @@ def odd_types(
     counted = count_odd_types(kept, SESSION_TYPES)
     odd: list[OddType] = []
     for document, census, paths, allowed in (
-        (SESSION, flight.sessions, settings.session_fields, SESSION_TYPES),
-        (EVENT, flight.events, settings.event_fields, EVENT_TYPES),
+        (SESSION, flight.sessions, store.settings.session_fields, SESSION_TYPES),
+        (EVENT, flight.events, store.settings.event_fields, EVENT_TYPES),
     ):
         of_these = {key[1:]: number for key, number in counted.items() if key[0] == document}
         if not of_these:
             continue
         fields = {field for field, _ in of_these}
-        name = census.collection
-        samples = odd_documents(database, name, paths, allowed, fields, census.scope)
+        collection = census.collection
+        samples = odd_documents(collection, paths, allowed, fields, census.scope)
         odd += [
-            OddType(name, field, kind, number, samples.get((field, kind), ()))
+            OddType(collection.name, field, kind, number, samples.get((field, kind), ()))
             for (field, kind), number in sorted(of_these.items())
         ]
     return tuple(odd)

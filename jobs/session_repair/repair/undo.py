@@ -18,15 +18,15 @@ from pymongo.client_session import ClientSession
 from session_repair.errors import LONGEST
 from session_repair.mongo.connection import reason_of
 from session_repair.mongo.expressions import is_as_left, restored
+from session_repair.mongo.pace import Pace
 from session_repair.mongo.runs import UNDOING, Reach
-from session_repair.mongo.target import Target
-from session_repair.mongo.throttle import Pace
+from session_repair.mongo.store import Store
 from session_repair.repair.apply import TRIES
 from session_repair.repair.delete import insert_absent, kept_rows
 from session_repair.repair.outcomes import APPLIED
 from session_repair.repair.past import LEFT_ALONE, REFUSED, RESTORABLE, RESTORED, Past
+from session_repair.repair.retry import patiently
 from session_repair.repair.rows import Change, States, Work, guarded_merge, write_marks
-from session_repair.repair.split import patiently
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
@@ -60,11 +60,11 @@ class UndoReport:
         return not left and not self.lost
 
 
-def survey_undo(target: Target, document: Document, change: Change) -> UndoReport:
+def survey_undo(store: Store, document: Document, change: Change) -> UndoReport:
     """What an undo would do, and after one, what it did. Writes nothing."""
     if "first_at" not in (document.get("progress") or {}):  # no batch was ever begun
         return UndoReport(document["_id"], {}, ())
-    past = Past.of(target, document, change)
+    past = Past.of(store, document, change)
     counts: Counter[str] = Counter()
     left_alone: list[tuple[str, str, str | None]] = []
     named = {"name": {"$substrCP": ["$plan.session_id", 0, LONGEST]}, "error": "$error"}
@@ -73,11 +73,11 @@ def survey_undo(target: Target, document: Document, change: Change) -> UndoRepor
     rows = past.plan.rows()
     # As the primary has it: what a dead process wrote last, a majority may not have yet.
     states = [*past.rows_with_state(rows), by_state]
-    for group in target.latest_journal.aggregate(states, allowDiskUse=True):
+    for group in store.latest_journal.aggregate(states, allowDiskUse=True):
         counts[group["_id"]] = group["rows"]
         if group["_id"] in LEFT_ALONE:
             left_alone += [(it["name"], group["_id"], it.get("error")) for it in group["some"]]
-    lost = document["planned"] - target.journal.count_documents(rows)
+    lost = document["planned"] - store.journal.count_documents(rows)
     return UndoReport(document["_id"], dict(counts), tuple(left_alone[:LISTED]), lost)
 
 
@@ -87,7 +87,7 @@ def undo_run(work: Work, pace: Pace, change: Change) -> UndoReport:
     A run that wrote nothing keeps its state.
     """
     document = work.run.read()
-    past = Past.of(work.target, document, change)
+    past = Past.of(work.store, document, change)
     reach, is_begun = past.undone, document["state"] == UNDOING
     while batch := next_batch(work, pace, past, reach.after):
         if not is_begun:
@@ -100,7 +100,7 @@ def undo_run(work: Work, pace: Pace, change: Change) -> UndoReport:
         told = ", ".join(f"{state} {counts[state]}" for state in counts)
         log.info("ended the undoing of a batch of %s: %s", rows, told)
         reach = moved(work, reach, Reach(batch[-1], batch[-1]), counts)
-    return survey_undo(work.target, work.run.read(), change)
+    return survey_undo(work.store, work.run.read(), change)
 
 
 def moved(work: Work, was: Reach, now: Reach, counts: Counter[str] | dict[str, int]) -> Reach:
@@ -114,7 +114,7 @@ def next_batch(work: Work, pace: Pace, past: Past, after: str) -> list[str]:
     Waits, or raises, where there are some and the pace says so.
     """
     pipeline = [*past.rows_with_state(past.plan.rows(after)), {"$limit": pace.batch_size}]
-    found = patiently(undo_states, work.target, pipeline)
+    found = patiently(undo_states, work.store, pipeline)
     if found:
         pace.before_batch()
     unfit = {row: it for row, (it, is_mark) in found.items() if it in LEFT_ALONE and not is_mark}
@@ -123,10 +123,10 @@ def next_batch(work: Work, pace: Pace, past: Past, after: str) -> list[str]:
 
 
 def undo_states(
-    target: Target, pipeline: list[Document], session: ClientSession | None = None
+    store: Store, pipeline: list[Document], session: ClientSession | None = None
 ) -> States:
     """The rows of the pipeline with their state, and whether that is a mark."""
-    journal = target.journal if session else target.latest_journal
+    journal = store.journal if session else store.latest_journal
     told = {"state": 1, "mark": "$undo"}
     found = journal.aggregate([*pipeline, {"$project": told}], session=session)
     return {row["_id"]: (row["state"], "mark" in row) for row in found}
@@ -136,14 +136,14 @@ def undo_batch(work: Work, pace: Pace, past: Past, batch: list[str]) -> Counter[
     """Restore the sessions of a batch that is begun; the number of its rows by their state."""
     rows = {"_id": {"$gte": batch[0], "$lte": batch[-1]}}
     # In one session the states are read from what a majority has, this very merge included.
-    with work.target.database.client.start_session() as session:
+    with work.store.database.client.start_session() as session:
         for _ in range(TRIES):
             restore = insert_back if past.is_deletion else merge_back
             began = time.monotonic()
             errors = restore(work, past, batch, session)
             pace.after_merge(len(batch), time.monotonic() - began)
             patiently(work.lease.renew)
-            became = patiently(undo_states, work.target, past.rows_with_state(rows), session)
+            became = patiently(undo_states, work.store, past.rows_with_state(rows), session)
             untouched = {row for row, (state, _) in became.items() if state == RESTORABLE}
             if untouched <= errors.keys():
                 break
@@ -158,7 +158,7 @@ def undo_batch(work: Work, pace: Pace, past: Past, batch: list[str]) -> Counter[
 
 def merge_back(work: Work, past: Past, batch: list[str], session: ClientSession) -> dict[str, str]:
     """Write what stood there before into the sessions that still are as the run left them."""
-    target = work.target
+    target = work.store
     guard = is_as_left(target, "$$ROOT", "$$new.plan")
     before = restored(target, "$$ROOT", "$$new.plan")
     ended = {"outcome": {"$exists": False}, "_id": {"$lte": past.applied.after}}
@@ -170,11 +170,11 @@ def merge_back(work: Work, past: Past, batch: list[str], session: ClientSession)
 def insert_back(work: Work, past: Past, batch: list[str], _: ClientSession) -> dict[str, str]:
     """Insert the documents that a deletion took; why some were refused."""
     rows = {"_id": {"$gte": batch[0], "$lte": batch[-1]}, "undo": {"$exists": False}}
-    states = patiently(undo_states, work.target, past.rows_with_state(rows))
+    states = patiently(undo_states, work.store, past.rows_with_state(rows))
     absent = [row for row, (state, _) in states.items() if state == RESTORABLE]
-    kept = patiently(kept_rows, work.target, {"_id": {"$in": absent}})
+    kept = patiently(kept_rows, work.store, {"_id": {"$in": absent}})
     patiently(work.lease.renew)
-    return patiently(insert_absent, work.target, kept)
+    return patiently(insert_absent, work.store, kept)
 
 
 def settle_undo(work: Work, change: Change) -> None:
@@ -183,9 +183,9 @@ def settle_undo(work: Work, change: Change) -> None:
     reach = Reach.of(document, "undo")
     if reach.begun <= reach.after:
         return
-    past = Past.of(work.target, document, change)
+    past = Past.of(work.store, document, change)
     pipeline = past.rows_with_state(past.plan.rows(reach.after, reach.begun))
-    states = patiently(undo_states, work.target, pipeline)
+    states = patiently(undo_states, work.store, pipeline)
     done = [row for row, (it, is_mark) in states.items() if it == RESTORED and not is_mark]
     write_marks(work, dict.fromkeys(done, RESTORED), {}, "undo")
     moved(work, reach, Reach(reach.after, reach.after), {})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from session_repair.errors import Exit
 from session_repair.repair.report import Report
-from session_repair.reporting.lines import printable, shown, title
+from session_repair.reporting.formatting import printable, shown, title
 from session_repair.reporting.verdicts import (
     NOBODY,
     absent_lines,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from session_repair.mongo.runs import is_partial
-from session_repair.reporting.lines import printable
+from session_repair.reporting.formatting import printable
 from session_repair.settings import Settings
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -15,14 +15,15 @@ from markupsafe import Markup
 from session_repair import __version__
 from session_repair.errors import Exit
 from session_repair.repair.outcomes import WHY
-from session_repair.repair.report import DELETE_ORPHANS, OTHER, Day, Report
+from session_repair.repair.report import OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
+from session_repair.reporting.checks import BLOCKS
 from session_repair.reporting.deletions import deletable, not_planned
-from session_repair.reporting.lines import printable, shown, window_line
-from session_repair.reporting.sections import BLOCKS
+from session_repair.reporting.formatting import printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import way_on
 from session_repair.rules.symptoms import CODES
+from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either
 
 MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from session_repair.home import COMMAND
 from session_repair.repair.past import REFUSED
 from session_repair.repair.report import (
-    DELETE_ORPHANS,
     Correction,
     OddType,
     Report,
@@ -16,10 +15,11 @@ from session_repair.repair.report import (
     Verification,
 )
 from session_repair.repair.undo import UndoReport
+from session_repair.reporting.checks import BLOCKS, Block
 from session_repair.reporting.deletions import deletion_verdict
-from session_repair.reporting.lines import LINE, SHOWN, printable, shown, title, window_line
-from session_repair.reporting.sections import BLOCKS, Block
+from session_repair.reporting.formatting import LINE, SHOWN, printable, shown, title, window_line
 from session_repair.reporting.verdicts import absent_lines, fix_verdict, verdict_lines
+from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
 

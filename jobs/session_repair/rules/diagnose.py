@@ -22,7 +22,7 @@ from session_repair.rules.symptoms import (
     shared_facts,
     stored,
 )
-from session_repair.rules.usual import USUAL_TYPES
+from session_repair.rules.usual_types import USUAL_TYPES
 
 # Which of the sessions and of the rebuilt ones are joined: all; or of the suspects what both hold,
 # since what one lacks was no suspect any more when it was read; or, of what is active, that and

@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from pymongo.database import Database
-
 from session_repair import __version__
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
@@ -20,6 +18,7 @@ from session_repair.mongo.connection import (
     server_time,
 )
 from session_repair.mongo.merge import require_mergeable
+from session_repair.mongo.pace import require_lag
 from session_repair.mongo.rights import (
     TO_CORRECT,
     TO_DELETE,
@@ -29,13 +28,13 @@ from session_repair.mongo.rights import (
     require_rights,
 )
 from session_repair.mongo.runs import JOURNAL_FORMAT, UNDONE, Run, refuse_foreign
-from session_repair.mongo.throttle import require_lag
+from session_repair.mongo.store import Store
 from session_repair.repair.apply import CORRECTION
 from session_repair.repair.delete import DELETION
 from session_repair.repair.journal import Plan, plan_digest
-from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.repair.rows import Change
 from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
+from session_repair.verbs import DELETE_ORPHANS
 
 Document = dict[str, Any]
 
@@ -45,25 +44,23 @@ def change_of(document: Document) -> Change:
     return DELETION if document["verb"] == DELETE_ORPHANS else CORRECTION
 
 
-def require_ready(
-    database: Database[Document], settings: Settings, verb: str, *more: Rights
-) -> None:
+def require_ready(store: Store, verb: str, *more: Rights) -> None:
     """Raise Refused, before anything is started, unless the server lets a run of the verb write."""
     is_deletion = verb == DELETE_ORPHANS
-    rights = (TO_DELETE if is_deletion else TO_CORRECT, *more, *of_lag(settings))
-    require_rights(database, settings, *rights)
-    require_writable(database, settings, is_deletion)
-    require_bytewise(database, settings.events)
+    rights = (TO_DELETE if is_deletion else TO_CORRECT, *more, *of_lag(store.settings))
+    require_rights(store, *rights)
+    require_writable(store, is_deletion)
+    require_bytewise(store.events)
     if is_deletion:
-        require_transactions(hello_of(database))
+        require_transactions(hello_of(store))
 
 
-def require_ready_to_undo(database: Database[Document], settings: Settings, change: Change) -> None:
+def require_ready_to_undo(store: Store, change: Change) -> None:
     """Raise Refused unless the server lets what the change did be taken back."""
     is_deletion = change is DELETION
-    rights = (TO_PUT_BACK if is_deletion else TO_CORRECT, *of_lag(settings))
-    require_rights(database, settings, *rights)
-    require_writable(database, settings, is_deletion)
+    rights = (TO_PUT_BACK if is_deletion else TO_CORRECT, *of_lag(store.settings))
+    require_rights(store, *rights)
+    require_writable(store, is_deletion)
 
 
 def of_lag(settings: Settings) -> list[Rights]:
@@ -71,18 +68,18 @@ def of_lag(settings: Settings) -> list[Rights]:
     return [] if settings.max_lag is None else [TO_SEE_LAG]
 
 
-def require_writable(database: Database[Document], settings: Settings, is_deletion: bool) -> None:
+def require_writable(store: Store, is_deletion: bool) -> None:
     """Raise Refused where the collections cannot be written to in the way that the change does.
 
     Or where the replicas' lag is to be obeyed, and cannot be seen.
     """
-    refuse_unwritable(database, settings)
-    require_bytewise(database, settings.sessions, settings.journal, settings.runs)
-    refuse_foreign(database, settings)
-    if is_router(hello_of(database)):
-        merged = [settings.journal, *([] if is_deletion else [settings.sessions])]
-        require_mergeable(database, settings.sessions, *merged)
-    require_lag(database, settings)
+    refuse_unwritable(store)
+    require_bytewise(store.sessions, store.journal, store.runs)
+    refuse_foreign(store)
+    if is_router(hello_of(store)):
+        merged = [store.settings.journal, *([] if is_deletion else [store.settings.sessions])]
+        require_mergeable(store.database, store.settings.sessions, *merged)
+    require_lag(store)
 
 
 def require_state(document: Document, states: tuple[str, ...]) -> None:
@@ -140,19 +137,19 @@ def settings_of_run(
     return again
 
 
-def require_intact_plan(database: Database[Document], settings: Settings, run: Run) -> None:
+def require_intact_plan(store: Store, run: Run) -> None:
     """Raise Refused unless the plan in the journal is the one that was sealed."""
     document = run.read()
     plan, planned = Plan.of(document), document["planned"]
-    if plan_digest(database, settings, plan, planned) != document["digest"]:
+    if plan_digest(store, plan, planned) != document["digest"]:
         raise Refused(f"the plan of run {run.run_id} was edited since it was made. Plan again.")
 
 
-def require_young_plan(database: Database[Document], settings: Settings, run: Run) -> None:
+def require_young_plan(store: Store, run: Run) -> None:
     """Raise Refused when the plan is older than ``--plan-ttl``."""
-    age: timedelta = server_time(database) - run.read()["planned_at"]
-    if age > settings.plan_ttl:
+    age: timedelta = server_time(store) - run.read()["planned_at"]
+    if age > store.settings.plan_ttl:
         raise Refused(
             f"the plan of run {run.run_id} is {age} old, --plan-ttl allows "
-            f"{format_duration(settings.plan_ttl)}. Plan again."
+            f"{format_duration(store.settings.plan_ttl)}. Plan again."
         )

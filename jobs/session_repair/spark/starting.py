@@ -14,11 +14,21 @@ from datetime import timedelta
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
-from pymongo.database import Database
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from session_repair.cli.spark_session import (
+from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.home import LOG_CONFIG
+from session_repair.launch.archive import with_option
+from session_repair.launch.spark import LOG_OPTION
+from session_repair.logs import JSON
+from session_repair.mongo.census import estimated_documents
+from session_repair.mongo.lookup import may_look_up
+from session_repair.mongo.pace import Stopped
+from session_repair.mongo.rights import require_rights, rights_to_read
+from session_repair.mongo.store import Store
+from session_repair.settings import Settings
+from session_repair.spark.session import (
     NOTHING,
     connector_version,
     new_session,
@@ -26,17 +36,7 @@ from session_repair.cli.spark_session import (
     refuse_connector,
     size_shuffles,
 )
-from session_repair.cli.tls import Pem, read_pem, use_tls
-from session_repair.errors import Refused, RepairError, Unreachable
-from session_repair.home import LOG_CONFIG
-from session_repair.launch.archive import with_option
-from session_repair.launch.spark import LOG_OPTION
-from session_repair.logs import JSON
-from session_repair.mongo.collections import estimated_documents
-from session_repair.mongo.rights import require_rights, rights_to_read
-from session_repair.mongo.throttle import Stopped
-from session_repair.repair.strategy import may_look_up
-from session_repair.settings import Settings
+from session_repair.spark.tls import Pem, read_pem, use_tls
 
 log = logging.getLogger(__name__)
 
@@ -141,23 +141,21 @@ GIVEN_UP: list[threading.Thread] = []  # they stop what they start, and nobody e
 
 
 @contextmanager
-def starting_spark(
-    verb: str, database: Database[dict[str, Any]], settings: Settings
-) -> Iterator[StartingSpark]:
+def starting_spark(verb: str, store: Store) -> Iterator[StartingSpark]:
     """Spark for a verb on these collections, started while this process does something else.
 
     It is stopped at the end, unless it was there before: a notebook's is the notebook's. What fails
     inside Spark becomes a RepairError. Raises Refused where the user may not read.
     """
-    require_rights(database, settings, rights_to_read(settings))
-    pem = read_pem(settings)
+    require_rights(store, rights_to_read(store.settings))
+    pem = read_pem(store.settings)
     while GIVEN_UP:
         GIVEN_UP.pop().join()
     is_ours = SparkContext._active_spark_context is None  # what is public tells of one thread only
     if is_ours and SparkContext._gateway is None:
-        size_jvm(estimated_documents(database, settings), may_look_up(settings, verb))
-        tell_jvm(log_options(settings))
-    limit = settings.max_time
+        size_jvm(estimated_documents(store), may_look_up(store.settings, verb))
+        tell_jvm(log_options(store.settings))
+    limit = store.settings.max_time
     until = None if limit is None else time.monotonic() + limit.total_seconds()
     spark = StartingSpark(f"session-repair {verb}", is_ours, pem, until)
     try:

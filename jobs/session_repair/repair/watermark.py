@@ -6,14 +6,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from pymongo import DESCENDING
-from pymongo.database import Database
 
 from session_repair.errors import Exit, Refused
 from session_repair.mongo.runs import DONE
+from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.settings import (
     LAST_SUCCESS,
-    Settings,
     describe,
     instant_of,
     parse_duration,
@@ -25,30 +24,28 @@ Document = dict[str, Any]
 SAME = ("sessions", "events", "session_fields", "event_fields", "scope", "allow_shrink")
 
 
-def window_of(
-    database: Database[Document], settings: Settings, now: datetime
-) -> ActiveWindow | None:
+def window_of(store: Store, now: datetime) -> ActiveWindow | None:
     """The window of a command that looks at what is active only; None where it looks at all.
 
     ``last-success`` without a success yet looks at all. Raises Refused on a window without a span.
     """
-    until = settings.until or now
-    if settings.since is None:
-        if settings.until is not None:
+    until = store.settings.until or now
+    if store.settings.since is None:
+        if store.settings.until is not None:
             raise Refused("--until ends a window. Begin it with --since.")
         return None
-    if settings.since == LAST_SUCCESS:
-        if settings.lookback < settings.settle:
+    if store.settings.since == LAST_SUCCESS:
+        if store.settings.lookback < store.settings.settle:
             raise Refused(
                 "--lookback is shorter than --settle: what the last run left in flight would never "
                 "be looked at again."
             )
-        success = last_success(database, settings)
+        success = last_success(store)
         if success is None:
             return None
-        since = earlier(reached_by(success), max(settings.lookback, left_open_by(success)))
+        since = earlier(reached_by(success), max(store.settings.lookback, left_open_by(success)))
     else:
-        since = since_of(settings.since, now)
+        since = since_of(store.settings.since, now)
     if since >= until:
         raise Refused(
             f"--since {since:%Y-%m-%dT%H:%M:%SZ} is not before {until:%Y-%m-%dT%H:%M:%SZ}."
@@ -72,13 +69,13 @@ def earlier(instant: datetime, duration: timedelta) -> datetime:
         return datetime.min.replace(tzinfo=timezone.utc)
 
 
-def last_success(database: Database[Document], settings: Settings) -> Document | None:
+def last_success(store: Store) -> Document | None:
     """The report and the settings of the newest run up to which all that was active was seen.
 
     That is a finished run that left nothing to do, and one that began where the one before had
     ended: a run of all sessions, or one since the last success.
     """
-    now = describe(settings)
+    now = describe(store.settings)
     same = {f"settings.{name}": now[name] for name in SAME}
     all_the_way: Document = {
         "settings.only": now["only"] or {"$in": [None, []]},
@@ -86,7 +83,7 @@ def last_success(database: Database[Document], settings: Settings) -> Document |
         "settings.until": None,
         "settings.since": {"$in": [None, LAST_SUCCESS]},
     }
-    runs = database[settings.runs]
+    runs = store.runs
     finished: Document = {"verb": "fix", "state": DONE, "verdict": int(Exit.CLEAN)}
     undone = runs.find_one(
         {**same, "undo.last_at": {"$exists": True}}, ["undo"], sort=[("undo.last_at", DESCENDING)]

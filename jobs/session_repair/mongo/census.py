@@ -14,18 +14,18 @@ from typing import Any
 from bson import ObjectId, json_util
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
-from pymongo.database import Database
+from pymongo.collection import Collection
 
 from session_repair.errors import LONGEST, IncompleteRead, Refused, shortened
 from session_repair.mongo.bson_types import (
     GREATEST_DATE_MS,
     LEAST_DATE_MS,
-    RAW,
     UNREADABLE,
     parents_of,
     readable,
     type_expression,
 )
+from session_repair.mongo.store import Store, raw
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -43,7 +43,7 @@ LEAST_ID = ObjectId(bytes(12))
 class Census:
     """What is known of one collection, or of the part of it that ``scope`` names."""
 
-    collection: str
+    collection: Collection[Document]
     scope: Document  # the filter of what is read, empty for the whole collection
     mark: datetime  # documents created before it no longer appear, so they can be counted
     documents: int  # of the collection, an estimate; or of the few in scope
@@ -85,8 +85,7 @@ def scanned_range(first: ObjectId, end: ObjectId | None) -> Document:
 
 
 def take_census(
-    database: Database[Document],
-    collection: str,
+    collection: Collection[Document],
     scope: Document,
     mark: datetime,
     is_of_few: bool = False,
@@ -96,72 +95,70 @@ def take_census(
     A scope ``is_of_few`` where the server finds its documents by an index that begins with another
     field than _id.
     """
-    documents = database[collection]
-    id_types = id_types_at_both_ends(database, collection)
-    estimate = documents.estimated_document_count
-    number = documents.count_documents(scope) if is_of_few else estimate()
+    id_types = id_types_at_both_ends(collection)
+    estimate = collection.estimated_document_count
+    number = collection.count_documents(scope) if is_of_few else estimate()
     is_split = id_types == {"objectId"} and not is_of_few and number > FEW_DOCUMENTS
     return Census(
         collection=collection,
         scope=scope,
         mark=mark,
         documents=number,
-        checked=count_checked(database, collection, scope, mark, id_types),
+        checked=count_checked(collection, scope, mark, id_types),
         id_types=id_types,
-        sampled_ids=sampled_ids(database, collection) if is_split else (),
+        sampled_ids=sampled_ids(collection) if is_split else (),
     )
 
 
-def uncounted_census(database: Database[Document], collection: str, mark: datetime) -> Census:
+def uncounted_census(collection: Collection[Document], mark: datetime) -> Census:
     """The census of a collection of which a look-up reads only what belongs to its suspects."""
     return Census(
         collection=collection,
         scope={},
         mark=mark,
-        documents=database[collection].estimated_document_count(),
+        documents=collection.estimated_document_count(),
         checked=0,
-        id_types=id_types_at_both_ends(database, collection),
+        id_types=id_types_at_both_ends(collection),
         sampled_ids=(),
     )
 
 
-def refuse_unreadable(database: Database[Document], collection: str) -> None:
-    found = list(database.list_collections(filter={"name": collection}))
+def refuse_unreadable(collection: Collection[Document]) -> None:
+    database = collection.database
+    found = list(database.list_collections(filter={"name": collection.name}))
     if not found:
         raise Refused(
-            f"there is no collection {collection!r} in database {database.name!r}. "
+            f"there is no collection {collection.name!r} in database {database.name!r}. "
             "Name the right ones with --database or in the config file."
         )
     if found[0]["type"] != "collection":
         raise Refused(
-            f"{database.name}.{collection} is a {found[0]['type']}, whose rows cannot be counted "
+            f"{collection.full_name} is a {found[0]['type']}, whose rows cannot be counted "
             "and split by _id. Name the collection behind it."
         )
 
 
-def id_types_at_both_ends(database: Database[Document], collection: str) -> frozenset[str]:
+def id_types_at_both_ends(collection: Collection[Document]) -> frozenset[str]:
     """The types of the least and the greatest _id: one type if and only if all are of one type.
 
     MongoDB sorts by type first, so both ends are read off the index.
     """
     project = {"$project": {"_id": 0, "type": {"$type": "$_id"}}}
     ends = [
-        database[collection].aggregate([{"$sort": {"_id": way}}, {"$limit": 1}, project])
-        for way in (1, -1)
+        collection.aggregate([{"$sort": {"_id": way}}, {"$limit": 1}, project]) for way in (1, -1)
     ]
     return frozenset(document["type"] for end in ends for document in end)
 
 
-def sampled_ids(database: Database[Document], collection: str) -> tuple[ObjectId, ...]:
+def sampled_ids(collection: Collection[Document]) -> tuple[ObjectId, ...]:
     """Some of the _ids, in their order: they lie as all of them do, however the load came."""
     sample = [{"$sample": {"size": SAMPLED_IDS}}, {"$project": {"_id": 1}}]
-    found = [document["_id"] for document in database[collection].aggregate(sample)]
+    found = [document["_id"] for document in collection.aggregate(sample)]
     return tuple(sorted(key for key in found if isinstance(key, ObjectId)))
 
 
 def count_checked(
-    database: Database[Document],
-    collection: str,
+    collection: Collection[Document],
     scope: Document,
     mark: datetime,
     id_types: frozenset[str],
@@ -170,16 +167,15 @@ def count_checked(
     end = ObjectId.from_datetime(mark)
     # Of the documents in a scope few have to be looked at, or all: by _id none is found faster.
     older = scanned_range(LEAST_ID, end) if scope else {"_id": {"$lt": end}}
-    count = database[collection].count_documents({"$and": [scope, older]})
+    count = collection.count_documents({"$and": [scope, older]})
     if id_types <= {"objectId"}:
         return count
     ageless = {"_id": {"$not": {"$type": "objectId"}}}
-    return count + database[collection].count_documents({"$and": [scope, ageless]})
+    return count + collection.count_documents({"$and": [scope, ageless]})
 
 
 def odd_documents(
-    database: Database[Document],
-    collection: str,
+    collection: Collection[Document],
     paths: Mapping[str, str],
     allowed: Mapping[str, tuple[str, ...]],
     fields: set[str],
@@ -207,7 +203,7 @@ def odd_documents(
         {"$project": {"some": {"key": "$some"}}},
     ]
     samples: dict[tuple[str, str], tuple[str, ...]] = defaultdict(tuple)
-    for row in database.get_collection(collection, RAW).aggregate(pipeline, allowDiskUse=True):
+    for row in raw(collection).aggregate(pipeline, allowDiskUse=True):
         samples[row["_id"]["field"], row["_id"]["type"]] += (name_of(row["some"]),)
     return samples
 
@@ -243,16 +239,15 @@ def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
     return {"$or": odd}
 
 
-def require_all_rows(database: Database[Document], census: Census, rows: int) -> None:
+def require_all_rows(census: Census, rows: int) -> None:
     """Raise IncompleteRead unless Spark saw as many old documents as the server counts.
 
     Documents created before the mark can only disappear. So where the rows are not as many as the
     server counted before the read, they must lie between that and what it counts now.
     """
     if rows != census.checked:
-        name = census.collection
-        after = count_checked(database, name, census.scope, census.mark, census.id_types)
-        require_between(rows, census.checked, after, f"documents of {name!r}")
+        after = count_checked(census.collection, census.scope, census.mark, census.id_types)
+        require_between(rows, census.checked, after, f"documents of {census.collection.name!r}")
 
 
 def require_between(rows: int, before: int, after: int, what: str) -> None:
@@ -265,10 +260,9 @@ def require_between(rows: int, before: int, after: int, what: str) -> None:
         )
 
 
-def estimated_documents(database: Database[Document], settings: Settings) -> int:
+def estimated_documents(store: Store) -> int:
     """About how many sessions and events there are, by MongoDB's own books."""
-    names = (settings.sessions, settings.events)
-    return sum(database[name].estimated_document_count() for name in names)
+    return sum(it.estimated_document_count() for it in (store.sessions, store.events))
 
 
 def empty_sessions(settings: Settings, in_both: bool = False) -> Document:

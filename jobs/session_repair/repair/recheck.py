@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pymongo.database import Database
-
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.runs import DONE, Run
-from session_repair.mongo.target import Target
+from session_repair.mongo.store import Store
 from session_repair.repair.execute import planned_report
+from session_repair.repair.preconditions import change_of, settings_of_run
 from session_repair.repair.readback import account_for, moved_on, verify_sessions
-from session_repair.repair.ready import change_of, settings_of_run
 from session_repair.repair.report import Report, Totals
 from session_repair.settings import PLACES, SEMANTIC, Settings, revived
 
@@ -33,25 +31,25 @@ class Again:
     changed: int
 
 
-def look_again(database: Database[Document], settings: Settings, run_id: str) -> Again:
+def look_again(store: Store, run_id: str) -> Again:
     """Hold each session that a finished run changed against what it made of it.
 
     A session that is put back is to be corrected once more. Raises Refused where the run has not
     ended, or its journal is not whole any more.
     """
-    document = Run.find(database, settings, run_id).read()
+    document = Run.find(store, run_id).read()
     if document["state"] != DONE:
         raise Refused(
             f"run {run_id} is {document['state']}, not {DONE}: there is no repair to look at "
             f"again. See {COMMAND} runs {run_id}."
         )
-    settings = settings_of_run(document, settings, DATA)
+    settings = settings_of_run(document, store.settings, DATA)
     made_with = document["settings"]
     planned_with = revived({name: made_with[name] for name in SEMANTIC if name in made_with})
-    target = Target(database, replace(settings, **planned_with))
+    then = store.using(replace(settings, **planned_with))
     change = change_of(document)
-    account_for(target, document)
-    seen = verify_sessions(target, document, change, is_of_all=False)
+    account_for(then, document)
+    seen = verify_sessions(then, document, change, is_of_all=False)
     # What was found then is not what would be found now.
     planned = planned_report(document)
     totals = Totals(
@@ -67,12 +65,12 @@ def look_again(database: Database[Document], settings: Settings, run_id: str) ->
     symptoms = [
         replace(it, found=None, to_correct=0, deferred=0, samples=()) for it in planned.symptoms
     ]
-    names = moved_on(target, document, change, MOST_NAMED + 1) if seen.moved_on else ()
+    names = moved_on(then, document, change, MOST_NAMED + 1) if seen.moved_on else ()
     return Again(
         report=replace(
             planned,
             verb="verify",
-            server_time=server_time(database),
+            server_time=server_time(store),
             totals=totals,
             symptoms=tuple(symptoms),
             corrections=(),

@@ -14,13 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.home import COMMAND
 from session_repair.mongo.connection import UNAUTHORIZED, first_line, hello_of, is_router
-from session_repair.settings import Settings
+from session_repair.mongo.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +53,7 @@ class Interrupted(RepairError):
 class Pace:
     """The size of the next batch, and the reasons to wait or to stop before it."""
 
-    database: Database[Document]
-    settings: Settings
+    store: Store
     started: float  # of the run's work, planning included, by time.monotonic
     tell: Callable[[str], None]
     finish: str  # the words of the command that goes on where this one stops
@@ -65,7 +63,7 @@ class Pace:
     is_blind: bool = False  # the lag cannot be seen, and that was told
 
     def __post_init__(self) -> None:
-        self.batch_size = min(FIRST_BATCH, self.settings.batch_size)
+        self.batch_size = min(FIRST_BATCH, self.store.settings.batch_size)
 
     def is_due(self) -> bool:
         """Whether the run has to stop now, or to look at the replicas."""
@@ -89,12 +87,12 @@ class Pace:
 
     def await_replicas(self) -> None:
         """Wait while they lag by more than the limit, until it is half of that."""
-        limit = USUAL_LAG if self.settings.max_lag is None else self.settings.max_lag
-        lag = replication_lag(self.database)
+        limit = USUAL_LAG if self.store.settings.max_lag is None else self.store.settings.max_lag
+        lag = replication_lag(self.store)
         log.info("the slowest replica lags %.1f s", lag.total_seconds())
         if lag > limit:
             self.tell(f"waiting: a replica lags {lag.seconds} s, --max-lag is {limit.seconds} s")
-            while replication_lag(self.database) > limit / 2:
+            while replication_lag(self.store) > limit / 2:
                 self.is_interrupted.wait(LAG_POLL)
                 self.stop_if_asked()
 
@@ -107,10 +105,10 @@ class Pace:
     def reason_to_stop(self) -> str | None:
         if self.is_interrupted.is_set():
             return "interrupted between two batches."
-        pause_file = self.settings.pause_file
+        pause_file = self.store.settings.pause_file
         if pause_file is not None and Path(pause_file).exists():
             return f"the pause file {pause_file} stopped the run. Remove it."
-        max_time = self.settings.max_time
+        max_time = self.store.settings.max_time
         if max_time is not None and time.monotonic() - self.started > max_time.total_seconds():
             return "--max-time is over."
         return None
@@ -122,7 +120,7 @@ class Pace:
         """
         in_time = int(LONG_MERGE * rows / max(seconds, 0.001))
         wanted = max(LEAST_BATCH, min(in_time, 2 * rows))
-        self.batch_size = min(self.settings.batch_size, wanted)
+        self.batch_size = min(self.store.settings.batch_size, wanted)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -145,15 +143,15 @@ class Pace:
                 signal.signal(number, handler)
 
 
-def replication_lag(database: Database[Document]) -> timedelta:
+def replication_lag(store: Store) -> timedelta:
     """How far the slowest secondary is behind; zero without one. Raises LagUnseen.
 
     A member that is delayed on purpose is behind by that much less. Source: members[].optimeDate
     of replSetGetStatus, the last write each member applied.
     """
-    if not may_lag(hello_of(database)):
+    if not may_lag(hello_of(store)):
         return timedelta(0)
-    admin = database.client.admin
+    admin = store.client.admin
     try:
         members = admin.command("replSetGetStatus")["members"]
         config = admin.command("replSetGetConfig")["config"]["members"]
@@ -184,10 +182,10 @@ def why_unseen(error: OperationFailure) -> str:
     return first_line(error)
 
 
-def require_lag(database: Database[Document], settings: Settings) -> None:
+def require_lag(store: Store) -> None:
     """Raise Refused where ``--max-lag`` is asked for and the lag cannot be seen."""
-    if settings.max_lag is not None:
+    if store.settings.max_lag is not None:
         try:
-            replication_lag(database)
+            replication_lag(store)
         except LagUnseen as error:
             raise Refused(f"{error} Leave out --max-lag to go on without it.") from None

@@ -1,0 +1,1 @@
+"""Spark: a session that is started, sized, told of TLS, and stopped."""
