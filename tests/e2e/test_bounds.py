@@ -150,6 +150,7 @@ def test_a_plan_that_was_cut_off_is_made_by_resume_and_not_applied(
     assert differing(db, expected) == []
 
 
+@pytest.mark.needs("spark_process")
 def test_the_time_limit_holds_while_a_cluster_gives_nothing(db: Db, mongo_uri: str) -> None:
     generate(db, 40)
     before = data_of(db)
@@ -267,7 +268,7 @@ def test_a_signal_lets_the_batch_of_an_undo_end(
 
 
 @pytest.fixture
-def three() -> Iterator[ReplicaSet]:
+def three(replica_set: None) -> Iterator[ReplicaSet]:
     """Of each test its own: one of them is configured anew."""
     with ReplicaSet(3, cache_gb=0.25, parameters={"enableTestCommands": True}) as members:
         yield members

@@ -93,6 +93,7 @@ def test_a_new_fix_takes_over_what_a_killed_run_left(
     assert differing(planned, expected) == []
 
 
+@pytest.mark.needs("spark_process")
 def test_a_run_killed_half_way_through_its_journal_is_never_applied_but_resumed(
     shop: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:

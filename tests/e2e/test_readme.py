@@ -33,6 +33,7 @@ OPTIONS_OF_OTHERS = {
     "--help",
     "--keep",
     "--sessions",
+    "--all",
     "--faults",
     "--spark",
     "--master",
@@ -127,7 +128,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(full_size: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     report = tmp_path_factory.mktemp("story") / "demo-report"
     page = report.parent / "report.html"
     written = ("--report", str(report), "--html", str(page))

@@ -150,6 +150,7 @@ def test_the_mark_of_success_stands_beside_the_summary_and_nothing_is_left_aside
     assert list((report / "_staging").iterdir()) == []
 
 
+@pytest.mark.needs("spark_process")
 def test_a_run_killed_while_it_writes_its_report_leaves_nothing_that_counts(
     reported: Reported, module_db: Database[Document], mongo_uri: str, spark: SparkSession
 ) -> None:

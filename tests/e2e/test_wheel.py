@@ -19,7 +19,7 @@ from tests.harness.commands import PATIENCE, ROOT, Ended, environment, run_to_en
 from tests.harness.documents import Db
 from tests.harness.shop import Shop
 
-pytestmark = pytest.mark.own_spark
+pytestmark = [pytest.mark.needs("pip"), pytest.mark.own_spark]
 
 SOURCES = ("jobs", "conf", "pyproject.toml", "README.md", "LICENSE")
 

@@ -152,14 +152,6 @@ def test_what_a_window_reads_is_estimated_by_its_share_of_the_sessions(
     assert flight.documents == active + ceil(active * events / sessions)
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("seed", range(2, 22))
-def test_all_windows_together_find_what_a_full_run_finds_of_more(
-    db: Db, found_of: Any, seed: int
-) -> None:
-    check_windows(db, found_of, seed)
-
-
 def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> None:
     """Only success moves it, and no backfill does; what came late or waited is looked at again."""
     shop = Shop(db)
