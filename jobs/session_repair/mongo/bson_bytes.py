@@ -57,8 +57,9 @@ class Element(NamedTuple):
         return self._replace(name=name.encode())
 
 
-def elements(document: bytes) -> Iterator[Element]:
+def elements(document: bytes | memoryview) -> Iterator[Element]:
     """The fields of a document, or of an array, in their order; one that stands twice, twice."""
+    document = bytes(document)  # pymongo's of a large one is a view
     at, end = 4, len(document) - 1
     while at < end:
         kind, name_end = document[at], document.index(0, at + 1)
@@ -95,7 +96,7 @@ def as_document(fields: Iterable[Element]) -> Any:
     return RawBSONDocument(document_of(fields))
 
 
-def has_field_twice(document: bytes) -> bool:
+def has_field_twice(document: bytes | memoryview) -> bool:
     """Whether a field stands twice in the document, or in one inside it."""
     fields = list(elements(document))
     if len({it.name for it in fields}) < len(fields):

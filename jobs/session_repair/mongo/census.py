@@ -21,9 +21,10 @@ from session_repair.mongo.bson_types import (
     GREATEST_DATE_MS,
     LEAST_DATE_MS,
     UNREADABLE,
+    is_any_twice,
     parents_of,
     readable,
-    type_expression,
+    type_unless_twice,
 )
 from session_repair.mongo.store import Store, raw
 from session_repair.settings import Settings
@@ -185,10 +186,11 @@ def odd_documents(
 
     A scan of the collection, for the one case in which the read found such types.
     """
-    may_be_odd = {"$or": [is_maybe_odd(paths[field], allowed[field]) for field in sorted(fields)]}
+    maybe = [is_maybe_odd(paths[field], allowed[field]) for field in sorted(fields)]
+    may_be_odd = {"$or": [*maybe, {"$expr": is_any_twice(paths[field] for field in fields)}]}
     odd_fields = []
     for field in sorted(fields):
-        found = type_expression(field, paths[field])
+        found = type_unless_twice(field, paths[field])
         odd = [{"field": field, "type": found}]
         odd_fields.append({"$cond": [{"$in": [found, list(allowed[field])]}, [], odd]})
     is_short = {"$lt": [{"$bsonSize": {"v": "$_id"}}, 4 * LONGEST]}

@@ -38,7 +38,7 @@ class Layout:
 class PlannedSession:
     """What the plan in a journal row says of its session: as it was, and what is to be written."""
 
-    def __init__(self, plan: bytes, layout: Layout) -> None:
+    def __init__(self, plan: bytes | memoryview, layout: Layout) -> None:
         self.members = {it.name: it for it in elements(plan)}
         self.layout = layout
 

@@ -49,7 +49,8 @@ def seen_sessions(
     found = raw(store.sessions).aggregate(
         [{"$match": by_ids(keys)}, *observation(store)], session=session, collation=SIMPLE
     )
-    return {key_in(it.raw): it.raw[4:-1] for it in found}
+    whole = (bytes(it.raw) for it in found)
+    return {key_in(it): it[4:-1] for it in whole}
 
 
 def key_in(seen: bytes) -> Element:

@@ -49,7 +49,7 @@ def whole_sessions(
 
 def id_of(document: RawBSONDocument) -> Element:
     """The _id under the name that a plan gives it."""
-    key = next(it for it in elements(bytes(document.raw)) if it.name == b"_id")
+    key = next(it for it in elements(document.raw) if it.name == b"_id")
     return key.named("v")
 
 
@@ -75,7 +75,7 @@ class ApplyDeletions:
                 decision.states[row.id] = SKIPPED_GONE
                 continue
             document = documents[row.planned.key]
-            if state != AS_OBSERVED or row.id in needed or has_field_twice(bytes(document.raw)):
+            if state != AS_OBSERVED or row.id in needed or has_field_twice(document.raw):
                 decision.states[row.id] = SKIPPED_CHANGED
                 continue
             decision.states[row.id] = APPLIED
