@@ -74,6 +74,16 @@ def elements(document: bytes | memoryview) -> Iterator[Element]:
         at = begin + size
 
 
+def documents_in(batches: Any) -> Iterator[bytes]:
+    """The documents of a cursor that hands over raw batches, at a third of the cost of objects."""
+    for batch in batches:
+        at = 0
+        while at < len(batch):
+            end = at + int.from_bytes(batch[at : at + 4], "little")
+            yield batch[at:end]
+            at = end
+
+
 def document_of(fields: Iterable[Element]) -> bytes:
     """The document, or the array, of these fields."""
     body = b"".join([it.raw for it in fields])
@@ -94,6 +104,11 @@ def array_of(name: str, values: Iterable[Element]) -> Element:
 def as_document(fields: Iterable[Element]) -> Any:
     """A document of these fields that pymongo sends as it is."""
     return RawBSONDocument(document_of(fields))
+
+
+def text_in(value: Element) -> str:
+    """The text that a string holds."""
+    return value.value[4:-1].decode()
 
 
 def has_field_twice(document: bytes | memoryview) -> bool:

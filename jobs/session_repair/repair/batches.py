@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from pymongo import ASCENDING, InsertOne
+from pymongo import InsertOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
@@ -24,8 +24,8 @@ from session_repair.mongo.connection import has_transactions, hello_of
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.pace import Pace
 from session_repair.mongo.runs import Run, reached
-from session_repair.mongo.store import Store, raw
-from session_repair.repair.compare import Layout, PlannedSession
+from session_repair.mongo.store import Store
+from session_repair.repair.journal import Row, in_batches, read_rows
 from session_repair.repair.retry import (
     Conflicting,
     in_transaction,
@@ -38,17 +38,6 @@ from session_repair.wording import number_of
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
-
-LOOKED_AT = 1_000  # rows, where nothing is written
-MOST_BYTES = 8 * 1024 * 1024  # of a batch: of its journal rows, and of the sessions it reads whole
-
-
-class Row(NamedTuple):
-    """A row of the journal: its _id, its plan, and the deleted document that it keeps, if any."""
-
-    id: str
-    planned: PlannedSession
-    before: Any = None
 
 
 class TooLarge(Exception):
@@ -131,8 +120,9 @@ class Batches:
 
     def next_rows(self) -> list[Row]:
         """The next rows of the journal, no more than fit into a batch."""
-        wanted = self.step.rows(self.after)
-        return list(taken(read_rows(self.store, wanted, self.pace.batch_size)))
+        most = self.pace.batch_size
+        rows = read_rows(self.store, self.step.rows(self.after), most=most)
+        return next(in_batches(rows, most), [])
 
     def batch(self, rows: list[Row], rate: int | None) -> tuple[int, Counter[str]]:
         """Change the first of these rows, as many as pass; their number, and how many by state.
@@ -236,38 +226,10 @@ class Batches:
 
     def take_back(self, rows: list[Row], session: ClientSession) -> None:
         self.lease.renew(session)
-        self.store.sessions.bulk_write([InsertOne(row.before) for row in rows], session=session)
+        self.store.sessions.bulk_write(
+            [InsertOne(row.before) for row in rows if row.before], session=session
+        )
         decision = Decision(dict.fromkeys((row.id for row in rows), self.step.changed))
         self.write_marks(decision, session, "")
         counts = {self.step.done: -len(rows), self.step.changed: len(rows)}
         self.run.recount(self.step.part, counts, session)
-
-
-def read_rows(
-    store: Store, wanted: Document, most: int = 0, but: str = ""
-) -> Iterator[tuple[Row, int]]:
-    """The rows that are wanted, in their order, and the bytes of each; no more than ``most``."""
-    layout = Layout(store.settings.session_fields, store.parents)
-    names = [it for it in ("plan", "before") if it != but]
-    found = raw(store.journal).find(wanted, names).sort("_id", ASCENDING)
-    for row in found.limit(most).batch_size(most):  # 0 is all, and as the server likes
-        planned = PlannedSession(row["plan"].raw, layout)
-        yield Row(row["_id"], planned, row.get("before")), len(row.raw)
-
-
-def rows_in_batches(store: Store, wanted: Document, but: str = "") -> Iterator[list[Row]]:
-    """All rows that are wanted, in their order, as many at a time as fit into a batch."""
-    after: Document = {}
-    while some := list(taken(read_rows(store, {"$and": [wanted, after]}, LOOKED_AT, but))):
-        yield some
-        after = {"_id": {"$gt": some[-1].id}}
-
-
-def taken(rows: Iterable[tuple[Row, int]]) -> Iterator[Row]:
-    """The first rows, as many as a batch may hold; at least one, if there is one."""
-    room = MOST_BYTES
-    for row, size in rows:
-        if size > room < MOST_BYTES:
-            return
-        room -= size
-        yield row

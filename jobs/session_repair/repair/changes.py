@@ -10,10 +10,10 @@ from pymongo.client_session import ClientSession
 
 from session_repair.mongo.rights import TO_CORRECT, TO_DELETE, TO_PUT_BACK, Rights
 from session_repair.mongo.store import Store
-from session_repair.repair.batches import Row, Step
+from session_repair.repair.batches import Step
 from session_repair.repair.correction import ApplyCorrections, UndoCorrections
 from session_repair.repair.deletion import ApplyDeletions, UndoDeletions
-from session_repair.repair.journal import Plan
+from session_repair.repair.journal import Plan, Row
 from session_repair.verbs import DELETE_ORPHANS, FIX
 
 Document = dict[str, Any]

@@ -15,6 +15,7 @@ from session_repair.mongo.bson_bytes import (
     as_document,
     elements,
     nested,
+    text_in,
 )
 from session_repair.mongo.observe import FIELDS
 
@@ -38,9 +39,12 @@ class Layout:
 class PlannedSession:
     """What the plan in a journal row says of its session: as it was, and what is to be written."""
 
-    def __init__(self, plan: bytes | memoryview, layout: Layout) -> None:
-        self.members = {it.name: it for it in elements(plan)}
-        self.layout = layout
+    def __init__(self, plan: bytes, layout: Layout) -> None:
+        self.plan, self.layout = plan, layout
+
+    @cached_property
+    def members(self) -> dict[bytes, Element]:
+        return {it.name: it for it in elements(self.plan)}
 
     @cached_property
     def key(self) -> Element:
@@ -145,10 +149,6 @@ def text(value: str) -> Element:
     """A string without a name."""
     raw = value.encode()
     return Element(STRING, b"", (len(raw) + 1).to_bytes(4, "little") + raw + b"\0")
-
-
-def text_in(value: Element) -> str:
-    return value.value[4:-1].decode()
 
 
 def state_of(planned: PlannedSession, seen: bytes | None) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
-from session_repair.mongo.bson_bytes import Element, as_document, elements, nested
+from session_repair.mongo.bson_bytes import Element, as_document, documents_in, elements, nested
 from session_repair.mongo.observe import SIMPLE, by_id, by_ids, observation
 from session_repair.mongo.runs import APPLYING, UNDOING, reached
-from session_repair.mongo.store import Store, raw
-from session_repair.repair.batches import Decision, Row
+from session_repair.mongo.store import Store
+from session_repair.repair.batches import Decision
 from session_repair.repair.compare import (
     ABSENT,
     AS_LEFT,
@@ -23,7 +23,7 @@ from session_repair.repair.compare import (
     is_still,
     state_of,
 )
-from session_repair.repair.journal import Plan
+from session_repair.repair.journal import Plan, Row
 from session_repair.repair.later import LaterRuns
 from session_repair.repair.outcomes import (
     ALREADY_RIGHT,
@@ -46,11 +46,9 @@ def seen_sessions(
     store: Store, keys: Iterable[Element], session: ClientSession | None
 ) -> dict[Element, bytes]:
     """What the server says of each of these sessions that is there, by its _id."""
-    found = raw(store.sessions).aggregate(
-        [{"$match": by_ids(keys)}, *observation(store)], session=session, collation=SIMPLE
-    )
-    whole = (bytes(it.raw) for it in found)
-    return {key_in(it): it[4:-1] for it in whole}
+    stages = [{"$match": by_ids(keys)}, *observation(store)]
+    found = store.sessions.aggregate_raw_batches(stages, session=session, collation=SIMPLE)
+    return {key_in(it): it[4:-1] for it in documents_in(found)}
 
 
 def key_in(seen: bytes) -> Element:

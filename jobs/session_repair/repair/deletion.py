@@ -20,10 +20,10 @@ from session_repair.mongo.observe import SIMPLE, by_id, by_ids
 from session_repair.mongo.runs import APPLYING, UNDOING, reached
 from session_repair.mongo.spellings import types_of_events
 from session_repair.mongo.store import Store, raw
-from session_repair.repair.batches import MOST_BYTES, Decision, Row, TooLarge, read_rows
+from session_repair.repair.batches import Decision, TooLarge
 from session_repair.repair.compare import ABSENT, AS_OBSERVED
 from session_repair.repair.correction import seen_sessions, states_of
-from session_repair.repair.journal import Plan
+from session_repair.repair.journal import MOST_BYTES, Plan, Row, read_rows
 from session_repair.repair.outcomes import (
     APPLIED,
     CHANGED,
@@ -98,10 +98,10 @@ class ApplyDeletions:
     def look_back(self, first: str, last: str) -> list[Row]:
         """Those that were deleted and are needed now: an event came in the very moment."""
         deleted = {**self.plan.rows(first, last), "outcome": {"$exists": False}}
-        rows = [row for row, _ in read_rows(self.store, deleted, but="before")]
+        rows = list(read_rows(self.store, deleted, ["plan"]))
         needed = needed_rows(self.store, rows, None) if rows else set()
         kept = {"_id": {"$in": sorted(needed)}}
-        again = [row for row, _ in read_rows(self.store, kept)] if needed else []
+        again = list(read_rows(self.store, kept)) if needed else []
         there = {key for key, _ in whole_sessions(self.store, again, None)} if again else set()
         return [row for row in again if row.planned.key not in there]
 
@@ -147,10 +147,8 @@ class UndoDeletions:
 
     def kept_in(self, row: Row) -> Any:
         """The document that was deleted."""
-        if row.before is not None:
-            return row.before
-        [(found, _)] = read_rows(self.store, {"_id": row.id})
-        return found.before
+        [kept] = [row] if row.before else read_rows(self.store, {"_id": row.id})
+        return kept.before
 
     def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
         decision = Decision()

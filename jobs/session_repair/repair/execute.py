@@ -38,7 +38,7 @@ from session_repair.repair.preconditions import (
     settings_of_run,
 )
 from session_repair.repair.progress import progress_of
-from session_repair.repair.readback import account_for, verify_sessions
+from session_repair.repair.readback import read_back
 from session_repair.repair.report import Report
 from session_repair.repair.undo import UndoReport, survey_undo
 from session_repair.settings import Settings
@@ -110,15 +110,15 @@ def carry_out(store: Store, run: Run, lease: Lease) -> Report:
     with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
         batches.carry_out(on_progress)
     document = run.read()
-    account = account_for(store, document)
     is_of_all = not is_partial(document["settings"], document["report"])
-    verification = verify_sessions(store, document, is_of_all)
+    again = read_back(store, document)
+    verification = again.verification(store, is_of_all)
     log.info("read %s back as planned", number_of(verification.as_planned, "changed session"))
     report = replace(
         planned_report(document),
-        outcomes=account.outcomes,
+        outcomes=again.outcomes,
         verification=verification,
-        left=account.left,
+        left=again.left,
     )
     run.end(DONE, asdict(report), int(report.verdict))
     return report
