@@ -20,7 +20,7 @@ from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
 from session_repair.home import COMMAND
 from session_repair.logs import name_run
 from session_repair.mongo.lease import LEASE_ID
-from session_repair.settings import Settings, describe
+from session_repair.settings import PARTIAL, Settings, describe
 
 Document = dict[str, Any]
 
@@ -31,8 +31,6 @@ UNDOING, UNDONE = "undoing", "undone"
 RESUMABLE = (PLANNING, PLANNED, APPLYING)
 OPEN = (*RESUMABLE, UNDOING)
 JOURNAL_FORMAT = 2  # of a run's journal rows and of its progress
-# Settings of a run that looked at some sessions only, or was to mend some findings only.
-PARTIAL = ("session_ids", "since", "until", "only")
 
 
 def is_partial(settings: Mapping[str, Any], report: Mapping[str, Any]) -> bool:

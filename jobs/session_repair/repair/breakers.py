@@ -8,9 +8,10 @@ from typing import Any
 from pymongo.database import Database
 
 from session_repair.errors import BreakerTripped, Refused
+from session_repair.kinds import limit_of
 from session_repair.mongo.names import is_in_any, names_like
 from session_repair.repair.report import DELETE_ORPHANS, Totals
-from session_repair.settings import Settings, limit_of
+from session_repair.settings import Settings
 from session_repair.wording import either, number_of
 
 Document = dict[str, Any]

@@ -11,6 +11,7 @@ from pymongo.database import Database
 from session_repair import __version__
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
+from session_repair.kinds import format_duration
 from session_repair.mongo.connection import (
     hello_of,
     is_router,
@@ -35,7 +36,7 @@ from session_repair.repair.delete import DELETION
 from session_repair.repair.journal import Plan, plan_digest
 from session_repair.repair.report import DELETE_ORPHANS
 from session_repair.repair.rows import Change
-from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
+from session_repair.settings import SEMANTIC, Settings, describe, revived
 
 Document = dict[str, Any]
 

@@ -9,20 +9,12 @@ from pymongo import DESCENDING
 from pymongo.database import Database
 
 from session_repair.errors import Exit, Refused
+from session_repair.kinds import instant_of, parse_duration
 from session_repair.mongo.runs import DONE
 from session_repair.mongo.window import ActiveWindow
-from session_repair.settings import (
-    LAST_SUCCESS,
-    Settings,
-    describe,
-    instant_of,
-    parse_duration,
-)
+from session_repair.settings import LAST_SUCCESS, SAME, Settings, describe
 
 Document = dict[str, Any]
-
-# A run goes on from one that looked in the same way at the same data.
-SAME = ("sessions", "events", "session_fields", "event_fields", "scope", "allow_shrink")
 
 
 def window_of(
