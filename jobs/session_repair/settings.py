@@ -30,7 +30,7 @@ from session_repair.kinds import (
     paths,
 )
 from session_repair.logs import FORMATS, TEXT
-from session_repair.scope import EMPTY, SCOPES, require_corrected
+from session_repair.symptoms import EMPTY, SCOPES, require_corrected
 
 LAST_SUCCESS = "last-success"
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"

@@ -32,7 +32,7 @@ from session_repair.repair.report import (
 )
 from session_repair.reporting.charts import timeline
 from session_repair.reporting.html import report_page
-from session_repair.rules.symptoms import CODES
+from session_repair.symptoms import CODES
 from tests.unit.frames import NOW
 
 ROOT = Path(__file__).resolve().parents[2]

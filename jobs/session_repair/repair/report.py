@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from session_repair.errors import Exit, shortened
 from session_repair.kinds import levels_of, limit_of
 from session_repair.repair.outcomes import Outcomes
-from session_repair.scope import corrected_codes
 from session_repair.settings import SCAN
+from session_repair.symptoms import corrected_codes
 
 DELETE_ORPHANS = "delete-orphans"  # the verb; orphans are nothing that fix could repair
 LISTED = 20  # sessions that are kept, by name, of each kind

@@ -12,8 +12,8 @@ from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.lookup import suspects_of
 from session_repair.mongo.window import ActiveWindow, require_indexes
 from session_repair.repair.report import DELETE_ORPHANS
-from session_repair.scope import ALL
 from session_repair.settings import AUTO, LOOKUP, SCAN, Settings
+from session_repair.symptoms import ALL
 from session_repair.wording import either, number_of
 
 Document = dict[str, Any]

@@ -22,7 +22,7 @@ from session_repair.reporting.lines import printable, shown, window_line
 from session_repair.reporting.sections import BLOCKS
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import way_on
-from session_repair.rules.symptoms import CODES
+from session_repair.symptoms import CODES
 from session_repair.wording import either
 
 MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}
