@@ -17,7 +17,6 @@ from session_repair.cli.options import (
     ENDING,
     IDENTITY,
     WRITING,
-    Duration,
     examples,
     run_command,
     show,
@@ -85,14 +84,7 @@ def dry_run(store: Store) -> Report:
 )
 @with_options(CONNECTION, IDENTITY, ENDING, WRITING)
 @click.option("--apply", "is_apply", is_flag=True, help="Delete; without it nothing is written.")
-@click.option(
-    "--duplicates",
-    is_flag=True,
-    default=None,
-    help="Not orphans: empty copies of sessions that stand in another document too.",
-)
-@click.option("--min-age", type=Duration(), help="Only sessions older than this (24h).")
-@click.option("--max-delete", metavar="N|P%", help="Stop when more are to be deleted (5%).")
+@with_options("duplicates", "min_age", "max_delete")
 @with_told_ending
 def command(settings: Settings, is_apply: bool) -> Report:
     """Delete empty sessions without events, or empty copies; a dry run unless --apply is given."""

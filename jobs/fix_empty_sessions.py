@@ -14,10 +14,7 @@ from session_repair.cli.options import (
     OUTPUT,
     SELECTION,
     WRITING,
-    Codes,
-    Duration,
     examples,
-    flattened,
     run_command,
     show,
     with_options,
@@ -112,16 +109,7 @@ def plan(store: Store, work: ExitStack, goal: str) -> tuple[Report, Run, Lease]:
 @with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
 @click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
 @click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
-@click.option(
-    "--only",
-    type=Codes(),
-    multiple=True,
-    callback=flattened,
-    metavar="CODE,…",
-    help="Of the scope only these findings.",
-)
-@click.option("--max-changes", metavar="N|P%", help="Stop when more sessions are to be changed.")
-@click.option("--confirm-delay", type=Duration(), help="Look twice, that long apart.")
+@with_options("only", "max_changes", "confirm_delay")
 @with_told_ending
 def command(settings: Settings, is_plan: bool, is_apply: bool) -> Report:
     """Rebuild empty sessions from their events; a dry run unless --plan or --apply is given."""

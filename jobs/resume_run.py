@@ -12,7 +12,6 @@ from session_repair.cli.options import (
     CONNECTION,
     ENDING,
     WRITING,
-    Duration,
     examples,
     run_command,
     show,
@@ -56,7 +55,7 @@ def plan_again(store: Store, run: Run) -> None:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
-@click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
+@with_options("plan_ttl")
 @with_told_ending
 def command(settings: Settings, run_id: str) -> Report:
     """Finish an interrupted run."""

@@ -73,12 +73,7 @@ def verify(settings: Settings) -> Report:
 )
 @with_options(CONNECTION, SELECTION, OUTPUT)
 @click.option("--run", "run_id", metavar="RUN", help="Only the sessions that this run changed.")
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar="CODE=N|P%",
-    help="So many of these findings are known, and no reason to exit with 3.",
-)
+@with_options("allow")
 @with_told_ending
 def command(settings: Settings, run_id: str | None) -> Report:
     """Find sessions whose stored aggregates do not match their events; change nothing."""

@@ -14,7 +14,7 @@ from session_repair.errors import Exit
 from session_repair.health import metrics as of_health
 from session_repair.repair.outcomes import OUTCOMES
 from session_repair.reporting import metrics as of_runs
-from session_repair.rules.symptoms import CODES
+from session_repair.symptoms import CODES
 from tests.harness.commands import PATIENCE, ROOT, environment
 from tests.harness.documents import SESSIONS, Db
 from tests.harness.runs import the_run

@@ -31,7 +31,7 @@ from session_repair.repair.report import (
 )
 from session_repair.reporting.charts import timeline
 from session_repair.reporting.html import report_page
-from session_repair.rules.symptoms import CODES
+from session_repair.symptoms import CODES
 from session_repair.verbs import DELETE_ORPHANS
 from tests.unit.frames import NOW
 

@@ -3,6 +3,8 @@ refused by its name, and the connection string appears nowhere."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import sys
 from dataclasses import fields, replace
@@ -22,16 +24,9 @@ from session_repair.cli import layers
 from session_repair.cli.layers import load_settings, read_uri
 from session_repair.errors import Refused
 from session_repair.home import DEFAULT_CONFIG
+from session_repair.kinds import format_duration, limit_of, parse_duration
 from session_repair.repair.plan import require_time_to_confirm
-from session_repair.settings import (
-    Settings,
-    describe,
-    format_duration,
-    limit_of,
-    parse_duration,
-    revived,
-    semantics,
-)
+from session_repair.settings import Settings, describe, revived, semantics
 
 URI = "mongodb://repair:hush@db.example:27017"
 
@@ -313,6 +308,12 @@ def test_only_decides_a_plan_and_older_plans_have_the_digest_that_they_had() -> 
     assert shrunk.only == ("pages_extra",)
 
 
+def test_what_decides_a_plan_has_the_digest_that_it_always_had() -> None:
+    sealed = json.dumps(semantics(Settings(uri=URI)), sort_keys=True)
+    digest = "f375efbaf13a4968c2eda0343a8e3c421611cf580dd7ff9b43d3b867208f11c4"
+    assert hashlib.sha256(sealed.encode()).hexdigest() == digest
+
+
 def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
     assert load_settings(URI, None, {}) == Settings(uri=URI)
     delivered = tomllib.loads(DEFAULT_CONFIG.read_text(encoding="utf-8"))
@@ -322,7 +323,8 @@ def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
     named = {*delivered, *delivered["collections"]} - {"collections", "fields"}
     with_default = {item.name for item in fields(Settings) if item.default is not None}
     # A database in the file would win over the one that the connection string names.
-    assert named == with_default - {*layers.NOT_IN_A_FILE, "database"}
+    in_a_file = {*layers.IN_A_FILE[""].values(), *layers.IN_A_FILE["collections"].values()}
+    assert named == (with_default & in_a_file) - {"database"}
 
 
 def test_without_the_delivered_file_the_defaults_hold(

@@ -35,9 +35,8 @@ from session_repair.reporting.text import (
     undo_report,
     verification_report,
 )
-from session_repair.rules.symptoms import CODES, SYMPTOMS
-from session_repair.scope import BY_SHRINKING, CORRECTED, OF_EMPTY
 from session_repair.settings import Settings, describe
+from session_repair.symptoms import BY_SHRINKING, CODES, CORRECTED, OF_EMPTY, SYMPTOMS
 from tests.unit.frames import NOW
 
 SETTINGS = Settings(uri="mongodb://h")

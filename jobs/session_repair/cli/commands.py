@@ -14,14 +14,13 @@ import click
 
 from session_repair.cli.config import config_schema, setting_lines
 from session_repair.cli.options import (
+    AGE,
     CONNECTION,
     ENDING,
     OUTPUT,
     SELECTION,
     WRITING,
-    Duration,
     examples,
-    given_options,
     run_command,
     settings_from,
     show,
@@ -74,7 +73,7 @@ def commands() -> None:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
-@click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
+@with_options("plan_ttl")
 @with_told_ending
 def apply(settings: Settings, run_id: str) -> Report:
     """Carry out a planned run, that plan and no other."""
@@ -211,14 +210,14 @@ def followed(look_at_work: Callable[[], AtWork | None]) -> Iterator[AtWork]:
     "health", epilog=examples("health", "health --deep --time-limit 30s", "health --serve 8080")
 )
 @with_options(CONNECTION)
-@click.option("--max-age", type=Duration(), default=MAX_AGE, help="Trust no older run (26h).")
+@click.option("--max-age", type=AGE, default=MAX_AGE, help="Trust no older run (26h).")
 @click.option("--deep", is_flag=True, help="Count the empty sessions now, by a scan.")
-@click.option("--time-limit", type=Duration(), default="5s", help="End that scan after this (5s).")
+@click.option("--time-limit", type=AGE, default="5s", help="End that scan after this (5s).")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the answer, and end.")
 @click.option("--serve", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Answer HTTP.")
 @click.option("--host", default="127.0.0.1", help="Where to listen (127.0.0.1).")
 @click.option("--token-file", metavar="FILE", help="File with the token that a client must send.")
-@click.option("--cache", type=Duration(), default="10s", help="Keep an answer this long (10s).")
+@click.option("--cache", type=AGE, default="10s", help="Keep an answer this long (10s).")
 def health(
     max_age: timedelta,
     deep: bool,
@@ -285,8 +284,7 @@ def config(
     if schema:
         show([json.dumps(config_schema(), indent=2)])
     else:
-        given = given_options(options)
-        show(setting_lines(uri_file, config, given))
+        show(setting_lines(uri_file, config, options))
     return Exit.CLEAN
 
 

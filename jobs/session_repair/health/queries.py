@@ -17,14 +17,15 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from session_repair.errors import Exit, RepairError, Unreachable
 from session_repair.health.model import UNKNOWN_COUNT, AtWork, Count, Health, HeldLease, LastRun
+from session_repair.kinds import format_duration
 from session_repair.mongo.census import empty_sessions
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
-from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE, is_partial
+from session_repair.mongo.runs import DONE, PLANNED, PLANNING, UNDOING, UNDONE, is_partial
 from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import ALREADY_RIGHT, APPLIED, RESTORED, SKIPPED_GONE
-from session_repair.settings import LAST_SUCCESS, Settings, format_duration
+from session_repair.settings import LAST_SUCCESS, PARTIAL, Settings
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 

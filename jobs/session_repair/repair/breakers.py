@@ -8,10 +8,10 @@ from typing import Any
 from pymongo.collection import Collection
 
 from session_repair.errors import BreakerTripped, Refused
+from session_repair.kinds import limit_of
 from session_repair.mongo.names import is_in_any, names_like
 from session_repair.mongo.store import Store
 from session_repair.repair.report import Totals
-from session_repair.settings import limit_of
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 

@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.errors import Refused
+from session_repair.kinds import format_duration
 from session_repair.mongo.runs import Run
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
@@ -30,7 +31,7 @@ from session_repair.repair.report import kept_sessions
 from session_repair.repair.survey import Preflight, Survey, preflight, survey
 from session_repair.rules.deletable import deletable_copies, deletable_orphans
 from session_repair.rules.journal_rows import deletion_rows, journal_rows
-from session_repair.settings import Settings, format_duration
+from session_repair.settings import Settings
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import number_of
 

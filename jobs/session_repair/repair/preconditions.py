@@ -9,6 +9,7 @@ from typing import Any
 from session_repair import __version__
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
+from session_repair.kinds import format_duration
 from session_repair.mongo.connection import (
     hello_of,
     refuse_unwritable,
@@ -26,7 +27,7 @@ from session_repair.mongo.runs import JOURNAL_FORMAT, UNDONE, Run, refuse_foreig
 from session_repair.mongo.store import Store
 from session_repair.repair.changes import CHANGES
 from session_repair.repair.journal import Plan, plan_digest
-from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
+from session_repair.settings import SEMANTIC, Settings, describe, revived
 
 Document = dict[str, Any]
 

@@ -14,12 +14,11 @@ from session_repair.repair.execute import planned_report
 from session_repair.repair.preconditions import settings_of_run
 from session_repair.repair.readback import read_back
 from session_repair.repair.report import Report, Totals
-from session_repair.settings import PLACES, SEMANTIC, Settings, revived
+from session_repair.settings import DATA, SEMANTIC, Settings, revived
 
 Document = dict[str, Any]
 
 MOST_NAMED = 10_000  # of more, a look at all sessions is cheaper than one at each
-DATA = (*PLACES, "events", "event_fields")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from session_repair.errors import Exit, shortened
+from session_repair.kinds import levels_of, limit_of
 from session_repair.repair.outcomes import Outcomes
-from session_repair.scope import corrected_codes
-from session_repair.settings import SCAN, levels_of, limit_of
+from session_repair.settings import SCAN
+from session_repair.symptoms import corrected_codes
 from session_repair.verbs import DELETE_ORPHANS
 
 LISTED = 20  # sessions that are kept, by name, of each kind

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.errors import Refused
+from session_repair.kinds import format_duration
 from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
 from session_repair.mongo.census import (
     Census,
@@ -52,7 +53,7 @@ from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import CLOCK_ERROR, OF_ACTIVE, OF_ALL, OF_SUSPECTS, diagnose
 from session_repair.rules.rebuild import rebuild, rebuild_looked_up
-from session_repair.settings import Settings, describe, format_duration
+from session_repair.settings import Settings, describe
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)

@@ -8,20 +8,17 @@ from typing import Any
 from pymongo import DESCENDING
 
 from session_repair.errors import Exit, Refused
+from session_repair.kinds import instant_of, parse_duration
 from session_repair.mongo.runs import DONE
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.settings import (
     LAST_SUCCESS,
+    SAME,
     describe,
-    instant_of,
-    parse_duration,
 )
 
 Document = dict[str, Any]
-
-# A run goes on from one that looked in the same way at the same data.
-SAME = ("sessions", "events", "session_fields", "event_fields", "scope", "allow_shrink")
 
 
 def window_of(store: Store, now: datetime) -> ActiveWindow | None:

@@ -22,7 +22,7 @@ from session_repair.reporting.deletions import deletable, not_planned
 from session_repair.reporting.formatting import printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import way_on
-from session_repair.rules.symptoms import CODES
+from session_repair.symptoms import CODES
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either
 

@@ -49,7 +49,7 @@ def verification_report(report: Report) -> Iterator[str]:
 def block_lines(report: Report, block: Block) -> Iterator[str]:
     symptoms = [report.symptom(code) for code in block.codes]
     found = sum(symptom.found or 0 for symptom in symptoms)  # verify knows all of them
-    yield f"  {block.counted}: {counted(report, block, found)}"
+    yield f"  {block.counted}: {getattr(report.totals, block.total) if block.total else found}"
     if not found:
         yield f"  ✅ {block.right}"
         return
@@ -65,15 +65,6 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
             yield f"     {sample_line(symptom, sample)}"
     if block.codes == ("malformed",):
         yield from (f"     {odd_type_line(it)}" for it in report.malformed)
-
-
-def counted(report: Report, block: Block, found: int) -> int | None:
-    """The guide counts all empty sessions in its first two checks, orphans included."""
-    if block.codes == ("empty_pages",):
-        return report.totals.names_no_page
-    if block.codes == ("zero_events",):
-        return report.totals.counts_nothing
-    return found
 
 
 def odd_type_line(odd: OddType) -> str:

@@ -8,7 +8,7 @@ from session_repair.errors import Exit
 from session_repair.mongo.runs import is_partial
 from session_repair.repair.report import Report, Verification
 from session_repair.reporting.formatting import SHOWN, printable, shown
-from session_repair.scope import CORRECTED, EMPTY
+from session_repair.symptoms import CORRECTED, EMPTY
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
