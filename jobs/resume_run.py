@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -23,13 +22,12 @@ from session_repair.mongo.runs import RESUMABLE, Run
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.execute import finish
-from session_repair.repair.plan import before_plan, plan_run
+from session_repair.repair.plan import plan_run
+from session_repair.repair.preflight import before_plan
 from session_repair.repair.report import Report
 from session_repair.reporting.text import fix_report, plan_report
 from session_repair.settings import Settings
 from session_repair.spark.starting import starting_spark
-
-Document = dict[str, Any]
 
 
 def resume(settings: Settings, run_id: str) -> Report:
@@ -41,10 +39,10 @@ def plan_again(store: Store, run: Run) -> None:
     with starting_spark("resume", store) as starting:
         document = run.read()
         window = ActiveWindow(**document["window"]) if "window" in document else None
-        flight = before_plan(store, document["verb"], window)
-        notice(str(flight.choice))
-        spark = starting.session(flight.documents, run.run_id)
-        plan_run(spark, store, flight, run).release()
+        preflight = before_plan(store, document["verb"], window)
+        notice(str(preflight))
+        spark = starting.session(preflight.documents, run.run_id)
+        plan_run(spark, store, preflight, run).release()
 
 
 @click.command(

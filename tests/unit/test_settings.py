@@ -25,7 +25,7 @@ from session_repair.cli.layers import load_settings, read_uri
 from session_repair.errors import Refused
 from session_repair.home import DEFAULT_CONFIG
 from session_repair.kinds import format_duration, limit_of, parse_duration
-from session_repair.repair.plan import require_time_to_confirm
+from session_repair.repair.preflight import require_time_to_confirm
 from session_repair.settings import Settings, describe, revived, semantics
 
 URI = "mongodb://repair:hush@db.example:27017"

@@ -11,6 +11,7 @@ from pymongo.client_session import ClientSession
 
 from session_repair.mongo.bson_bytes import Element, as_document, documents_in, elements, nested
 from session_repair.mongo.observe import SIMPLE, by_id, by_ids, observation
+from session_repair.mongo.rights import TO_CORRECT
 from session_repair.mongo.runs import APPLYING, UNDOING, reached
 from session_repair.mongo.store import Store
 from session_repair.repair.batches import Decision
@@ -38,6 +39,7 @@ from session_repair.repair.outcomes import (
     SKIPPED_GONE,
     WRITTEN_LATER,
 )
+from session_repair.verbs import FIX
 
 Document = dict[str, Any]
 
@@ -91,6 +93,23 @@ class ApplyCorrections:
         return []
 
 
+class Correction:
+    """Empty and wrong sessions get the fields that their events say."""
+
+    verb = FIX
+    rights = rights_to_undo = TO_CORRECT
+    needs_transactions = False
+    required: tuple[str, ...] = ("session_id",)
+    is_of_empty_in_both = False
+
+    def applying(self, store: Store, document: Document) -> ApplyCorrections:
+        return ApplyCorrections(store, Plan.of(document))
+
+    def undoing(self, store: Store, document: Document) -> UndoCorrections:
+        later = LaterRuns.than(store, document)
+        return UndoCorrections(store, Plan.of(document), reached(document, "progress"), later)
+
+
 OUTCOME_OF = {
     AS_OBSERVED: APPLIED,
     AS_LEFT: ALREADY_RIGHT,
@@ -120,11 +139,6 @@ class UndoCorrections:
 
     part, mark, state = "undo", "undo", UNDOING
     done, changed, refused = RESTORED, CHANGED, REFUSED
-
-    @staticmethod
-    def of(store: Store, document: Document) -> UndoCorrections:
-        applied = reached(document, "progress")
-        return UndoCorrections(store, Plan.of(document), applied, LaterRuns.than(store, document))
 
     def rows(self, after: str) -> Document:
         """Those without a mark that were gone through: they were applied."""

@@ -17,6 +17,7 @@ from pymongo.client_session import ClientSession
 
 from session_repair.mongo.bson_bytes import Element, elements, has_field_twice
 from session_repair.mongo.observe import SIMPLE, by_id, by_ids
+from session_repair.mongo.rights import TO_DELETE, TO_PUT_BACK
 from session_repair.mongo.runs import APPLYING, UNDOING, reached
 from session_repair.mongo.spellings import types_of_events
 from session_repair.mongo.store import Store, raw
@@ -34,6 +35,7 @@ from session_repair.repair.outcomes import (
     SKIPPED_CHANGED,
     SKIPPED_GONE,
 )
+from session_repair.verbs import DELETE_ORPHANS
 
 Document = dict[str, Any]
 
@@ -117,10 +119,6 @@ class UndoDeletions:
     part, mark, state = "undo", "undo", UNDOING
     done, changed, refused = RESTORED, CHANGED, REFUSED
 
-    @staticmethod
-    def of(store: Store, document: Document) -> UndoDeletions:
-        return UndoDeletions(store, Plan.of(document), reached(document, "progress"))
-
     def rows(self, after: str) -> Document:
         """Those without a mark that were gone through: they were applied."""
         gone_through = self.plan.rows(after, self.applied or self.plan.prefix)
@@ -161,6 +159,23 @@ class UndoDeletions:
     def look_back(self, first: str, last: str) -> list[Row]:
         """Nothing: what is put back stays."""
         return []
+
+
+class Deletion:
+    """Orphans, or empty copies, go."""
+
+    verb = DELETE_ORPHANS
+    rights, rights_to_undo = TO_DELETE, TO_PUT_BACK
+    needs_transactions = True
+    # What makes a session empty: where it is not known by its name, filled ones would be deleted.
+    required: tuple[str, ...] = ("session_id", "event_count", "pages")
+    is_of_empty_in_both = True
+
+    def applying(self, store: Store, document: Document) -> ApplyDeletions:
+        return ApplyDeletions(store, Plan.of(document))
+
+    def undoing(self, store: Store, document: Document) -> UndoDeletions:
+        return UndoDeletions(store, Plan.of(document), reached(document, "progress"))
 
 
 def needed_rows(store: Store, rows: list[Row], session: ClientSession | None) -> set[str]:

@@ -29,7 +29,7 @@ from session_repair.mongo.runs import (
 )
 from session_repair.mongo.store import Store
 from session_repair.repair.batches import Batches
-from session_repair.repair.changes import applying, undoing
+from session_repair.repair.changes import change_of
 from session_repair.repair.preconditions import (
     require_intact_plan,
     require_ready,
@@ -106,7 +106,7 @@ def carry_out(store: Store, run: Run, lease: Lease) -> Report:
 
     document = run.read()
     pace = Pace(store, lease.taken, tell, f"resume {run.run_id}")
-    batches = Batches(store, run, lease, pace, applying(store, document))
+    batches = Batches(store, run, lease, pace, change_of(document).applying(store, document))
     with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
         batches.carry_out(on_progress)
     document = run.read()
@@ -161,7 +161,9 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
         notice(f"  {line}")
 
     pace = Pace(store, lease.taken, tell, f"undo {run.run_id} --apply")
-    batches = Batches(store, run, lease, pace, undoing(store, run.read()))
+    document = run.read()
+    step = change_of(document).undoing(store, document)
+    batches = Batches(store, run, lease, pace, step)
     with pace.interruptible(batches.is_atomic):
         batches.carry_out()
     undone = survey_undo(store, run.read())

@@ -11,7 +11,7 @@ from session_repair.home import COMMAND
 from session_repair.mongo.census import empty_sessions
 from session_repair.mongo.runs import reached
 from session_repair.mongo.store import Store
-from session_repair.repair.changes import undoing
+from session_repair.repair.changes import change_of
 from session_repair.repair.journal import Plan, Seal, in_batches, read_rows
 from session_repair.repair.outcomes import (
     APPLIED,
@@ -61,7 +61,8 @@ def read_back(store: Store, document: Document, most: int = 0) -> ReadBack:
     Up to ``most`` of those that moved on are named. Raises Refused when the plan is not the one
     that was sealed, RepairError when its rows and marks are not what the run's document says.
     """
-    plan, after, step = Plan.of(document), reached(document, "progress"), undoing(store, document)
+    plan, after = Plan.of(document), reached(document, "progress")
+    step = change_of(document).undoing(store, document)
     seal = Seal(store.settings, plan)
     counts: Counter[str] = Counter()
     now: Counter[str] = Counter()

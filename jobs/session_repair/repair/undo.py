@@ -8,7 +8,7 @@ from typing import Any
 
 from session_repair.errors import shortened
 from session_repair.mongo.store import Store
-from session_repair.repair.changes import undoing
+from session_repair.repair.changes import change_of
 from session_repair.repair.journal import Plan, Row, in_batches, read_rows
 from session_repair.repair.outcomes import LEFT_ALONE, RESTORABLE
 
@@ -45,7 +45,7 @@ def survey_undo(store: Store, document: Document) -> UndoReport:
     """What an undo would do, and after one, what it did. Writes nothing."""
     if "first_at" not in (document.get("progress") or {}):  # no batch was ever written
         return UndoReport(document["_id"], {}, ())
-    step, plan = undoing(store, document), Plan.of(document)
+    step, plan = change_of(document).undoing(store, document), Plan.of(document)
     undone = document.get("undo") or {}
     counts = Counter(undone.get("counts") or {})
     left_alone = marked_rows(store, plan)
