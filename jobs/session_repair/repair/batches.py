@@ -12,8 +12,8 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from pymongo import InsertOne
 from pymongo.client_session import ClientSession
@@ -33,47 +33,12 @@ from session_repair.repair.retry import (
     patiently,
     why_refused,
 )
+from session_repair.repair.steps import Decision, Step, TooLarge
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
-
-
-class TooLarge(Exception):
-    """The sessions of a batch do not fit into the memory that a batch may take."""
-
-
-@dataclass
-class Decision:
-    """What is to be done to a batch: the state of each row, and the writes to its session.
-
-    The writes of a row stand in their order; where the first finds nothing, the rest do not either.
-    """
-
-    states: dict[str, str] = field(default_factory=dict)
-    writes: dict[str, list[Any]] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)  # what a row keeps of its session: before
-
-
-class Step(Protocol):
-    """One of the ways to go through the rows of a run: to apply or to undo what it is about."""
-
-    part: str  # of the run's document, which says how far it came: progress or undo
-    mark: str  # of a row whose session was not changed: outcome or undo
-    state: str  # of the run while it is at it
-    done: str  # the state of a row that needs no mark
-    changed: str  # that of one whose session is another meanwhile
-    refused: str  # that of one that MongoDB refuses to change
-
-    def rows(self, after: str) -> Document:
-        """The filter of the rows beyond one that are to be gone through."""
-
-    def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
-        """Read the sessions of the rows and compare them. Raises TooLarge."""
-
-    def look_back(self, first: str, last: str) -> list[Row]:
-        """The rows of a batch that has ended which have to be taken back after all."""
 
 
 @dataclass

@@ -106,7 +106,7 @@ def carry_out(store: Store, run: Run, lease: Lease) -> Report:
 
     document = run.read()
     pace = Pace(store, lease.taken, tell, f"resume {run.run_id}")
-    batches = Batches(store, run, lease, pace, change_of(document).applying(store, document))
+    batches = Batches(store, run, lease, pace, change_of(document).apply(store, document))
     with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
         batches.carry_out(on_progress)
     document = run.read()
@@ -162,7 +162,7 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
 
     pace = Pace(store, lease.taken, tell, f"undo {run.run_id} --apply")
     document = run.read()
-    step = change_of(document).undoing(store, document)
+    step = change_of(document).undo(store, document)
     batches = Batches(store, run, lease, pace, step)
     with pace.interruptible(batches.is_atomic):
         batches.carry_out()

@@ -62,7 +62,7 @@ def read_back(store: Store, document: Document, most: int = 0) -> ReadBack:
     that was sealed, RepairError when its rows and marks are not what the run's document says.
     """
     plan, after = Plan.of(document), reached(document, "progress")
-    step = change_of(document).undoing(store, document)
+    step = change_of(document).undo(store, document)
     seal = Seal(store.settings, plan)
     counts: Counter[str] = Counter()
     now: Counter[str] = Counter()

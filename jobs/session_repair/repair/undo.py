@@ -45,7 +45,7 @@ def survey_undo(store: Store, document: Document) -> UndoReport:
     """What an undo would do, and after one, what it did. Writes nothing."""
     if "first_at" not in (document.get("progress") or {}):  # no batch was ever written
         return UndoReport(document["_id"], {}, ())
-    step, plan = change_of(document).undoing(store, document), Plan.of(document)
+    step, plan = change_of(document).undo(store, document), Plan.of(document)
     undone = document.get("undo") or {}
     counts = Counter(undone.get("counts") or {})
     left_alone = marked_rows(store, plan)
