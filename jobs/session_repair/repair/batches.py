@@ -191,9 +191,7 @@ class Batches:
 
     def take_back(self, rows: list[Row], session: ClientSession) -> None:
         self.lease.renew(session)
-        self.store.sessions.bulk_write(
-            [InsertOne(row.before) for row in rows if row.before], session=session
-        )
+        self.store.sessions.bulk_write([InsertOne(row.before) for row in rows], session=session)
         decision = Decision(dict.fromkeys((row.id for row in rows), self.step.changed))
         self.write_marks(decision, session, "")
         counts = {self.step.done: -len(rows), self.step.changed: len(rows)}

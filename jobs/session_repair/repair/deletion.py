@@ -113,7 +113,7 @@ class UndoDeletions(Undo):
 
     def kept_in(self, row: Row) -> Any:
         """The document that was deleted."""
-        [kept] = [row] if row.before else read_rows(self.store, {"_id": row.id})
+        [kept] = [row] if row.keeps_document else read_rows(self.store, {"_id": row.id})
         return kept.before
 
     def put_back(self, row: Row, is_alone: bool) -> list[Any]:

@@ -124,10 +124,13 @@ class Row:
         return plan is not None and plan.value.startswith(WHOLE, 4)
 
     @property
+    def keeps_document(self) -> bool:
+        return b"before" in self.fields
+
+    @property
     def before(self) -> Any:
-        """The document that was deleted, if the row keeps one."""
-        kept = self.fields.get(b"before")
-        return None if kept is None else RawBSONDocument(kept.value)
+        """The document that was deleted, which the row keeps."""
+        return RawBSONDocument(self.fields[b"before"].value)
 
     def text(self, name: str) -> str | None:
         """Its ``outcome``, its ``undo`` or its ``error``, if it has one."""
