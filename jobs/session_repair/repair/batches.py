@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import InsertOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
@@ -114,10 +114,14 @@ class Batches:
         self.done += len(rows)
         return len(rows), states
 
-    def transaction(self, rows: list[Row], rate: int | None, error: str = "") -> Counter[str]:
+    def transaction(
+        self, rows: list[Row], rate: int | None, decided: Decision | None = None
+    ) -> Counter[str]:
+        """Carry out a batch, as it is decided in it or was before; how many rows by state."""
+
         def change(session: ClientSession | None) -> Counter[str]:
             began = time.monotonic()
-            states = self.change(rows, session, rate, error)
+            states = self.change(rows, session, rate, decided)
             self.pace.after_batch(len(rows), time.monotonic() - began)
             return states
 
@@ -126,16 +130,21 @@ class Batches:
         return patiently(change, None)
 
     def change(
-        self, rows: list[Row], session: ClientSession | None, rate: int | None, error: str
+        self,
+        rows: list[Row],
+        session: ClientSession | None,
+        rate: int | None,
+        decided: Decision | None,
     ) -> Counter[str]:
-        """The steps of one batch, within its transaction; with an ``error``, mark its one row."""
+        """The steps of one batch, within its transaction."""
         self.lease.renew(session)
-        if error:
-            decision = Decision({rows[0].id: self.step.refused})
+        decision = decided or self.step.decide(rows, session)
+        if session is not None:
+            if writes := [it for row in decision.writes.values() for it in row]:
+                self.store.sessions.bulk_write(writes, session=session)
         else:
-            decision = self.step.decide(rows, session)
-            self.write(decision, session)
-        self.write_marks(decision, session, error)
+            self.write_each(decision)
+        self.write_marks(decision, session)
         states = Counter(decision.states.values())
         if rows:
             told: Document = {"state": self.step.state, f"{self.step.part}.waiting": None}
@@ -145,31 +154,37 @@ class Batches:
             self.run.move(self.step.part, self.after, now, states, session, **told)
         return states
 
-    def write(self, decision: Decision, session: ClientSession | None) -> None:
-        """Write the sessions; alone, one after the other, each only where it is as it was read."""
-        sessions = self.store.sessions
-        if session is not None:
-            writes = [it for row in decision.writes.values() for it in row]
-            if writes:
-                sessions.bulk_write(writes, session=session)
-            return
-        for row, (first, *rest) in decision.writes.items():
-            done = sessions.bulk_write([first])
-            if not done.matched_count + done.inserted_count:
-                decision.states[row] = self.step.changed
-            elif rest:
-                sessions.bulk_write(rest)
+    def write_each(self, decision: Decision) -> None:
+        """Without a transaction: each session on its own, and only where it is as it was read.
 
-    def write_marks(self, decision: Decision, session: ClientSession | None, error: str) -> None:
+        What MongoDB refuses is that row's; where it refuses all, the error is raised.
+        """
+        for row, (first, *rest) in decision.writes.items():
+            try:
+                done = self.store.sessions.bulk_write([first])
+                if not done.matched_count + done.inserted_count:
+                    decision.states[row] = self.step.changed
+                elif rest:
+                    self.store.sessions.bulk_write(rest)
+            except OperationFailure as error:
+                decision.states[row], decision.errors[row] = self.step.refused, why_refused(error)
+                if is_of_all(error) or len(decision.errors) == len(decision.writes) > 1:
+                    raise
+
+    def write_marks(self, decision: Decision, session: ClientSession | None) -> None:
         """Keep what is deleted in its row, and mark the rows whose session was not changed."""
         journal, mark = self.store.journal, self.step.mark
-        for row, document in decision.kept.items():
-            journal.update_one({"_id": row}, {"$set": {"before": document}}, session=session)
+        kept = [
+            UpdateOne({"_id": row}, {"$set": {"before": document}})
+            for row, document in decision.kept.items()
+        ]
+        if kept:
+            journal.bulk_write(kept, session=session)
         alike = defaultdict(list)
         for row, state in decision.states.items():
             if state != self.step.done:
-                alike[state].append(row)
-        for state, rows in alike.items():
+                alike[state, decision.errors.get(row)].append(row)
+        for (state, error), rows in alike.items():
             told = {mark: state, **({"error": error[:LONGEST]} if error else {})}
             stamped: Document = {"$set": told, "$currentDate": {f"{mark}_at": True}}
             journal.update_many({"_id": {"$in": rows}}, stamped, session=session)
@@ -177,7 +192,8 @@ class Batches:
     def refuse(self, row: Row, error: OperationFailure, rate: int | None) -> Counter[str]:
         """Mark a row that fails alone; raises the error where a batch of no row meets it too."""
         self.transaction([], None)
-        return self.transaction([row], rate, why_refused(error))
+        refused = Decision({row.id: self.step.refused}, errors={row.id: why_refused(error)})
+        return self.transaction([row], rate, refused)
 
     def look_back(self) -> None:
         """Take back what the batch that has ended should not have done, as it turned out since."""
@@ -193,6 +209,6 @@ class Batches:
         self.lease.renew(session)
         self.store.sessions.bulk_write([InsertOne(row.before) for row in rows], session=session)
         decision = Decision(dict.fromkeys((row.id for row in rows), self.step.changed))
-        self.write_marks(decision, session, "")
+        self.write_marks(decision, session)
         counts = {self.step.done: -len(rows), self.step.changed: len(rows)}
         self.run.recount(self.step.part, counts, session)

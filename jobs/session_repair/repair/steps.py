@@ -39,6 +39,7 @@ class Decision:
     states: dict[str, str] = field(default_factory=dict)
     writes: dict[str, list[Any]] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)  # what a row keeps of its session: before
+    errors: dict[str, str] = field(default_factory=dict)  # why MongoDB refused the session of a row
 
 
 class Step(ABC):
