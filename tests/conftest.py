@@ -134,6 +134,7 @@ def hold(mongo_client: MongoClient[Document]) -> Iterator[Hold]:
     brake = Hold(mongo_client)
     yield brake
     brake.kill()
+    brake.end_what_is_open()
 
 
 @pytest.fixture(scope="module")

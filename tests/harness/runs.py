@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timezone
+from typing import Any
 
-from tests.harness.documents import JOURNAL, RUNS, Db, Document
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
@@ -41,35 +42,35 @@ def outcomes(db: Db, run_id: str | None = None) -> Counter[str]:
 
 def is_balanced(counts: Document) -> bool:
     """Every planned correction has one outcome."""
-    done = ("applied", "skipped_changed", "skipped_gone", "changed_meanwhile", "failed")
+    done = ("applied", "already_right", "skipped_changed", "skipped_gone", "failed")
     return bool(sum(counts[name] for name in done) == counts["planned"])
 
 
 def is_planned(db: Db) -> bool:
-    """The plan is frozen: next comes the copy of the first batch."""
+    """The plan is frozen: next comes the first batch."""
     return any(run["state"] == "planned" for run in run_documents(db)[-1:])
 
 
 def is_copied(db: Db) -> bool:
-    """Documents that are to be deleted were copied into the journal: next comes their change."""
+    """Documents were deleted, and copied into the journal: a batch of them has been committed."""
     return db[JOURNAL].find_one({"before": {"$exists": True}}) is not None
 
 
-def is_begun(db: Db) -> bool:
-    """A batch is begun: next comes its change."""
-    progress = [run["progress"] for run in run_documents(db)[-1:] if "progress" in run]
-    return any(it["begun"] > it["after"] for it in progress)
-
-
 def batch_ends(db: Db, run_id: str) -> list[str]:
-    """The last rows of the batches of a run in their order, as the oplog tells them."""
-    entries = db.client["local"]["oplog.rs"].find({"ns": f"{db.name}.{RUNS}", "o2._id": run_id})
+    """The last rows of the batches of a run in their order, as the oplog tells them.
+
+    Each batch is a transaction, in which the run's progress moves.
+    """
+    ns = f"{db.name}.{RUNS}"
+    entries = db.client["local"]["oplog.rs"].find({"o.applyOps.o2._id": run_id})
     ends: list[str] = []
     for entry in entries.sort("$natural", 1):
-        diff = entry["o"].get("diff", {}).get("sprogress", {})
-        for begun in (diff.get(kind, {}).get("begun", "") for kind in ("u", "i")):
-            if begun and begun not in ends:
-                ends.append(begun)
+        for write in entry["o"]["applyOps"]:
+            if write["ns"] == ns:  # of the lease, or of the run: its first batch sets all at once
+                diff = write["o"].get("diff", {})
+                whole = diff.get("u", {}).get("progress", {})
+                moved = diff.get("sprogress", {}).get("u", {})
+                ends += [it["after"] for it in (whole, moved) if "after" in it]
     return ends
 
 
@@ -80,6 +81,33 @@ def batches(db: Db) -> list[int]:
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
+def planned_keys(db: Db, run_id: str | None = None) -> list[Any]:
+    """The _ids of the planned sessions of one run, or of all, in the order of their writes."""
+    wanted = {} if run_id is None else {"run_id": run_id}
+    rows = db[JOURNAL].find(wanted, {"plan.session": 1}).sort("_id", 1)
+    return [row["plan"]["session"]["v"] for row in rows]
+
+
+def plan_of(db: Db, key: Any) -> Document:
+    """What the journal says of a session."""
+    row = db[JOURNAL].find_one({"plan.session.v": key})
+    assert row is not None
+    return dict(row["plan"])
+
+
+def heal(db: Db, key: Any) -> None:
+    """What the run would do to the session, done by somebody else."""
+    db[SESSIONS].update_one({"_id": key}, {"$set": plan_of(db, key)["new"]})
+
+
+def lease_of(db: Db) -> Document:
+    lease = db[RUNS].find_one({"_id": "lease"})
+    assert lease is not None
+    return lease
+
+
 def let_the_lease_expire(db: Db) -> None:
-    """What 60 s without a renewal do."""
+    """What a minute without a word does: the lease is free, and the server ended what was open."""
+    if session := lease_of(db).get("session"):
+        db.client.admin.command("killSessions", [{"id": session}])
     db[RUNS].update_one({"_id": "lease"}, {"$set": {"expires_at": LONG_AGO}})

@@ -27,6 +27,7 @@ from session_repair.mongo.runs import Run, reached
 from session_repair.mongo.store import Store
 from session_repair.repair.journal import Row, in_batches, read_rows
 from session_repair.repair.retry import (
+    RETRY_PAUSE,
     Conflicting,
     in_transaction,
     is_of_all,
@@ -102,7 +103,8 @@ class Batches:
             except (Conflicting, OperationFailure) as raised:
                 error = raised.cause if isinstance(raised, Conflicting) else raised
                 if is_of_all(error):
-                    self.lease.renew()  # whoever took it over has ended what this one had open
+                    time.sleep(RETRY_PAUSE)  # who takes the lease over ends first what was open
+                    self.lease.renew()
                     raise error from None
                 if len(rows) == 1:
                     states = self.refuse(rows[0], error, rate)
