@@ -41,35 +41,35 @@ def outcomes(db: Db, run_id: str | None = None) -> Counter[str]:
 
 def is_balanced(counts: Document) -> bool:
     """Every planned correction has one outcome."""
-    done = ("applied", "skipped_changed", "skipped_gone", "changed_meanwhile", "failed")
+    done = ("applied", "already_right", "skipped_changed", "skipped_gone", "failed")
     return bool(sum(counts[name] for name in done) == counts["planned"])
 
 
 def is_planned(db: Db) -> bool:
-    """The plan is frozen: next comes the copy of the first batch."""
+    """The plan is frozen: next comes the first batch."""
     return any(run["state"] == "planned" for run in run_documents(db)[-1:])
 
 
 def is_copied(db: Db) -> bool:
-    """Documents that are to be deleted were copied into the journal: next comes their change."""
+    """Documents were deleted, and copied into the journal: a batch of them has been committed."""
     return db[JOURNAL].find_one({"before": {"$exists": True}}) is not None
 
 
-def is_begun(db: Db) -> bool:
-    """A batch is begun: next comes its change."""
-    progress = [run["progress"] for run in run_documents(db)[-1:] if "progress" in run]
-    return any(it["begun"] > it["after"] for it in progress)
-
-
 def batch_ends(db: Db, run_id: str) -> list[str]:
-    """The last rows of the batches of a run in their order, as the oplog tells them."""
-    entries = db.client["local"]["oplog.rs"].find({"ns": f"{db.name}.{RUNS}", "o2._id": run_id})
+    """The last rows of the batches of a run in their order, as the oplog tells them.
+
+    Each batch is a transaction, in which the run's progress moves.
+    """
+    ns = f"{db.name}.{RUNS}"
+    entries = db.client["local"]["oplog.rs"].find({"o.applyOps.o2._id": run_id})
     ends: list[str] = []
     for entry in entries.sort("$natural", 1):
-        diff = entry["o"].get("diff", {}).get("sprogress", {})
-        for begun in (diff.get(kind, {}).get("begun", "") for kind in ("u", "i")):
-            if begun and begun not in ends:
-                ends.append(begun)
+        for write in entry["o"]["applyOps"]:
+            if write["ns"] == ns:  # of the lease, or of the run: its first batch sets all at once
+                diff = write["o"].get("diff", {})
+                whole = diff.get("u", {}).get("progress", {})
+                moved = diff.get("sprogress", {}).get("u", {})
+                ends += [it["after"] for it in (whole, moved) if "after" in it]
     return ends
 
 
