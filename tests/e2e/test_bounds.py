@@ -6,9 +6,10 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.harness.commands import (
 )
 from tests.harness.documents import (
     JOURNAL,
+    SESSIONS,
     Db,
     Document,
     data_of,
@@ -36,17 +38,19 @@ from tests.harness.documents import (
     hash_of,
     stored_bytes,
 )
-from tests.harness.holds import ON_JOURNAL, held
-from tests.harness.runs import batches, is_begun, last_run, outcomes
+from tests.harness.holds import Hold, Point, held
+from tests.harness.runs import batches, last_run, outcomes
 from tests.oracle import recomputed_documents
 
-SESSIONS, BROKEN = 360, 100  # what generate makes of so many
+MADE, BROKEN = 360, 100  # what generate makes of so many
+WRITE = Point("update", SESSIONS)  # of a batch, or of its undo: one in each
+COMMIT = Point("commitTransaction")
 
 
 @pytest.fixture
 def expected(db: Db) -> dict[Any, bytes]:
     """The sessions as a clean run leaves them; the database is filled and broken."""
-    assert generate(db, SESSIONS).broken == BROKEN
+    assert generate(db, MADE).broken == BROKEN
     return recomputed_documents(db)
 
 
@@ -66,29 +70,36 @@ def test_no_batch_is_larger_than_asked_for(
     assert differing(db, expected) == []
 
 
-def test_a_merge_longer_than_half_a_second_makes_smaller_ones_down_to_ten(
+def test_a_batch_longer_than_half_a_second_makes_smaller_ones_down_to_ten(
     command: Command, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
-    with held(db, ON_JOURNAL, seconds=0.9):
+    with held(db, WRITE, seconds=0.9):
         assert command("apply", plan, "--batch-size", "40", on=db).code == 0
     first, second, *rest = batches(db)
     assert first == 40  # begun before anything was known of the server
-    assert 18 <= second <= 22  # as many as the first merge did in half a second
+    assert 15 <= second <= 22  # as many as the first batch wrote in half a second
     assert 10 <= rest[0] <= 12
     assert set(rest[1:-1]) == {10}
     assert differing(db, expected) == []
 
 
-def paused(
-    command: Command, db: Db, pause: Path, is_begun: Callable[[Db], bool], *words: str
-) -> Ended:
+def test_the_wait_for_a_majority_makes_no_batch_smaller(
+    command: Command, db: Db, plan: str, expected: dict[Any, bytes]
+) -> None:
+    with held(db, COMMIT, seconds=1.5):
+        assert command("apply", plan, "--batch-size", "40", on=db).code == 0
+    assert batches(db) == [40, 40, 20]
+    assert differing(db, expected) == []
+
+
+def paused(command: Command, db: Db, pause: Path, *words: str) -> Ended:
     """The command, once the pause file was made in the middle of its first batch."""
     with (
         ThreadPoolExecutor() as threads,
-        held(db, ON_JOURNAL, seconds=2) as hold,
+        held(db, WRITE, seconds=2) as hold,
     ):
         run = threads.submit(command, *words, on=db)
-        hold.until(lambda: is_begun(db))
+        hold.wait()
         pause.touch()
         hold.let_go()
         return run.result()
@@ -99,7 +110,7 @@ def test_the_pause_file_stops_the_run_between_two_batches(
 ) -> None:
     pause = tmp_path / "pause"
     words = (plan, "--batch-size", "40", "--pause-file", str(pause))
-    assert paused(command, db, pause, is_begun, "apply", *words).code == 5
+    assert paused(command, db, pause, "apply", *words).code == 5
     assert outcomes(db) == {"applied": 40, "none": BROKEN - 40}
     assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 5)
     assert command("resume", *words, on=db).code == 5
@@ -113,12 +124,11 @@ def test_the_pause_file_stops_the_run_between_two_batches(
 def test_the_time_limit_stops_the_run_between_two_batches(
     command: Command, db: Db, plan: str, expected: dict[Any, bytes]
 ) -> None:
-    # Three of these commands make up a batch.
-    with held(db, ON_JOURNAL, seconds=1.1):
-        assert command("apply", plan, "--batch-size", "20", "--max-time", "3s", on=db).code == 5
+    with held(db, WRITE, seconds=2.5):
+        assert command("apply", plan, "--batch-size", "10", "--max-time", "4s", on=db).code == 5
     assert outcomes(db) == {"applied": 20, "none": BROKEN - 20}
     assert last_run(db)["progress"]["counts"] == {"applied": 20}
-    assert 1 <= last_run(db)["progress"]["rows_per_second"] <= 20  # 20 in one second and more
+    assert 1 <= last_run(db)["progress"]["rows_per_second"] <= 4  # the first ten in 2.5 s and more
     assert command("resume", plan, on=db).code == 0
     assert last_run(db)["progress"]["counts"] == {"applied": BROKEN}
     assert differing(db, expected) == []
@@ -187,28 +197,54 @@ def test_a_poisonous_row_fails_alone(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_batch_end_and_then_stops_the_run(
+def test_a_signal_ends_the_run_at_once_and_nothing_of_its_batch_is_written(
     command: Command,
     db: Db,
     mongo_uri: str,
     plan: str,
     expected: dict[Any, bytes],
+    hold: Hold,
     number: signal.Signals,
 ) -> None:
-    with (
-        held(db, ON_JOURNAL, seconds=2) as hold,
-        started(mongo_uri, db.name, "apply", plan, "--batch-size", "40") as process,
-    ):
-        hold.until(lambda: is_begun(db))
+    before = stored_bytes(db)
+    hold.at(db, replace(WRITE, skip=1))
+    with started(mongo_uri, db.name, "apply", plan, "--batch-size", "40") as process:
+        hold.wait()  # until the end: what the batch has sent is never carried out
+        written = differing(db, before)
         process.signal(number)
-        hold.let_go()
         assert process.wait() == 130, process.text()
         told = process.text()
+    hold.kill()
     assert f"./spark-submit.sh resume {plan}" in told
     assert outcomes(db) == {"applied": 40, "none": BROKEN - 40}
+    assert last_run(db)["progress"]["counts"] == {"applied": 40}
     assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 130)
+    assert differing(db, before) == written
+    assert len(written) == 40
+    # Nobody has to wait for what it had locked.
+    assert db[SESSIONS].update_many({}, {"$set": {"note": 1}}).modified_count == MADE
+    assert db[SESSIONS].update_many({}, {"$unset": {"note": 1}}).modified_count == MADE
     assert command("resume", plan, on=db).code == 0  # the lease was given back
     assert outcomes(db) == {"applied": BROKEN}
+    assert differing(db, expected) == []
+
+
+def test_a_batch_that_is_being_committed_at_a_signal_is_whole(
+    command: Command, db: Db, mongo_uri: str, plan: str, expected: dict[Any, bytes]
+) -> None:
+    before = stored_bytes(db)
+    with (
+        held(db, replace(COMMIT, skip=1), seconds=3) as hold,
+        started(mongo_uri, db.name, "apply", plan, "--batch-size", "40") as process,
+    ):
+        hold.wait()
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 130, process.text()  # the server has the commit, and goes on
+    assert outcomes(db) == {"applied": 80, "none": BROKEN - 80}
+    assert last_run(db)["progress"]["counts"] == {"applied": 80}
+    assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 130)
+    assert len(differing(db, before)) == 80
+    assert command("resume", plan, on=db).code == 0
     assert differing(db, expected) == []
 
 
@@ -226,16 +262,12 @@ def undone(db: Db) -> tuple[str, int]:
     return last_run(db)["state"], last_run(db)["undo"]["counts"]["restored"]
 
 
-def is_undo_begun(db: Db) -> bool:
-    return bool(last_run(db).get("undo", {}).get("begun"))
-
-
 def test_the_pause_file_stops_an_undo_between_two_batches(
     command: Command, db: Db, applied: str, tmp_path: Path
 ) -> None:
     pause, after = tmp_path / "pause", stored_bytes(db)
     words = (applied, "--apply", "--batch-size", "40", "--pause-file", str(pause))
-    ended = paused(command, db, pause, is_undo_begun, "undo", *words)
+    ended = paused(command, db, pause, "undo", *words)
     assert (ended.code, undone(db), last_run(db)["verdict"]) == (5, ("undoing", 40), 5)
     assert f"./spark-submit.sh undo {applied} --apply" in ended.err
     assert len(differing(db, after)) == 40
@@ -247,21 +279,22 @@ def test_the_pause_file_stops_an_undo_between_two_batches(
     assert len(differing(db, after)) == BROKEN
 
 
-def test_a_signal_lets_the_batch_of_an_undo_end(
-    command: Command, db: Db, mongo_uri: str, applied: str
+def test_a_signal_ends_an_undo_at_once_and_nothing_of_its_batch_is_put_back(
+    command: Command, db: Db, mongo_uri: str, applied: str, hold: Hold
 ) -> None:
+    after = stored_bytes(db)
+    hold.at(db, replace(WRITE, skip=1))
     words = ("undo", applied, "--apply", "--batch-size", "40")
-    with (
-        held(db, ON_JOURNAL, seconds=2) as hold,
-        started(mongo_uri, db.name, *words) as process,
-    ):
-        hold.until(lambda: is_undo_begun(db))
+    with started(mongo_uri, db.name, *words) as process:
+        hold.wait()
         process.signal(signal.SIGTERM)
-        hold.let_go()
         assert process.wait() == 130, process.text()
+    hold.kill()
     assert (undone(db), last_run(db)["verdict"]) == (("undoing", 40), 130)
+    assert len(differing(db, after)) == 40
     assert command("undo", applied, "--apply", on=db).code == 0  # the lease was given back
     assert undone(db) == ("undone", BROKEN)
+    assert len(differing(db, after)) == BROKEN
 
 
 # Replication

@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pymongo.database import Database
 
 from tests.harness.commands import Command
-from tests.harness.documents import JOURNAL, RUNS, Document
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Document
 from tests.harness.holds import Hook
 from tests.harness.runs import last_run
 from tests.harness.shop import Shop
 
-LOOK = (JOURNAL, "aggregate", "local", None)
-MERGE = (JOURNAL, "aggregate", "local", 1)
-OUTCOMES = (JOURNAL, "aggregate", "majority", None)
-RENEWAL = (RUNS, "update", None, 1)
-RUN_MOVES = (RUNS, "update", None, "majority")
+COMMIT = ("commitTransaction", None, "majority")
+BATCH = [
+    ("update", RUNS, None),  # the lease
+    ("aggregate", SESSIONS, None),
+    ("update", SESSIONS, None),
+    ("update", RUNS, None),  # the progress
+    COMMIT,
+]
+NEXT_ROWS = ("find", JOURNAL, None)
+WRITES = ("insert", "update", "delete", "findAndModify", "commitTransaction")
 
 
-def told(sent: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Collection, command, what its reads are of, whom its writes wait for."""
-    name = next(iter(sent))
-    read = sent.get("readConcern", {}).get("level")
-    writes = name != "aggregate" or any("$merge" in stage for stage in sent["pipeline"])
-    return sent[name], name, read, sent.get("writeConcern", {}).get("w") if writes else None
+@dataclass
+class Sent:
+    """The commands that a verb sends: their names, collections and whom their writes wait for."""
+
+    database: str
+    everything: list[tuple[str, str | None, Any]] = field(default_factory=list)
+    batches: list[list[tuple[str, str | None, Any]]] = field(default_factory=list)
+    levels: set[str] = field(default_factory=set)  # of the reads of all transactions
+    writes: list[list[Document]] = field(default_factory=list)  # of sessions, by command
+
+    def note(self, database: str, sent: Mapping[str, Any]) -> None:
+        name = next(iter(sent))
+        is_commit = name == "commitTransaction"
+        if database != self.database and not is_commit:
+            return
+        collection = None if is_commit else sent[name]
+        one = (name, collection, sent.get("writeConcern", {}).get("w"))
+        self.everything.append(one)
+        if sent.get("autocommit") is not False:
+            return
+        if sent.get("startTransaction"):
+            self.batches.append([])
+            self.levels.add(sent["readConcern"]["level"])
+        self.batches[-1].append(one)
+        if collection == SESSIONS and name != "aggregate" and name != "find":
+            kind = {"insert": "documents", "update": "updates", "delete": "deletes"}[name]
+            self.writes.append(list(sent[kind]))
 
 
 def planned(db: Database[Document], command: Command, sessions: int) -> str:
@@ -39,24 +66,90 @@ def planned(db: Database[Document], command: Command, sessions: int) -> str:
     return str(last_run(db)["_id"])
 
 
-def test_a_batch_waits_twice_for_a_majority_however_large_it_is(
+def test_a_batch_is_a_transaction_that_waits_once_for_a_majority_however_large_it_is(
     db: Database[Document], command: Command, before_command: Callable[[Hook], None]
 ) -> None:
     run = planned(db, command, 25)
-    sent: list[tuple[Any, ...]] = []
+    for words in (("apply", run), ("undo", run, "--apply")):
+        sent = Sent(db.name)
+        before_command(sent.note)
+        assert command(*words, "--database", db.name, "--batch-size", "10").code == 0
+        assert (sent.batches, sent.levels) == ([BATCH] * 3, {"snapshot"})
+        assert [len(writes) for writes in sent.writes] == [10, 10, 5]
+        first, last = sent.everything.index(BATCH[0]), len(sent.everything)
+        last -= sent.everything[::-1].index(COMMIT)
+        between = [it for it in sent.everything[first:last] if it not in BATCH]
+        assert between == [NEXT_ROWS] * 2
+        # Before: the lease is made and taken, the run taken over, all others fenced off.
+        waited = [it for it in sent.everything if it[0] in WRITES and it[2] == "majority"]
+        begin = [("insert", RUNS), ("findAndModify", RUNS), ("update", RUNS), ("update", RUNS)]
+        end = [("update", RUNS)] * 2  # the run has ended, the lease is given back
+        batches = [("commitTransaction", None)] * 3
+        assert [it[:2] for it in waited] == [*begin, *batches, *end]
 
-    def note(database: str, one: Mapping[str, Any]) -> None:
-        name = next(iter(one))
-        if database == db.name and one[name] in (JOURNAL, RUNS) and name in ("aggregate", "update"):
-            sent.append(told(one))
 
-    before_command(note)
-    assert command("apply", run, "--database", db.name, "--batch-size", "10").code == 0
-    batch = [RENEWAL, MERGE, RENEWAL, OUTCOMES, LOOK, RUN_MOVES]
-    last = [RENEWAL, MERGE, RENEWAL, OUTCOMES, RUN_MOVES]
-    # Taken over, fenced off, then the first batch; in the end the outcomes are counted.
-    begin, end = [RUN_MOVES, RUN_MOVES, LOOK, RUN_MOVES], [OUTCOMES, RUN_MOVES, RUN_MOVES]
-    assert sent == [*begin, *batch, *batch, *last, *end]
+def test_only_rows_that_were_not_applied_are_written_again(
+    db: Database[Document], command: Command, before_command: Callable[[Hook], None]
+) -> None:
+    run = planned(db, command, 25)
+    plans = db[JOURNAL].find().sort("_id", 1)
+    names = [row["plan"]["session_id"] for row in plans]
+    db[SESSIONS].delete_many({"session_id": {"$in": names[11:13]}})
+    db[SESSIONS].update_one({"session_id": names[13]}, {"$set": {"event_count": 7}})
+    sent = Sent(db.name)
+    before_command(sent.note)
+    assert command("apply", run, "--database", db.name, "--batch-size", "10").code == 5
+    marks = [("update", JOURNAL, None)] * 2  # one command for each outcome
+    assert sent.batches == [BATCH, [*BATCH[:3], *marks, *BATCH[3:]], BATCH]
+    assert [len(writes) for writes in sent.writes] == [10, 7, 5]
+
+
+def test_a_batch_of_which_nothing_is_to_be_written_writes_no_session(
+    db: Database[Document], command: Command, before_command: Callable[[Hook], None]
+) -> None:
+    run = planned(db, command, 5)
+    db[SESSIONS].delete_many({})
+    sent = Sent(db.name)
+    before_command(sent.note)
+    assert command("apply", run, "--database", db.name).code == 5
+    assert sent.batches == [[*BATCH[:2], ("update", JOURNAL, None), *BATCH[3:]]]
+
+
+def test_a_deletion_keeps_the_documents_of_a_batch_by_one_command(
+    db: Database[Document],
+    command: Command,
+    before_command: Callable[[Hook], None],
+    tmp_path: Path,
+) -> None:
+    shop = Shop(db)
+    shop.session("sound", event_count=1, pages=["/home"])
+    shop.events("sound", {0: "/home"})
+    for number in range(12):
+        shop.session(f"o{number:02}")
+    pause = tmp_path / "pause"
+    pause.touch()
+    words = ("--apply", "--max-delete", "100%", "--pause-file", str(pause))
+    assert command("delete-orphans", *words, on=db).code == 5  # planned, no more
+    look = ("aggregate", "events", None)
+    read = [("find", SESSIONS, None), ("aggregate", SESSIONS, None)]
+    kept, deleted = ("update", JOURNAL, None), ("delete", SESSIONS, None)
+    batch = [BATCH[0], look, *read, deleted, kept, *BATCH[3:]]
+    sent = Sent(db.name)
+    before_command(sent.note)
+    run = last_run(db)["_id"]
+    assert command("apply", run, "--batch-size", "10", on=db).code == 0
+    assert (sent.batches, sent.levels) == ([batch] * 2, {"snapshot"})
+    assert [len(writes) for writes in sent.writes] == [10, 2]
+    again = [NEXT_ROWS, ("aggregate", "events", None)]  # a look after each commit
+    first = sent.everything.index(COMMIT)
+    assert sent.everything[first + 1 : first + 3] == again
+
+    sent = Sent(db.name)
+    before_command(sent.note)
+    assert command("undo", run, "--apply", "--batch-size", "10", on=db).code == 0
+    there = ("find", SESSIONS, None)
+    inserted = ("insert", SESSIONS, None)
+    assert sent.batches == [[BATCH[0], there, inserted, *BATCH[3:]]] * 2
 
 
 def test_a_limit_that_comes_with_the_last_batch_stops_nothing(
@@ -66,22 +159,23 @@ def test_a_limit_that_comes_with_the_last_batch_stops_nothing(
     tmp_path: Path,
 ) -> None:
     run, pause = planned(db, command, 15), tmp_path / "pause"
-    merges = 0
+    writes = 0
 
-    def pause_at_the_last_merge(_: str, one: Mapping[str, Any]) -> None:
-        nonlocal merges
-        if one.get("aggregate") == JOURNAL and "$merge" in one["pipeline"][-1]:
-            merges += 1
-            if merges == 2:
+    def pause_at_the_last_write(_: str, one: Mapping[str, Any]) -> None:
+        nonlocal writes
+        if one.get("update") == SESSIONS:
+            writes += 1
+            if writes == 2:
                 pause.touch()
 
-    before_command(pause_at_the_last_merge)
+    before_command(pause_at_the_last_write)
     words = (run, "--batch-size", "10", "--pause-file", str(pause))
     assert command("apply", *words, on=db).code == 0
-    merges = 0
+    assert (writes, pause.exists()) == (2, True)
+    writes = 0
     pause.unlink()
     assert command("undo", *words, "--apply", on=db).code == 0
-    assert (merges, pause.exists(), db["sessions"].count_documents({"pages": []})) == (2, True, 15)
+    assert (writes, pause.exists(), db["sessions"].count_documents({"pages": []})) == (2, True, 15)
 
 
 def test_rows_of_a_task_that_ran_before_are_written_over_and_keep_what_came_after(

@@ -61,7 +61,7 @@ def test_each_setting_says_where_its_value_comes_from(
     assert settings["scope"] == ('"all"', f"file {file}")
     assert settings["event_fields.page"] == ('"url"', f"file {file}")
     assert settings["session_fields.pages"] == ('"pages"', "default")
-    assert settings["batch_size"] == ("5000", "default")
+    assert settings["batch_size"] == ("250", "default")
     assert settings["allow_shrink"] == ("false", "default")
     assert "hush" not in repr(settings)
 

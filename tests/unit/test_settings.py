@@ -104,7 +104,7 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_default(tmp_path: Pa
     file = config(tmp_path, 'database = "shop"\nsettle = "1h"\n')
     made = load_settings(URI, file, {"settle": timedelta(minutes=2), "database": None})
     assert (made.uri, made.database, made.settle) == (URI, "shop", timedelta(minutes=2))
-    assert (made.scope, made.batch_size) == ("empty", 5000)
+    assert (made.scope, made.batch_size) == ("empty", 250)
 
 
 def test_an_option_may_be_false_or_empty_and_still_wins(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Progress: a live bar on a terminal, with rate and time left; a plain line per batch elsewhere."""
+"""Progress: a live bar on a terminal, with rate and time left; elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import click
 
 from session_repair.wording import number_of
 
+STEP = 1_000  # sessions between two lines: a night's log has no use for one of each batch
+
 
 @contextmanager
 def progress_of(total: int) -> Iterator[Callable[[int], None]]:
     """A function to be told how many of the total are done."""
     click.echo(f"Processing {number_of(total, 'session')}...")
     if not sys.stdout.isatty():
-        yield lambda done: click.echo(f"  Processed {done}/{total}...")
+        yield lines_of(total)
         return
     began = time.monotonic()
     with click.progressbar(
@@ -29,6 +31,18 @@ def progress_of(total: int) -> Iterator[Callable[[int], None]]:
             bar.update(step, round(done / max(time.monotonic() - began, 0.001)))
 
         yield show
+
+
+def lines_of(total: int) -> Callable[[int], None]:
+    told = 0
+
+    def tell(done: int) -> None:
+        nonlocal told
+        if done - told >= STEP or done == total:
+            told = done
+            click.echo(f"  Processed {done}/{total}...")
+
+    return tell
 
 
 def rate_text(rate: int | None) -> str | None:
