@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -121,17 +120,6 @@ def test_only_the_findings_that_are_named_are_corrected_and_each_row_is_listed(
     wanted = ("--outcome", "planned", "--outcome", "failed", "--outcome", "applied")
     assert listed(command, db, run["_id"], *wanted) == [applied]
 
-    ended = command("runs", run["_id"], "--rows", "--format", "csv", on=db)
-    (cells,) = csv.DictReader(ended.out.splitlines())
-    as_json = {name: value_of(cells.pop(name)) for name in ("_id", "observed", "new")}
-    assert as_json == {name: listing[name] for name in as_json}
-    assert cells == {
-        "session_id": "wrong",
-        "outcome": "applied",
-        "error": "",
-        "findings": "count_mismatch last_event_mismatch user_mismatch",
-        "before": "",
-    }
     db[JOURNAL].delete_many({})
     ended = command("runs", run["_id"], "--rows", on=db)
     lost = "1 row of its journal is lost or has expired: not listed\n"
@@ -157,8 +145,7 @@ def listed(command: Command, db: Db, run_id: str, *options: str) -> list[Documen
             ("r1", "--rows", "--verdict"),
             "--verdict, --rows and --watch exclude each other. Give one of them.",
         ),
-        (("r1", "--outcome", "failed"), "--outcome and --format are about rows. Add --rows."),
-        (("r1", "--format", "csv"), "--outcome and --format are about rows. Add --rows."),
+        (("r1", "--outcome", "failed"), "--outcome is about rows. Add --rows."),
         (("r1", "--rows"), "there is no run 'r1'. ./spark-submit.sh runs lists them."),
     ],
 )
