@@ -43,8 +43,7 @@ def look_again(store: Store, run_id: str) -> Again:
             f"again. See {COMMAND} runs {run_id}."
         )
     settings = settings_of_run(document, store.settings, DATA)
-    made_with = document["settings"]
-    planned_with = revived({name: made_with[name] for name in SEMANTIC if name in made_with})
+    planned_with = revived({name: document["settings"][name] for name in SEMANTIC})
     then = store.using(replace(settings, **planned_with))
     read = read_back(then, document, MOST_NAMED + 1)
     seen = read.verification(then, is_of_all=False)

@@ -50,9 +50,9 @@ def trend(documents: list[dict[str, Any]], settings: Settings) -> Iterator[str]:
 
 def is_whole(document: dict[str, Any], settings: Settings) -> bool:
     """Whether the run looked at all sessions of these collections."""
-    asked = document.get("settings", {})
-    names = (asked.get("sessions"), asked.get("events"))
-    is_part = is_partial(asked, document.get("report") or {})
+    asked = document["settings"]
+    names = (asked["sessions"], asked["events"])
+    is_part = is_partial(asked, document["report"])
     return names == (settings.sessions, settings.events) and not is_part
 
 
