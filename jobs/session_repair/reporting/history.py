@@ -21,9 +21,10 @@ def runs_table(documents: list[dict[str, Any]]) -> Iterator[str]:
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         verdict = document.get("verdict", "")
         planned = document.get("planned", "")
+        error = f"  {printable(document['error'])}" if document.get("error") else ""
         yield (
             f"{document['_id']:<24} {document['verb']:<15} {document.get('state', '?'):<9} "
-            f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error_note(document)}"
+            f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error}"
         )
 
 
@@ -54,7 +55,3 @@ def is_whole(document: dict[str, Any], settings: Settings) -> bool:
     names = (asked["sessions"], asked["events"])
     is_part = is_partial(asked, document["report"])
     return names == (settings.sessions, settings.events) and not is_part
-
-
-def error_note(document: dict[str, Any]) -> str:
-    return f"  {printable(document['error'])}" if document.get("error") else ""
