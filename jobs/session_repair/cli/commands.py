@@ -233,7 +233,13 @@ def health(
     if port is not None:
         if deep:
             raise Refused("--deep and --serve exclude each other: a scan may take too long.")
-        serve_health(settings, max_age, cache, host, port, token_file)
+        try:
+            from session_repair.health.server import read_token, serve
+        except ImportError as error:
+            raise Refused(
+                f"--serve needs the Python package {error.name}. Install session-repair[health]."
+            ) from None
+        serve(settings, max_age, cache, host, port, read_token(token_file))
         return Exit.CLEAN
     try:
         seconds = settings.server_selection_timeout.total_seconds()
@@ -246,23 +252,6 @@ def health(
         answer = unknown(settings, error)
     show([json.dumps(asdict(answer))])
     return Exit(answer.verdict)
-
-
-def serve_health(
-    settings: Settings,
-    max_age: timedelta,
-    cache: timedelta,
-    host: str,
-    port: int,
-    token_file: str | None,
-) -> None:
-    try:
-        from session_repair.health.server import read_token, serve
-    except ImportError as error:
-        raise Refused(
-            f"--serve needs the Python package {error.name}. Install session-repair[health]."
-        ) from None
-    serve(settings, max_age, cache, host, port, read_token(token_file))
 
 
 @commands.command(
