@@ -276,5 +276,4 @@ def revived(described: Mapping[str, Any]) -> dict[str, Any]:
 def semantics(settings: Settings) -> dict[str, Any]:
     """The described settings that decide which plan is made."""
     described = describe(settings)
-    # Plans of versions that had no such setting keep their digest.
-    return {name: described[name] for name in SEMANTIC if name != "only" or described[name]}
+    return {name: described[name] for name in SEMANTIC}

@@ -94,7 +94,7 @@ def test_the_usage_is_that_of_the_command(installed: Callable[..., Ended]) -> No
     assert installed("demo") == Ended(
         2, "", "session-repair: the demo is in the source folder alone: ./spark-submit.sh demo.\n"
     )
-    assert installed("runs", "--help").out.endswith("failed --format csv\n")
+    assert installed("runs", "--help").out.endswith("--outcome failed\n")
 
 
 def test_a_plain_verb_and_one_with_spark_work_from_the_wheel(

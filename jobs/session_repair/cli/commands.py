@@ -52,7 +52,7 @@ from session_repair.repair.preconditions import (
 from session_repair.repair.report import Report
 from session_repair.repair.undo import survey_undo
 from session_repair.reporting.history import runs_table, trend
-from session_repair.reporting.ndjson import FORMATS, NDJSON, row_lines
+from session_repair.reporting.ndjson import row_line
 from session_repair.reporting.text import fix_report, undo_report
 from session_repair.settings import PLACES, Settings
 from session_repair.wording import either, number_of
@@ -109,9 +109,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
 
 @commands.command(
     "runs",
-    epilog=examples(
-        "runs", "runs --watch", "runs r20251103-031500-5f3a9c --rows --outcome failed --format csv"
-    ),
+    epilog=examples("runs", "runs --watch", "runs r20251103-031500-5f3a9c --rows --outcome failed"),
 )
 @click.argument("run_id", metavar="[RUN]", required=False)
 @with_options(CONNECTION)
@@ -124,7 +122,6 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     multiple=True,
     help="Of the rows only these; may be repeated.",
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), help="How to list rows (ndjson).")
 @click.option("--verdict", is_flag=True, help="Exit as RUN did, where its exit code was lost.")
 def runs(
     run_id: str | None,
@@ -132,7 +129,6 @@ def runs(
     verdict: bool,
     rows: bool,
     outcomes: tuple[str, ...],
-    form: str | None,
     **options: Any,
 ) -> Exit:
     """The history of runs; with RUN, one of them in full, as JSON."""
@@ -141,12 +137,12 @@ def runs(
         raise Refused("--verdict is that of one run. Name it: runs RUN --verdict.")
     if verdict + rows + watch > 1:
         raise Refused("--verdict, --rows and --watch exclude each other. Give one of them.")
-    if (outcomes or form) and not rows:
-        raise Refused("--outcome and --format are about rows. Add --rows.")
+    if outcomes and not rows:
+        raise Refused("--outcome is about rows. Add --rows.")
     if rows:
         if run_id is None:
             raise Refused("--rows lists the sessions of one run. Name RUN.")
-        return list_rows(settings, run_id, outcomes, form or NDJSON)
+        return list_rows(settings, run_id, outcomes)
     if watch and run_id is not None:
         raise Refused("--watch follows the run that is at work. Leave out RUN.")
     with connected(settings) as store:
@@ -168,12 +164,12 @@ def runs(
     return Exit.CLEAN
 
 
-def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str], form: str) -> Exit:
+def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str]) -> Exit:
     """Print the rows of a run as they come; PARTIAL where its journal has lost some."""
     with connected(settings) as store:
         document = Run.find(store, run_id).read()
         store = store.using(settings_of_run(document, settings, PLACES))
-        show(row_lines(rows_of_run(store, document, outcomes), form))
+        show(map(row_line, rows_of_run(store, document, outcomes)))
         lost = lost_rows(store, document)
     if not lost:
         return Exit.CLEAN
@@ -237,7 +233,13 @@ def health(
     if port is not None:
         if deep:
             raise Refused("--deep and --serve exclude each other: a scan may take too long.")
-        serve_health(settings, max_age, cache, host, port, token_file)
+        try:
+            from session_repair.health.server import read_token, serve
+        except ImportError as error:
+            raise Refused(
+                f"--serve needs the Python package {error.name}. Install session-repair[health]."
+            ) from None
+        serve(settings, max_age, cache, host, port, read_token(token_file))
         return Exit.CLEAN
     try:
         seconds = settings.server_selection_timeout.total_seconds()
@@ -250,23 +252,6 @@ def health(
         answer = unknown(settings, error)
     show([json.dumps(asdict(answer))])
     return Exit(answer.verdict)
-
-
-def serve_health(
-    settings: Settings,
-    max_age: timedelta,
-    cache: timedelta,
-    host: str,
-    port: int,
-    token_file: str | None,
-) -> None:
-    try:
-        from session_repair.health.server import read_token, serve
-    except ImportError as error:
-        raise Refused(
-            f"--serve needs the Python package {error.name}. Install session-repair[health]."
-        ) from None
-    serve(settings, max_age, cache, host, port, read_token(token_file))
 
 
 @commands.command(

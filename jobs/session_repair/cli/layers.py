@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import ChainMap
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ else:
 from session_repair.errors import Refused
 from session_repair.home import COMMAND, DEFAULT_CONFIG, IS_CHECKOUT
 from session_repair.kinds import FIELD_PATH, Kind
+from session_repair.secret import read_secret
 from session_repair.settings import (
     ASKED,
     COLLECTIONS,
@@ -44,22 +44,12 @@ IN_A_FILE = keys_of_file()
 
 def read_uri(uri_file: str | None) -> str:
     """The connection string, from ``--uri-file`` or MONGODB_URI; never from the command line."""
-    if uri_file is None:
-        uri = os.environ.get("MONGODB_URI", "")
-        if not uri.strip():
-            raise Refused(
-                "MONGODB_URI is not set. Export it, write it to a file and pass --uri-file"
-                f"{f', or try {COMMAND} demo' if IS_CHECKOUT else ''}."
-            )
-        return uri.strip()
-    try:
-        uri = Path(uri_file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise Refused(f"--uri-file {uri_file}: {error.strerror}. Name a readable file.") from None
-    except UnicodeDecodeError:
-        raise Refused(f"--uri-file {uri_file} is not text in UTF-8. Write it again.") from None
+    uri = read_secret("--uri-file", uri_file, "MONGODB_URI", "the connection string")
     if not uri:
-        raise Refused(f"--uri-file {uri_file} is empty. Write the connection string into it.")
+        raise Refused(
+            "MONGODB_URI is not set. Export it, write it to a file and pass --uri-file"
+            f"{f', or try {COMMAND} demo' if IS_CHECKOUT else ''}."
+        )
     return uri
 
 

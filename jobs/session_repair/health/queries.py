@@ -116,13 +116,7 @@ def runs_of(settings: Settings) -> Document:
 def latest_runs(store: Store) -> list[Document]:
     """The latest runs, and the latest that counted all sessions, which others may outnumber."""
     any_run = runs_of(store.settings)
-    nothing: Document = {"$in": [None, []]}
-    without_window = [
-        {"settings.since": nothing, "settings.until": nothing},
-        {"report.window": {"$type": "null"}},
-    ]
-    named = {f"settings.{name}": nothing for name in ("session_ids", "only")}
-    whole: Document = {**named, "$or": without_window}
+    whole: Document = {"settings.session_ids": [], "settings.only": [], "report.window": None}
     full_run = {**any_run, **whole, "verb": "fix", "report": {"$exists": True}}
     found = {
         document["_id"]: document

@@ -7,7 +7,6 @@ import logging
 import time
 from dataclasses import asdict, replace
 from itertools import islice
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -31,8 +30,6 @@ from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
-
-Document = dict[str, Any]
 
 ASKED_AT_ONCE = 5_000  # session_ids in one query
 

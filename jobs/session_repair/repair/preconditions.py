@@ -105,8 +105,7 @@ def settings_of_run(
     kept = {name: value for name, value in asked.items() if name not in settings.asked}
     again = replace(settings, **revived(kept))
     now = describe(again)
-    # A run of an earlier version does not know the settings that came later.
-    differing = [name for name in deciding if made_with.get(name, now[name]) != now[name]]
+    differing = [name for name in deciding if made_with[name] != now[name]]
     if differing:
         name = differing[0]
         raise Refused(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
@@ -15,8 +14,6 @@ from session_repair.repair.preconditions import settings_of_run
 from session_repair.repair.readback import read_back
 from session_repair.repair.report import Report, Totals
 from session_repair.settings import DATA, SEMANTIC, Settings, revived
-
-Document = dict[str, Any]
 
 MOST_NAMED = 10_000  # of more, a look at all sessions is cheaper than one at each
 
@@ -43,8 +40,7 @@ def look_again(store: Store, run_id: str) -> Again:
             f"again. See {COMMAND} runs {run_id}."
         )
     settings = settings_of_run(document, store.settings, DATA)
-    made_with = document["settings"]
-    planned_with = revived({name: made_with[name] for name in SEMANTIC if name in made_with})
+    planned_with = revived({name: document["settings"][name] for name in SEMANTIC})
     then = store.using(replace(settings, **planned_with))
     read = read_back(then, document, MOST_NAMED + 1)
     seen = read.verification(then, is_of_all=False)

@@ -192,7 +192,7 @@ class Report:
             for it in document["corrections"]
         ]
         malformed = [
-            made(OddType, it, samples=tuple(it["samples"])) for it in document.get("malformed", ())
+            made(OddType, it, samples=tuple(it["samples"])) for it in document["malformed"]
         ]
         outcomes, verification = document["outcomes"], document["verification"]
         return made(
@@ -204,11 +204,9 @@ class Report:
             malformed=tuple(malformed),
             outcomes=made(Outcomes, outcomes) if outcomes else None,
             verification=made(Verification, verification) if verification else None,
-            days=tuple(made(Day, it) for it in document.get("days", ())),
-            left=tuple(made(Left, it) for it in document.get("left", ())),
-            kept=tuple(
-                made(Kept, it, samples=tuple(it["samples"])) for it in document.get("kept", ())
-            ),
+            days=tuple(made(Day, it) for it in document["days"]),
+            left=tuple(made(Left, it) for it in document["left"]),
+            kept=tuple(made(Kept, it, samples=tuple(it["samples"])) for it in document["kept"]),
         )
 
     @property

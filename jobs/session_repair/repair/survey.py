@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -35,8 +34,6 @@ from session_repair.settings import describe
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def last_success(store: Store) -> Document | None:
     now = describe(store.settings)
     same = {f"settings.{name}": now[name] for name in SAME}
     all_the_way: Document = {
-        "settings.only": now["only"] or {"$in": [None, []]},
+        "settings.only": now["only"],
         "settings.session_ids": [],
         "settings.until": None,
         "settings.since": {"$in": [None, LAST_SUCCESS]},
@@ -94,7 +94,7 @@ def last_success(store: Store) -> Document | None:
 
 def reached_by(run: Document) -> datetime:
     """The instant up to which the run saw what was active."""
-    window = run["report"].get("window")
+    window = run["report"]["window"]
     reached: datetime = window["until"] if window else run["report"]["server_time"]
     return reached
 

@@ -94,14 +94,10 @@ def scope_of(report: Report) -> str:
     return ", ".join(options)
 
 
-def is_narrow(report: Report) -> bool:
-    """Whether the run was about some sessions only."""
-    return is_partial(report.settings, {"window": report.window})
-
-
 def in_scope(report: Report) -> str:
     """What the run was about, if not all sessions."""
-    return f" in this scope ({scope_of(report)})" if is_narrow(report) else ""
+    is_narrow = is_partial(report.settings, {"window": report.window})
+    return f" in this scope ({scope_of(report)})" if is_narrow else ""
 
 
 def way_on(report: Report) -> str:

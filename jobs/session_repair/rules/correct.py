@@ -45,8 +45,8 @@ def correct(
         diagnosed.withColumn(
             "changes", F.when(is_in_scope(scope, only), changes(allow_shrink, only))
         )
-        .withColumn("is_too_large", is_any_set(F.col("changes")) & ~can_be_stored())
-        .withColumn("changes", F.when(is_to_be_written(), F.col("changes")))
+        .withColumn("is_too_large", is_any_set() & ~can_be_stored())
+        .withColumn("changes", F.when(is_any_set() & ~F.col("is_too_large"), F.col("changes")))
         .withColumn("findings", findings(allow_shrink))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
@@ -136,15 +136,10 @@ def text_of(pages: Column) -> Column:
     return F.octet_length(F.array_join(pages, ""))
 
 
-def is_any_set(change: Column) -> Column:
+def is_any_set() -> Column:
     """True when at least one field is to be written. Never null."""
-    fields = [change[name].isNotNull() for name in CHANGES.fieldNames()]
+    fields = [F.col(f"changes.{name}").isNotNull() for name in CHANGES.fieldNames()]
     return F.coalesce(reduce(or_, fields), F.lit(False))
-
-
-def is_to_be_written() -> Column:
-    """True when there is a change and it can be stored. Never null."""
-    return is_any_set(F.col("changes")) & ~F.col("is_too_large")
 
 
 def findings(allow_shrink: bool) -> Column:

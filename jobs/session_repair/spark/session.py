@@ -65,10 +65,8 @@ LOGGING_VALUES = ("10.6.", "11.0.")  # connectors that log the values of documen
 
 BUILD_PLANS = ("functions", "PythonUtils")  # what PySpark calls thousands of times for a plan
 
-NOTHING: Mapping[str, str] = {}
 
-
-def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSession:
+def new_session(app_name: str, more: Mapping[str, str]) -> SparkSession:
     """The session with the required settings, and ``more``."""
     SparkContext._ensure_initialized()  # else the user's settings are not known yet
     known, builder = SparkConf(), SparkSession.builder.appName(app_name)
