@@ -41,16 +41,16 @@ from session_repair.verbs import DELETE_ORPHANS
 
 def delete_orphans(settings: Settings, is_apply: bool) -> Report:
     """Read, diagnose, choose; with ``is_apply`` journal, look again, delete and read back."""
-    with connected(settings) as store, ExitStack() as work:
+    with connected(settings) as store, ExitStack() as stack:
         if not is_apply:
             return dry_run(store)
         require_ready(store, DELETE_ORPHANS, TO_PLAN)
         with starting_spark(DELETE_ORPHANS, store) as starting:
             preflight = before_plan(store, DELETE_ORPHANS)
-            lease = work.enter_context(new_lease(store, preflight.now))
+            lease = stack.enter_context(new_lease(store, preflight.now))
             spark = starting.session(preflight.documents, lease.run_id)
             begun = new_run(store, DELETE_ORPHANS, preflight.now, lease)
-            run = work.enter_context(begun)
+            run = stack.enter_context(begun)
             notice(str(preflight))
             found = plan_run(spark, store, preflight, run)
             found.release()

@@ -42,11 +42,11 @@ DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 def fix(settings: Settings, mode: str) -> Report:
     """Read, rebuild, diagnose, correct; then journal, apply and read back as the mode goes."""
-    with connected(settings) as store, ExitStack() as work:
+    with connected(settings) as store, ExitStack() as stack:
         if mode == DRY_RUN:
             return dry_run(store)
         require_ready(store, FIX, TO_PLAN)
-        report, run, lease = plan(store, work, PLANNED if mode == PLAN else DONE)
+        report, run, lease = plan(store, stack, PLANNED if mode == PLAN else DONE)
         lines = plan_report(report)
         if mode == APPLY:
             report = carry_out(store, run, lease)
@@ -77,17 +77,17 @@ def dry_run(store: Store) -> Report:
         return found.report
 
 
-def plan(store: Store, work: ExitStack, goal: str) -> tuple[Report, Run, Lease]:
+def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]:
     """What is to be corrected, frozen in the journal of a new run, whose end is that of the work.
 
     With the ``goal`` PLANNED that is all it is for. Spark is gone before anything is applied.
     """
     with starting_spark(FIX, store) as starting:
         preflight = before_plan(store, FIX)
-        lease = work.enter_context(new_lease(store, preflight.now))
+        lease = stack.enter_context(new_lease(store, preflight.now))
         spark = starting.session(preflight.documents, lease.run_id)
         require_report_folder(spark, store.settings)
-        run = work.enter_context(new_run(store, FIX, preflight.now, lease, goal))
+        run = stack.enter_context(new_run(store, FIX, preflight.now, lease, goal))
         notice(str(preflight))
         found = plan_run(spark, store, preflight, run)
         keep_findings(found, store.settings)
