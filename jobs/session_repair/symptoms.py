@@ -51,7 +51,7 @@ CODES = tuple(it.code for it in SYMPTOMS)
 # Either makes a session empty; such a session is corrected whole, whatever else it shows.
 OF_EMPTY = tuple(it.code for it in SYMPTOMS if it.scope == EMPTY)
 # What --scope all corrects, without dropping anything.
-CORRECTED = tuple(it.code for it in SYMPTOMS if it.scope and not it.by_shrinking)
+CORRECTED_CODES = tuple(it.code for it in SYMPTOMS if it.scope and not it.by_shrinking)
 BY_SHRINKING = tuple(it.code for it in SYMPTOMS if it.by_shrinking)  # --allow-shrink corrects them
 
 
@@ -59,7 +59,7 @@ def corrected_codes(scope: str, allow_shrink: bool) -> tuple[str, ...]:
     """The findings for which a run of this scope corrects a session."""
     if scope == EMPTY:
         return OF_EMPTY
-    return (*CORRECTED, *BY_SHRINKING) if allow_shrink else CORRECTED
+    return (*CORRECTED_CODES, *BY_SHRINKING) if allow_shrink else CORRECTED_CODES
 
 
 def require_corrected(option: str, codes: Iterable[str], scope: str, allow_shrink: bool) -> None:

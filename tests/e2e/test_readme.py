@@ -20,7 +20,7 @@ from demo.generate import Figures, generate
 from demo.server import EmbeddedMongod
 from session_repair.cli.commands import commands
 from session_repair.errors import Exit
-from session_repair.symptoms import CODES, CORRECTED, OF_EMPTY
+from session_repair.symptoms import CODES, CORRECTED_CODES, OF_EMPTY
 from tests.e2e.notebook import run_notebook
 from tests.harness.commands import ROOT, spark_submit
 from tests.harness.documents import Document
@@ -80,7 +80,7 @@ def test_the_table_of_findings_says_in_which_scope_each_is_corrected() -> None:
     told = {cells[1].strip(" `"): cells[-2].strip() for cells in rows if len(cells) > 3}
     always = [code for code in CODES if told[code] == "yes"]
     corrected = [code for code in CODES if told[code] == "yes" or "--scope all" in told[code]]
-    assert (always, corrected) == (list(OF_EMPTY), list(CORRECTED))
+    assert (always, corrected) == (list(OF_EMPTY), list(CORRECTED_CODES))
 
 
 def test_the_table_of_exit_codes_lists_every_code_in_order() -> None:

@@ -155,7 +155,7 @@ def runs(
         elif verdict:
             document = Run.find(store, run_id).read()
             at_work = run_at_work(store)
-            ended = verdict_of(document, at_work is not None and at_work.id == run_id)
+            ended = ended_verdict(document, at_work is not None and at_work.id == run_id)
             show(runs_table([document]))
             return ended
         else:
@@ -178,7 +178,7 @@ def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str]) -> Exit:
     return Exit.PARTIAL
 
 
-def verdict_of(document: dict[str, Any], is_at_work: bool) -> Exit:
+def ended_verdict(document: dict[str, Any], is_at_work: bool) -> Exit:
     """The exit code that a run ended with. Raises Refused where it has not ended."""
     has_ended = document["state"] in (DONE, UNDONE) or document.get("error") is not None
     if is_at_work or not has_ended:

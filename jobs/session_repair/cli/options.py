@@ -25,7 +25,7 @@ from session_repair.settings import SETTINGS, Settings, describe
 
 log = logging.getLogger(__name__)
 
-Command = Callable[..., Exit]
+VerbFunction = Callable[..., Exit]
 
 SETTINGS_OPTIONS = {"uri_file", "config", *SETTINGS}
 
@@ -108,7 +108,7 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {COMMAND} {line}" for line in lines)])
 
 
-def with_told_ending(function: Callable[..., Report]) -> Command:
+def with_told_ending(function: Callable[..., Report]) -> VerbFunction:
     """The command: a function of the settings and its own options that returns a report.
 
     The report's verdict is the exit code. However the command ends is told in one place:

@@ -70,7 +70,7 @@ def look(store: Store, max_age: timedelta) -> Health:
         reason=reason,
         verdict={"ok": Exit.CLEAN, "degraded": Exit.FIXABLE_REMAINS}.get(status, Exit.UNEXPECTED),
         database=store.settings.database,
-        checked_at=shown(now),
+        checked_at=iso(now),
         sessions=store.sessions.estimated_document_count(),
         events=store.events.estimated_document_count(),
         **counts,
@@ -134,7 +134,7 @@ def unknown(settings: Settings, error: Exception) -> Health:
         reason=str(error) if is_told else f"{type(error).__name__}: {error}",
         verdict=getattr(error, "exit_code", Exit.UNEXPECTED),
         database=settings.database,
-        checked_at=shown(datetime.now(timezone.utc)),
+        checked_at=iso(datetime.now(timezone.utc)),
         sessions=None,
         events=None,
         empty=UNKNOWN_COUNT,
@@ -202,7 +202,7 @@ def last_run_of(document: Document, now: datetime) -> LastRun:
         verb=document["verb"],
         state=document.get("state", "?"),
         verdict=document.get("verdict"),
-        ended_at=shown(ended),
+        ended_at=iso(ended),
         age_seconds=seconds(now - ended),
         error=document.get("error"),
     )
@@ -311,5 +311,5 @@ def seconds(age: timedelta) -> int:
     return max(0, round(age.total_seconds()))
 
 
-def shown(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")

@@ -27,23 +27,23 @@ AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(
 RAW: CodecOptions[Any] = AS_STORED.with_options(document_class=RawBSONDocument)
 UNREADABLE = "a value that Python cannot read"
 
-ABSENT = ("missing", "null")
+NULL_OR_MISSING = ("missing", "null")
 INTEGERS = ("int", "long")
 USERS = ("objectId", "string", "int", "long", "binData")
 
 SESSION_TYPES: Mapping[str, tuple[str, ...]] = {
     "session_id": ("string",),
-    "user_id": (*USERS, *ABSENT),
-    "event_count": (*INTEGERS, *ABSENT),
-    "first_event_at": ("date", *ABSENT),
-    "last_event_at": ("date", *ABSENT),
-    "pages": ("array", *ABSENT),
+    "user_id": (*USERS, *NULL_OR_MISSING),
+    "event_count": (*INTEGERS, *NULL_OR_MISSING),
+    "first_event_at": ("date", *NULL_OR_MISSING),
+    "last_event_at": ("date", *NULL_OR_MISSING),
+    "pages": ("array", *NULL_OR_MISSING),
 }
 EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
-    "session_id": ("string", *ABSENT),
-    "user_id": (*USERS, *ABSENT),
-    "timestamp": ("date", *ABSENT),
-    "page": ("string", *ABSENT),
+    "session_id": ("string", *NULL_OR_MISSING),
+    "user_id": (*USERS, *NULL_OR_MISSING),
+    "timestamp": ("date", *NULL_OR_MISSING),
+    "page": ("string", *NULL_OR_MISSING),
 }
 # What nearly all documents have: these are recognized quickly, and read without the names of types.
 USUAL_SESSION_TYPES = {field: (kind,) for field, kind in USUAL_TYPES.items()}

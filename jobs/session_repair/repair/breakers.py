@@ -11,7 +11,7 @@ from session_repair.errors import BreakerTripped, Refused
 from session_repair.kinds import limit_of
 from session_repair.mongo.names import is_in_any, names_like
 from session_repair.mongo.store import Store
-from session_repair.repair.changes import CHANGES
+from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.report import Totals
 from session_repair.verbs import FIX
 from session_repair.wording import either, number_of
@@ -48,7 +48,7 @@ def require_fields(store: Store, verb: str) -> None:
                 f"--allow-absent {name} names no field of the settings; "
                 f"those are {', '.join(sorted(known))}."
             )
-    of_sessions = CHANGES.get(verb, CHANGES[FIX]).required
+    of_sessions = CHANGE_OF_VERB.get(verb, CHANGE_OF_VERB[FIX]).required
     complaints, tables, passes = [], [], []
     for one, collection, paths, required in (
         ("session", store.sessions, store.settings.session_fields, of_sessions),

@@ -32,9 +32,9 @@ class Change(Protocol):
         """The way to take it back."""
 
 
-CHANGES: Mapping[str, Change] = {it.verb: it for it in (Correction(), Deletion())}
+CHANGE_OF_VERB: Mapping[str, Change] = {it.verb: it for it in (Correction(), Deletion())}
 
 
 def change_of(document: Document) -> Change:
     """What the run with this document does."""
-    return CHANGES[document["verb"]]
+    return CHANGE_OF_VERB[document["verb"]]

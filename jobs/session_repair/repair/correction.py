@@ -14,9 +14,9 @@ from session_repair.mongo.rights import TO_CORRECT
 from session_repair.mongo.store import Store
 from session_repair.repair.compare import (
     ABSENT,
+    ANOTHER,
     AS_LEFT,
     AS_OBSERVED,
-    OTHER,
     PlannedSession,
     is_still,
     state_of,
@@ -78,7 +78,7 @@ class ApplyCorrections(Apply):
 OUTCOME_OF = {
     AS_OBSERVED: APPLIED,
     AS_LEFT: ALREADY_RIGHT,
-    OTHER: SKIPPED_CHANGED,
+    ANOTHER: SKIPPED_CHANGED,
     ABSENT: SKIPPED_GONE,
 }
 
@@ -102,7 +102,7 @@ class UndoCorrections(Undo):
 
     def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
         for row, state in states_of(self.store, rows, session):
-            yield row, FOUND[state]
+            yield row, UNDO_FINDS[state]
 
     def states(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
         """The same, but for what a later run wrote."""
@@ -121,7 +121,7 @@ class UndoCorrections(Undo):
         return [UpdateOne(wanted, planned.reverse(), collation=SIMPLE), *unmade]
 
 
-FOUND = {AS_LEFT: RESTORABLE, AS_OBSERVED: RESTORED, OTHER: CHANGED, ABSENT: GONE}
+UNDO_FINDS = {AS_LEFT: RESTORABLE, AS_OBSERVED: RESTORED, ANOTHER: CHANGED, ABSENT: GONE}
 
 
 def emptied(planned: PlannedSession, parent: str) -> Any:

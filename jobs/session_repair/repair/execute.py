@@ -68,7 +68,7 @@ def new_run(
     What is refused before this leaves no document, and no database.
     """
     run = Run.begin(store, verb, now, lease.run_id, lease.token, goal)
-    with at_work(store, run, lease):
+    with working_on(store, run, lease):
         yield run
 
 
@@ -84,12 +84,12 @@ def working(
     with held_lease(store.runs, run.run_id, store.settings.break_lease) as lease:
         require(run.read())
         mine = run.held_by(lease.token)
-        with at_work(store, mine, lease):
+        with working_on(store, mine, lease):
             yield mine, lease
 
 
 @contextmanager
-def at_work(store: Store, run: Run, lease: Lease) -> Iterator[None]:
+def working_on(store: Store, run: Run, lease: Lease) -> Iterator[None]:
     """Within, this process works on the run; what ends it early stands in its document."""
     with recorded_errors(run), clear_errors():
         notice(f"Run {run.run_id}")

@@ -37,7 +37,7 @@ Document = dict[str, Any]
 FIRST_ATTEMPT = 1
 MAX_BATCH_SIZE, ROWS_PER_WRITE = "spark.mongodb.write.maxBatchSize", "2000"
 DUPLICATE_KEY = "E11000"
-LOOKED_AT = 1_000  # rows at a time, where nothing is written
+ROWS_AT_ONCE = 1_000  # rows at a time, where nothing is written
 MOST_BYTES = 8 * 1024 * 1024  # of a batch: of its journal rows, and of the sessions it reads whole
 WHOLE = b"\x03session\0"  # what a plan begins with: the _id of its session, in a document
 
@@ -149,7 +149,7 @@ def read_rows(
     return (Row(raw, layout) for raw in documents_in(found))
 
 
-def in_batches(rows: Iterable[Row], most: int = LOOKED_AT) -> Iterator[list[Row]]:
+def in_batches(rows: Iterable[Row], most: int = ROWS_AT_ONCE) -> Iterator[list[Row]]:
     """The rows in their order, as many at a time as a batch may hold; at least one."""
     batch: list[Row] = []
     room = MOST_BYTES

@@ -25,7 +25,7 @@ from session_repair.mongo.rights import (
 )
 from session_repair.mongo.runs import JOURNAL_FORMAT, UNDONE, Run, refuse_foreign
 from session_repair.mongo.store import Store
-from session_repair.repair.changes import CHANGES
+from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.journal import Plan, plan_digest
 from session_repair.settings import SEMANTIC, Settings, describe, revived
 
@@ -34,7 +34,7 @@ Document = dict[str, Any]
 
 def require_ready(store: Store, verb: str, *more: Rights) -> None:
     """Raise Refused, before anything is started, unless the server lets a run of the verb write."""
-    change = CHANGES[verb]
+    change = CHANGE_OF_VERB[verb]
     require_rights(store, change.rights, *more, *of_lag(store.settings))
     require_writable(store)
     require_bytewise(store.events)
@@ -44,7 +44,7 @@ def require_ready(store: Store, verb: str, *more: Rights) -> None:
 
 def require_ready_to_undo(store: Store, verb: str) -> None:
     """Raise Refused unless the server lets what a run of the verb did be taken back."""
-    require_rights(store, CHANGES[verb].rights_to_undo, *of_lag(store.settings))
+    require_rights(store, CHANGE_OF_VERB[verb].rights_to_undo, *of_lag(store.settings))
     require_writable(store)
 
 

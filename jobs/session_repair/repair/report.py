@@ -150,10 +150,10 @@ def kept_sessions(types: Mapping[str, Sequence[str]]) -> tuple[Kept, ...]:
     )
 
 
-Kind = TypeVar("Kind")
+Made = TypeVar("Made")
 
 
-def made(kind: type[Kind], document: dict[str, Any], **parts: Any) -> Kind:
+def made(kind: type[Made], document: dict[str, Any], **parts: Any) -> Made:
     """One of that kind. What a newer version may have written besides is left out."""
     values = {**document, **parts}
     names = inspect.signature(kind).parameters

@@ -7,7 +7,7 @@ from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.lookup import needs_all_sessions, suspects_of
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow, require_indexes
-from session_repair.repair.changes import CHANGES
+from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.reading import LookUp, LookUpActive, Reading, Scan
 from session_repair.settings import AUTO, LOOKUP, SCAN, Settings
 from session_repair.wording import either, number_of
@@ -42,7 +42,7 @@ def choose(store: Store, verb: str, window: ActiveWindow | None) -> Reading:
         number = len(store.settings.session_ids)
         named = f"{number_of(number, 'session')} {either(number, 'is', 'are')} named"
         return Scan(named, LOOKUP)
-    suspects = suspects_of(store.settings, CHANGES[verb].is_of_empty_in_both)
+    suspects = suspects_of(store.settings, CHANGE_OF_VERB[verb].is_of_empty_in_both)
     sessions = store.sessions
     number, all_ = sessions.count_documents(suspects), sessions.estimated_document_count()
     found = f"{number} of {number_of(all_, 'session')} {either(number, 'is', 'are')} empty"

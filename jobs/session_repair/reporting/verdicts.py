@@ -8,7 +8,7 @@ from session_repair.errors import Exit
 from session_repair.mongo.runs import is_partial
 from session_repair.repair.report import Report, Verification
 from session_repair.reporting.formatting import SHOWN, printable, shown
-from session_repair.symptoms import CORRECTED, EMPTY
+from session_repair.symptoms import CORRECTED_CODES, EMPTY
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
@@ -77,7 +77,7 @@ def findings_outside(report: Report) -> int:
     """The findings that a wider scope may correct, as far as they were counted."""
     if report.settings.get("scope") != EMPTY and not report.settings.get("only"):
         return 0
-    found = [report.symptom(code) for code in CORRECTED]
+    found = [report.symptom(code) for code in CORRECTED_CODES]
     return sum(it.found - it.to_correct - it.deferred for it in found if it.found is not None)
 
 
