@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from session_repair.repair.compare import (
     ABSENT,
+    ANOTHER,
     AS_LEFT,
     AS_OBSERVED,
-    ANOTHER,
     Layout,
     PlannedSession,
     is_still,
