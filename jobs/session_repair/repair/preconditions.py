@@ -1,4 +1,18 @@
-"""Ready: what is refused before a run begins, goes on or is undone: server, rights, plan."""
+"""Preconditions: what is refused before a run begins, goes on or is undone. All of it, in order:
+
+    every verb          the address, the files for TLS, the server's version: ``connected``
+    what writes         rights; sessions that can grow; text compared by its bytes; no documents of
+                        others; a lag that can be seen; transactions, to delete: ``require_ready``
+    what goes on        its state, format and settings; its age; once the lease is had, its state
+                        again, and its seal: the rest of this file
+    what reads          the right to: ``starting_spark``; then ``preflight.before_plan``: time for a
+                        second look; no stale reads; both collections, that can be counted; a window
+                        and its indexes, a way to read; some event; each field by its name
+    what begins         the lease, a folder for ``--report``; only then the run's document
+    what has a plan     no more than the limits allow: ``breakers.require_bounded``
+
+Whatever is found wrong after that is a row's, and decided in its batch.
+"""
 
 from __future__ import annotations
 
