@@ -59,6 +59,7 @@ class Batches:
         told = document.get(self.step.part) or {}
         self.done = sum((told.get("counts") or {}).values())
         self.previous: str | None = told.get("previous")
+        self.written: set[str] = set()  # without a transaction: the rows of this batch so far
 
     def carry_out(self, on_progress: Callable[[int], None] = lambda _: None) -> None:
         """Go through every row that is left; raises where the pace says that it has to stop."""
@@ -112,7 +113,7 @@ class Batches:
                 rows = rows[: len(rows) // 2]
             else:
                 break
-        self.previous, self.after = self.after, rows[-1].id
+        self.previous, self.after, self.written = self.after, rows[-1].id, set()
         self.done += len(rows)
         return len(rows), states
 
@@ -145,6 +146,8 @@ class Batches:
             if writes := [it for row in decision.writes.values() for it in row]:
                 self.store.sessions.bulk_write(writes, session=session)
         else:
+            # What this very batch wrote before its connection broke is not somebody else's.
+            decision.states |= dict.fromkeys(self.written & decision.states.keys(), self.step.done)
             self.write_each(decision)
         self.write_marks(decision, session)
         states = Counter(decision.states.values())
@@ -166,8 +169,10 @@ class Batches:
                 done = self.store.sessions.bulk_write([first])
                 if not done.matched_count + done.inserted_count:
                     decision.states[row] = self.step.changed
-                elif rest:
+                    continue
+                if rest:
                     self.store.sessions.bulk_write(rest)
+                self.written.add(row)
             except OperationFailure as error:
                 decision.states[row], decision.errors[row] = self.step.refused, why_refused(error)
                 if is_of_all(error) or len(decision.errors) == len(decision.writes) > 1:
@@ -182,6 +187,11 @@ class Batches:
         ]
         if kept:
             journal.bulk_write(kept, session=session)
+        if session is None:  # this batch may have been begun before, and marked what is done now
+            marked = {"_id": {"$in": list(decision.states)}, mark: {"$exists": True}}
+            journal.update_many(
+                marked, {"$unset": dict.fromkeys((mark, f"{mark}_at", "error"), "")}
+            )
         alike = defaultdict(list)
         for row, state in decision.states.items():
             if state != self.step.done:
