@@ -28,7 +28,10 @@ class ServerStartError(RuntimeError):
 
 
 class Member:
-    """One mongod of a replica set on a loopback port, with its own folder and log."""
+    """One mongod of a replica set on a loopback port, with its own folder and log.
+
+    Without the name of a set it stands alone.
+    """
 
     def __init__(
         self, folder: Path, set_name: str, options: list[str], outlives_parent: bool
@@ -101,7 +104,8 @@ class Member:
         command = [
             *([] if self._outlives_parent else dies_with_parent()),
             str(mongod_binary()),
-            *("--replSet", self._set_name, "--dbpath", str(self._data)),
+            *(["--replSet", self._set_name] if self._set_name else []),
+            *("--dbpath", str(self._data)),
             *("--port", str(self.port), "--bind_ip", "127.0.0.1", "--nounixsocket"),
             *("--logpath", str(self.log), "--logappend"),
             *self._options,

@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from tests.harness.commands import Command, started
-from tests.harness.documents import JOURNAL, RUNS, Db, differing, fingerprint, hash_of
+from tests.harness.commands import PATIENCE, Command, started
+from tests.harness.documents import (
+    JOURNAL,
+    RUNS,
+    SESSIONS,
+    Db,
+    Document,
+    differing,
+    fingerprint,
+    hash_of,
+    stored_bytes,
+)
 from tests.harness.guide import BROKEN
-from tests.harness.holds import Hold, Point
-from tests.harness.runs import let_the_lease_expire, outcomes, the_run
-from tests.harness.stops import BEFORE_SECOND_LOOK, SMALL, pause_at, wake
+from tests.harness.holds import (
+    Hold,
+    before_commit,
+    before_lease,
+    before_move,
+    endless_transactions,
+)
+from tests.harness.runs import (
+    LONG_AGO,
+    lease_of,
+    let_the_lease_expire,
+    outcomes,
+    planned_keys,
+    run_documents,
+    the_run,
+    writes_to,
+)
+from tests.harness.stops import (
+    BEFORE_SECOND_COMMIT,
+    BETWEEN_BATCHES,
+    SMALL,
+    kill_at,
+    pause_at,
+    wake,
+)
 from tests.oracle import recomputed_documents
 
-BEFORE_SECOND_MERGE = Point("aggregate", JOURNAL, skip=4)
 
-
-def lease_of(db: Db) -> dict[str, Any]:
-    lease = db[RUNS].find_one({"_id": "lease"})
-    assert lease is not None
-    return lease
+def open_sessions(db: Db) -> list[Any]:
+    """The ids of the sessions that have a transaction open on the server."""
+    of_all = {"$currentOp": {"allUsers": True, "idleSessions": True}}
+    is_open: Document = {"$match": {"transaction.parameters.autocommit": False}}
+    return [it["lsid"]["id"] for it in db.client.admin.aggregate([of_all, is_open])]
 
 
 def occupy(db: Db, holder: str = "r-other") -> None:
@@ -70,7 +103,7 @@ def test_a_live_run_is_named_and_ends_as_if_nothing_had_been(
     planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    hold.at(planned, BEFORE_SECOND_MERGE, seconds=3)
+    hold.at(planned, before_commit(2), seconds=3)
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
         hold.wait()
         document = the_run(planned)
@@ -108,18 +141,53 @@ def test_break_lease_takes_it_from_its_holder(planned: Db, command: Command) -> 
     assert differing(planned, expected) == []
 
 
-def test_a_run_that_took_the_lease_from_a_dead_one_leaves_only_its_quiet_time(
-    planned: Db, command: Command
+def test_the_lease_names_the_session_of_its_holder_and_forgets_it_at_the_end(
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     run = the_run(planned)["_id"]
-    occupy(planned)
-    assert command("apply", run, "--break-lease", on=planned).code == 0
-    # The dead one's merge may go on for seconds: who comes next knows it, and is not refused.
-    lease = lease_of(planned)
-    assert lease["expires_at"] <= datetime.now(timezone.utc) < lease["quiet_at"]
-    assert command("runs", run, "--verdict", on=planned).code == 0
+    hold.at(planned, before_commit(2), seconds=3)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        hold.wait()
+        lease = lease_of(planned)
+        assert open_sessions(planned) == [lease["session"]]
+        hold.let_go()
+        assert process.wait() == 0, process.text()
+    assert lease_of(planned).keys() == lease.keys() - {"session"}
+    assert lease_of(planned)["expires_at"] <= datetime.now(timezone.utc)
     assert command("undo", run, "--apply", on=planned).code == 0
-    assert lease_of(planned)["quiet_at"] > datetime.now(timezone.utc)
+
+
+# The holder that died
+
+
+def written_beside(db: Db, key: Any) -> None:
+    """A write of the live application to a field that no run looks at."""
+    db[SESSIONS].update_one({"_id": key}, {"$set": {"note": "live"}})
+
+
+@pytest.mark.parametrize("verb", ["resume", "undo", "fix"])
+def test_whoever_takes_the_lease_over_ends_what_its_dead_holder_left_open(
+    planned: Db, mongo_uri: str, hold: Hold, command: Command, verb: str
+) -> None:
+    before, expected = stored_bytes(planned), recomputed_documents(planned)
+    run, key = the_run(planned)["_id"], planned_keys(planned)[12]
+    words = {"resume": (run,), "undo": (run, "--apply"), "fix": ("--apply",)}[verb]
+    with ThreadPoolExecutor() as threads, endless_transactions(planned):
+        kill_at(before_move(2), hold, mongo_uri, planned, is_carried_out=True)
+        assert open_sessions(planned) == [lease_of(planned)["session"]]
+        written = threads.submit(written_beside, planned, key)
+        with pytest.raises(NotYet):
+            written.result(timeout=2)  # the dead one has the session
+        taken = threads.submit(command, verb, *words, "--break-lease", on=planned)
+        ended = taken.result(timeout=PATIENCE)
+        written.result(timeout=PATIENCE)
+        assert open_sessions(planned) == []
+    assert ended.code == 0, ended.told
+    assert planned[SESSIONS].update_one({"note": "live"}, {"$unset": {"note": 1}}).modified_count
+    assert differing(planned, before if verb == "undo" else expected) == []
+    counts = [it["progress"]["counts"] for it in run_documents(planned)]
+    own = {"applied": BROKEN} if verb == "resume" else {"applied": 10}
+    assert counts == [own, *([{"applied": BROKEN - 10}] if verb == "fix" else [])]
 
 
 # The holder that was paused
@@ -130,7 +198,7 @@ def test_a_holder_paused_beyond_its_lease_writes_no_further_batch(
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        pause_at(BEFORE_SECOND_LOOK, hold, planned, process)
+        pause_at(BETWEEN_BATCHES, hold, planned, process)
         before = hash_of(planned)
         assert len(differing(planned, expected)) == BROKEN - 10
         let_the_lease_expire(planned)
@@ -151,7 +219,7 @@ def test_a_paused_holder_finds_the_lease_taken_and_leaves_the_ended_run_alone(
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        pause_at(BEFORE_SECOND_LOOK, hold, planned, process)
+        pause_at(BETWEEN_BATCHES, hold, planned, process)
         let_the_lease_expire(planned)
         ended = command("resume", run, on=planned)
         assert ended.code == 0, ended.told
@@ -166,14 +234,14 @@ def test_a_paused_holder_finds_the_lease_taken_and_leaves_the_ended_run_alone(
     assert len(differing(planned, expected)) == BROKEN
 
 
-def test_a_merge_that_arrives_after_the_lease_expired_changes_nothing(
+def test_a_batch_that_arrives_after_the_lease_expired_changes_nothing(
     planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    hold.at(planned, BEFORE_SECOND_MERGE, seconds=3)
+    hold.at(planned, before_lease(2), seconds=3)
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        hold.wait()  # the merge has been sent, the server has not begun with it
-        let_the_lease_expire(planned)
+        hold.wait()  # the batch has been sent for, the server has not begun with it
+        planned[RUNS].update_one({"_id": "lease"}, {"$set": {"expires_at": LONG_AGO}})
         before = hash_of(planned)
         hold.let_go()
         assert process.wait() == 6, process.text()
@@ -182,11 +250,11 @@ def test_a_merge_that_arrives_after_the_lease_expired_changes_nothing(
     assert outcomes(planned, run) == {"applied": 10, "none": BROKEN - 10}
 
 
-def test_a_merge_that_arrives_after_the_lease_was_broken_changes_nothing(
+def test_a_batch_that_arrives_after_the_lease_was_broken_changes_nothing(
     planned: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     run = the_run(planned)["_id"]
-    hold.at(planned, BEFORE_SECOND_MERGE, seconds=3)
+    hold.at(planned, before_lease(2), seconds=3)
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
         hold.wait()
         occupy(planned)
@@ -196,3 +264,43 @@ def test_a_merge_that_arrives_after_the_lease_was_broken_changes_nothing(
     assert hash_of(planned) == before
     assert lease_of(planned)["holder"] == "r-other"
     assert lease_of(planned)["token"] == 100
+
+
+@pytest.mark.parametrize("verb", ["resume", "fix"])
+def test_a_holder_paused_before_its_commit_cannot_commit_what_was_taken_over(
+    planned: Db, mongo_uri: str, hold: Hold, command: Command, verb: str
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    words = {"resume": (run,), "fix": ("--apply",)}[verb]
+    written = writes_to(planned)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        pause_at(BEFORE_SECOND_COMMIT, hold, planned, process)
+        assert open_sessions(planned) == [lease_of(planned)["session"]]
+        ended = command(verb, *words, "--break-lease", on=planned)
+        assert ended.code == 0, ended.told
+        documents, journal = run_documents(planned), hash_of(planned, JOURNAL)
+        code, told = wake(process)
+    assert code == 6
+    assert f"run {run} lost the lease" in told
+    assert differing(planned, expected) == []
+    assert writes_to(planned) - written == BROKEN
+    assert (run_documents(planned), hash_of(planned, JOURNAL)) == (documents, journal)
+
+
+def test_a_commit_that_is_under_way_when_the_lease_is_taken_over_changes_nothing(
+    planned: Db, mongo_uri: str, hold: Hold, command: Command
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    written = writes_to(planned)
+    hold.at(planned, before_commit(2), seconds=20)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        hold.wait()
+        with hold.letting_go():
+            ended = command("resume", run, "--break-lease", on=planned)
+        assert ended.code == 0, ended.told
+        document = the_run(planned)
+        assert process.wait() == 6, process.text()
+    assert differing(planned, expected) == []
+    assert writes_to(planned) - written == BROKEN
+    assert the_run(planned) == document
+    assert document["progress"]["counts"] == {"applied": BROKEN}

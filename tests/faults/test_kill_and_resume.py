@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from random import Random
+from typing import Any
 
 import pytest
 
 from tests.harness.commands import Command, started
-from tests.harness.documents import JOURNAL, Db, differing
+from tests.harness.documents import JOURNAL, RAW, RUNS, SESSIONS, Db, differing, stored_bytes
 from tests.harness.holds import Hold, Point
 from tests.harness.runs import the_run
 from tests.harness.stops import (
@@ -52,22 +53,31 @@ def test_a_fix_killed_at_any_point_ends_as_one_clean_run(
         assert_as_one_clean_run(shop, expected)
 
 
+def written_and_counted(db: Db, before: dict[Any, bytes]) -> tuple[int, int]:
+    """How many sessions differ, and how many the only run counts, at one and the same moment."""
+    raw: Any = db.get_collection(SESSIONS, codec_options=RAW)
+    with db.client.start_session(snapshot=True) as moment:
+        run = db[RUNS].find_one({"verb": {"$exists": True}}, session=moment)
+        differ = [it for it in raw.find(session=moment) if it.raw != before[it["_id"]]]
+    assert run is not None
+    return len(differ), sum(run["progress"]["counts"].values())
+
+
 @pytest.mark.parametrize("repetition", range(20))
 def test_a_run_killed_at_random_times_ends_as_one_clean_run(
     planned: Db, mongo_uri: str, command: Command, repetition: int
 ) -> None:
-    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    pause = Random(repetition)
-    with started(mongo_uri, planned.name, "apply", run, *SMALL_STEPS) as process:
-        while "Run " not in process.text() and process.popen.poll() is None:
-            time.sleep(0.01)
-        time.sleep(pause.uniform(0, 1))
-        process.kill()
-    with started(mongo_uri, planned.name, "resume", run, *SMALL_STEPS) as process:
-        while "Run " not in process.text() and process.popen.poll() is None:
-            time.sleep(0.01)
-        time.sleep(pause.uniform(0, 1))
-        process.kill()  # and again while it resumes
+    before, expected = stored_bytes(planned), recomputed_documents(planned)
+    run, pause = the_run(planned)["_id"], Random(repetition)
+    for verb in ("apply", "resume"):  # and again while it resumes
+        with started(mongo_uri, planned.name, verb, run, *SMALL_STEPS) as process:
+            while "Run " not in process.text() and process.popen.poll() is None:
+                time.sleep(0.01)
+            time.sleep(pause.uniform(0, 0.5))
+            process.kill()
+        differ, counted = written_and_counted(planned, before)
+        print("COUNTED", verb, counted)
+        assert differ == counted
     ended = command("resume", run, *SMALL, "--break-lease", on=planned)
     assert ended.code == 0 or f"run {run} is done" in ended.told, ended.told
     assert_as_one_clean_run(planned, expected)

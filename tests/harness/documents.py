@@ -40,6 +40,20 @@ def stored_bytes(db: Db, collection: str = SESSIONS) -> dict[Any, bytes]:
     return {document["_id"]: document.raw for document in raw_documents(db, collection)}
 
 
+def joined(*documents: bytes | Document) -> RawBSONDocument:
+    """One document of the fields of several, among which one name may stand twice."""
+    whole = [it if isinstance(it, bytes) else bson.encode(it) for it in documents]
+    body = b"".join(it[4:-1] for it in whole)
+    return RawBSONDocument((len(body) + 5).to_bytes(4, "little") + body + b"\0")
+
+
+def put_in_place(db: Db, key: Any, document: RawBSONDocument) -> None:
+    """A session is this document from now on, to the byte."""
+    raw: Any = db.get_collection(SESSIONS, codec_options=RAW)
+    assert raw.delete_one({"_id": key}).deleted_count == 1
+    raw.insert_one(document)
+
+
 def differing(db: Db, expected: dict[Any, bytes]) -> list[Any]:
     """The _ids of the sessions that are not, byte for byte, what is expected."""
     found = stored_bytes(db)

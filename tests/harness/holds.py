@@ -113,6 +113,15 @@ class Hold:
         """Hold no more; returns when what is held has waited its time and goes on."""
         self._client.admin.command("configureFailPoint", "failCommand", mode="off")
 
+    @contextmanager
+    def letting_go(self) -> Iterator[None]:
+        """Inside, no further command is held; those that are have the time of the block at most."""
+        off = Thread(target=self.let_go)
+        off.start()
+        yield
+        off.join(PATIENCE)
+        assert not off.is_alive(), f"the server still holds {self._held()}"
+
     def kill(self) -> None:
         """Hold no more, and end the commands that are held: they are never carried out."""
         # The server answers only when no command is held any more.
@@ -127,12 +136,29 @@ class Hold:
 
     def end_what_is_open(self) -> None:
         """End the transactions of killed processes, which keep their documents and collections."""
-        self._client.admin.command("killAllSessions", [])
+        end_transactions(self._client)
 
     def _held(self) -> list[Document]:
         ours = {"appName": APP, "active": True, "op": {"$ne": "none"}}
         operations = self._client.admin.aggregate([{"$currentOp": {}}, {"$match": ours}])
         return [it for it in operations if "hello" not in it.get("command", {})]
+
+
+def end_transactions(client: MongoClient[Document]) -> None:
+    client.admin.command("killAllSessions", [])
+
+
+@contextmanager
+def endless_transactions(db: Db) -> Iterator[None]:
+    """Inside, the server ends no transaction by itself, as it does after a minute."""
+    admin, name = db.client.admin, "transactionLifetimeLimitSeconds"
+    usual = admin.command({"getParameter": 1, name: 1})[name]
+    admin.command({"setParameter": 1, name: 3_600})
+    try:
+        yield
+    finally:
+        admin.command({"setParameter": 1, name: usual})
+        end_transactions(db.client)
 
 
 @contextmanager
@@ -144,6 +170,25 @@ def held(db: Db, point: Point, seconds: float) -> Iterator[Hold]:
         yield hold
     finally:
         hold.let_go()
+
+
+@contextmanager
+def failing(db: Db, point: Point, mode: Document, **how: Any) -> Iterator[Callable[[int], None]]:
+    """Commands of the job of that kind fail at the server; a call ends that after so many."""
+    data = {"failCommands": [point.command], "appName": APP, **how}
+    if point.collection is not None:
+        data["namespace"] = f"{db.name}.{point.collection}"
+    admin, name = db.client.admin, "failCommand"
+    begun = admin.command("configureFailPoint", name, mode=mode, data=data)["count"]
+
+    def until(times: int) -> None:
+        admin.command("waitForFailPoint", name, timesEntered=begun + times, maxTimeMS=60_000)
+        admin.command("configureFailPoint", name, mode="off")
+
+    try:
+        yield until
+    finally:
+        admin.command("configureFailPoint", name, mode="off")
 
 
 class Onlooker(monitoring.CommandListener):

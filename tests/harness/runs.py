@@ -100,6 +100,16 @@ def heal(db: Db, key: Any) -> None:
     db[SESSIONS].update_one({"_id": key}, {"$set": plan_of(db, key)["new"]})
 
 
+def writes_to(db: Db, collection: str = SESSIONS) -> int:
+    """How often documents of the collection were written, as the oplog tells."""
+    ns = f"{db.name}.{collection}"
+    oplog = db.client["local"]["oplog.rs"]
+    alone = oplog.count_documents({"ns": ns, "op": {"$in": ["i", "u", "d"]}})
+    inside: list[Document] = [{"$match": {"o.applyOps.ns": ns}}, {"$unwind": "$o.applyOps"}]
+    grouped = oplog.aggregate([*inside, {"$match": {"o.applyOps.ns": ns}}, {"$count": "n"}])
+    return alone + sum(it["n"] for it in grouped)
+
+
 def lease_of(db: Db) -> Document:
     lease = db[RUNS].find_one({"_id": "lease"})
     assert lease is not None
