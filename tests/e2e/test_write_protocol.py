@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from bson import Int64, ObjectId
+from bson.raw_bson import RawBSONDocument
 
-from demo.ingest import new_event
-from tests.harness.commands import Command, Ended, Process, started
+from tests.harness.commands import PATIENCE, Command, started
 from tests.harness.documents import (
     JOURNAL,
     RAW,
@@ -28,59 +27,41 @@ from tests.harness.documents import (
     differing,
     fingerprint,
     hash_of,
+    joined,
+    put_in_place,
     stored_bytes,
 )
 from tests.harness.guide import BROKEN
-from tests.harness.holds import APP, Hold, Point
-from tests.harness.runs import let_the_lease_expire, outcomes, run_documents, the_run
+from tests.harness.holds import (
+    Hold,
+    Point,
+    before_commit,
+    before_lease,
+    before_move,
+    before_read,
+    before_rows,
+    before_write,
+    failing,
+    held,
+)
+from tests.harness.nested import PARENTS, Nested
+from tests.harness.runs import (
+    heal,
+    let_the_lease_expire,
+    outcomes,
+    plan_of,
+    planned_keys,
+    run_documents,
+    the_run,
+    writes_to,
+)
+from tests.harness.stops import SMALL, kill_at
 from tests.oracle import recomputed_documents
-
-SMALL = ("--batch-size", "10")
-# Three aggregates on the journal for each batch: look, merge, outcomes.
-BEFORE_MERGE = Point("aggregate", JOURNAL, skip=1)
-BEFORE_SECOND_MERGE = Point("aggregate", JOURNAL, skip=4)
-AFTER_SECOND_MERGE = Point("aggregate", JOURNAL, skip=5)
-WRITTEN = {"event_count": 1, "pages": 1, "last_event_at": 1, "first_event_at": 1, "user_id": 1}
-
-
-def planned_keys(db: Db, run: str) -> list[Any]:
-    """The _ids of the planned sessions, in the order in which they are written."""
-    rows = db[JOURNAL].find({"run_id": run}, {"plan.session": 1}).sort("_id", 1)
-    return [row["plan"]["session"]["v"] for row in rows]
-
-
-def plan_of(db: Db, key: Any) -> Document:
-    row = db[JOURNAL].find_one({"plan.session.v": key})
-    assert row is not None
-    return dict(row["plan"])
-
-
-def heal(db: Db, key: Any) -> None:
-    """What the run would do to the session, done by somebody else."""
-    db[SESSIONS].update_one({"_id": key}, {"$set": plan_of(db, key)["new"]})
 
 
 def empty(db: Db, key: Any) -> None:
     """The session as the plan saw it, whoever did that."""
     db[SESSIONS].update_one({"_id": key}, {"$set": plan_of(db, key)["observed"]})
-
-
-def killed_at(point: Point, hold: Hold, uri: str, db: Db, *words: str) -> None:
-    hold.at(db, point)
-    with started(uri, db.name, *words) as process:
-        hold.wait()
-        process.kill()
-        hold.kill()
-
-
-def writes_to(db: Db, collection: str = SESSIONS) -> int:
-    """How often documents of the collection were written, as the oplog tells."""
-    ns = f"{db.name}.{collection}"
-    oplog = db.client["local"]["oplog.rs"]
-    alone = oplog.count_documents({"ns": ns, "op": {"$in": ["i", "u", "d"]}})
-    inside: list[Document] = [{"$match": {"o.applyOps.ns": ns}}, {"$unwind": "$o.applyOps"}]
-    grouped = oplog.aggregate([*inside, {"$match": {"o.applyOps.ns": ns}}, {"$count": "n"}])
-    return alone + sum(it["n"] for it in grouped)
 
 
 # Who wrote it
@@ -93,8 +74,10 @@ def test_a_session_that_somebody_healed_alike_is_not_taken_for_ours_and_survives
     key = planned_keys(planned, run)[4]
     heal(planned, key)
     healed = stored_bytes(planned)[key]
-    assert command("apply", run, on=planned).code == 5
-    assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_changed": 1}
+    ended = command("apply", run, on=planned)
+    assert ended.code == 0, ended.told
+    assert "1 already_right\n" in ended.out
+    assert outcomes(planned, run) == {"applied": BROKEN - 1, "already_right": 1}
     assert command("undo", run, "--apply", on=planned).code == 0
     assert differing(planned, before) == [key]
     assert stored_bytes(planned)[key] == healed
@@ -111,43 +94,137 @@ def test_each_session_is_written_once_and_its_row_never_again(
     assert hash_of(planned, JOURNAL) == rows
 
 
-def test_what_a_killed_batch_wrote_is_its_own_and_the_rest_is_looked_at_again(
-    planned: Db, mongo_uri: str, hold: Hold, command: Command
+@pytest.mark.parametrize(("point", "written"), [(before_commit(2), 10), (before_rows(3), 20)])
+def test_what_a_killed_run_committed_is_its_own_and_the_rest_is_looked_at_anew(
+    planned: Db,
+    mongo_uri: str,
+    hold: Hold,
+    command: Command,
+    point: Point,
+    written: int,
 ) -> None:
     run = the_run(planned)["_id"]
-    killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, planned, "apply", run, *SMALL)
+    kill_at(point, hold, mongo_uri, planned)
+    let_the_lease_expire(planned)
     keys = planned_keys(planned, run)
     raced, later = keys[15], keys[40]
     planned[SESSIONS].update_one({"_id": raced}, {"$inc": {"event_count": 1}})
+    live = stored_bytes(planned)[raced]
     heal(planned, later)
-    let_the_lease_expire(planned)
     ended = command("resume", run, "--batch-size", "7", on=planned)
-    assert ended.code == 5, ended.told
-    expected = {"applied": BROKEN - 2, "changed_meanwhile": 1, "skipped_changed": 1}
+    is_ours = written == 20
+    skipped = {} if is_ours else {"skipped_changed": 1}
+    assert ended.code == (0 if is_ours else 5), ended.told
+    expected = {"applied": BROKEN - 1 - len(skipped), "already_right": 1, **skipped}
     assert outcomes(planned, run) == the_run(planned)["progress"]["counts"] == expected
     left = {it["session_id"]: it["outcome"] for it in the_run(planned)["report"]["left"]}
     assert left == {
-        plan_of(planned, raced)["session_id"]: "changed_meanwhile",
-        plan_of(planned, later)["session_id"]: "skipped_changed",
+        plan_of(planned, later)["session_id"]: "already_right",
+        **({} if is_ours else {plan_of(planned, raced)["session_id"]: "skipped_changed"}),
     }
+    assert stored_bytes(planned)[raced] == live
+    # What was written by the run and changed since is told, and not taken back.
+    assert the_run(planned)["report"]["verification"]["moved_on"] == (1 if is_ours else 0)
+    ended = command("undo", run, "--apply", on=planned)
+    assert ended.code == (5 if is_ours else 0), ended.told
+    assert stored_bytes(planned)[raced] == live
 
 
-def test_a_session_changed_between_look_and_merge_is_told_apart_and_never_undone(
-    planned: Db, mongo_uri: str, hold: Hold, command: Command
+LIVE = [
+    {"$set": {"pages": ["/live"]}},
+    {"$inc": {"event_count": 1}},
+    {"$set": {"event_count": Int64(0)}},
+    {"$set": {"session_id": "renamed"}},
+]
+
+
+@pytest.mark.parametrize("change", LIVE, ids=str)
+def test_a_session_changed_between_read_and_write_is_read_again_and_never_written(
+    planned: Db, mongo_uri: str, hold: Hold, command: Command, change: Document
 ) -> None:
     before, run = stored_bytes(planned), the_run(planned)["_id"]
     key = planned_keys(planned, run)[0]
-    hold.at(planned, BEFORE_MERGE, seconds=2)
+    hold.at(planned, before_write(1), seconds=2)
     with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        hold.wait()
-        planned[SESSIONS].update_one({"_id": key}, {"$set": {"pages": ["/live"]}})
+        hold.wait()  # the batch has read the session
+        planned[SESSIONS].update_one({"_id": key}, change)
         live = stored_bytes(planned)[key]
         hold.let_go()
         assert process.wait() == 5, process.text()
-        assert "⚠️  1 changed_meanwhile" in process.text()
-    assert outcomes(planned, run) == {"applied": BROKEN - 1, "changed_meanwhile": 1}
+        assert "⚠️  1 skipped_changed" in process.text()
+    assert stored_bytes(planned)[key] == live
+    counts = {"applied": BROKEN - 1, "skipped_changed": 1}
+    assert outcomes(planned, run) == the_run(planned)["progress"]["counts"] == counts
     assert command("undo", run, "--apply", on=planned).code == 0
     assert differing(planned, before) == [key]
+    assert stored_bytes(planned)[key] == live
+
+
+def test_what_others_write_beside_the_fields_between_read_and_write_is_kept(
+    planned: Db, mongo_uri: str, hold: Hold
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    key, written = planned_keys(planned, run)[0], writes_to(planned)
+    hold.at(planned, before_write(1), seconds=2)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        hold.wait()
+        planned[SESSIONS].update_one({"_id": key}, {"$set": {"note": "live"}})
+        hold.let_go()
+        assert process.wait() == 0, process.text()
+    assert writes_to(planned) - written == BROKEN + 1
+    assert planned[SESSIONS].update_one({"_id": key}, {"$unset": {"note": 1}}).modified_count == 1
+    assert differing(planned, expected) == []
+
+
+def test_a_session_that_is_deleted_between_read_and_write_stays_deleted(
+    planned: Db, mongo_uri: str, hold: Hold
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    key = planned_keys(planned, run)[0]
+    hold.at(planned, before_write(1), seconds=2)
+    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+        hold.wait()
+        planned[SESSIONS].delete_one({"_id": key})
+        hold.let_go()
+        assert process.wait() == 5, process.text()
+    assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_gone": 1}
+    assert differing(planned, expected) == [key]
+
+
+def planned_fields(raw: bytes) -> Document:
+    """What the fields hold that a run may write; some others hold what Python cannot."""
+    session = RawBSONDocument(raw, RAW)
+    return {name: session[name] for name in ("event_count", "pages", "user_id")}
+
+
+@pytest.mark.parametrize("point", [before_move(1), before_commit(1)], ids=["move", "commit"])
+def test_what_others_write_to_a_session_of_an_open_batch_comes_after_it(
+    planned: Db, mongo_uri: str, hold: Hold, command: Command, point: Point
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    key = planned_keys(planned, run)[0]
+    filled = planned_fields(expected[key])
+    with ThreadPoolExecutor() as threads:
+        hold.at(planned, point, seconds=3)
+        with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
+            hold.wait()
+            late = {"$inc": {"event_count": 1}, "$push": {"pages": "/late"}}
+            written = threads.submit(planned[SESSIONS].update_one, {"_id": key}, late)
+            with pytest.raises(NotYet):
+                written.result(timeout=1)
+            hold.let_go()
+            written.result(timeout=PATIENCE)
+            assert process.wait() == 0, process.text()
+    assert outcomes(planned, run) == {"applied": BROKEN}
+    assert differing(planned, expected) == [key]
+    assert planned_fields(stored_bytes(planned)[key]) == {
+        **filled,
+        "event_count": filled["event_count"] + 1,
+        "pages": [*filled["pages"], "/late"],
+    }
+    live = stored_bytes(planned)[key]
+    assert command("undo", run, "--apply", on=planned).code == 5
+    assert the_run(planned)["undo"]["counts"] == {"restored": BROKEN - 1, "changed since": 1}
     assert stored_bytes(planned)[key] == live
 
 
@@ -175,7 +252,7 @@ def test_undo_leaves_alone_what_a_later_run_wrote_even_if_it_looks_the_same(
     assert counts == {"restored": BROKEN - 1, "written by a later run": 1}
 
 
-@pytest.mark.parametrize(("point", "own"), [(BEFORE_MERGE, 0), (BEFORE_SECOND_MERGE, 10)])
+@pytest.mark.parametrize(("point", "own"), [(before_commit(1), 0), (before_commit(2), 10)])
 def test_undo_of_an_overtaken_run_takes_back_nothing_of_the_one_that_overtook_it(
     planned: Db,
     mongo_uri: str,
@@ -186,7 +263,7 @@ def test_undo_of_an_overtaken_run_takes_back_nothing_of_the_one_that_overtook_it
 ) -> None:
     before, run = stored_bytes(planned), the_run(planned)["_id"]
     expected, keys = recomputed_documents(planned), planned_keys(planned, run)
-    killed_at(point, hold, mongo_uri, planned, "apply", run, *SMALL)
+    kill_at(point, hold, mongo_uri, planned)
     let_the_lease_expire(planned)
     assert command("fix", "--apply", on=planned).code == 0
     assert differing(planned, expected) == []
@@ -195,7 +272,7 @@ def test_undo_of_an_overtaken_run_takes_back_nothing_of_the_one_that_overtook_it
         assert (ended.code, "wrote no session" in ended.told) == (0, not own), ended.told
     assert set(differing(planned, expected)) == set(keys[:own])
     assert [stored_bytes(planned)[key] for key in keys[:own]] == [before[k] for k in keys[:own]]
-    assert run_documents(planned)[0]["state"] == ("undone" if own else "applying")
+    assert run_documents(planned)[0]["state"] == ("undone" if own else "planned")
 
 
 def test_what_a_later_run_wrote_and_took_back_itself_can_be_undone(
@@ -219,8 +296,8 @@ def test_an_undo_that_broke_off_goes_on_without_touching_what_was_healed_since(
     before, run = stored_bytes(planned), the_run(planned)["_id"]
     expected = recomputed_documents(planned)
     command("apply", run, on=planned)
-    # An undo has the same three aggregates for each batch.
-    killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, planned, "undo", run, "--apply", *SMALL)
+    words = ("undo", run, "--apply", *SMALL)
+    kill_at(before_commit(3), hold, mongo_uri, planned, *words)
     restored = [key for key in differing(planned, expected) if key in before]
     assert len(restored) == 20
     let_the_lease_expire(planned)
@@ -228,79 +305,35 @@ def test_an_undo_that_broke_off_goes_on_without_touching_what_was_healed_since(
     assert differing(planned, expected) == []
     ended = command("undo", run, "--apply", on=planned)
     assert ended.code == 0, ended.told
-    # Ten were restored and told, ten restored and told by the fix; all twenty were healed anew.
+    # The twenty that were restored were healed anew, by another run.
     assert set(differing(planned, before)) == set(restored)
     assert [stored_bytes(planned)[key] for key in restored] == [expected[k] for k in restored]
 
 
-# Merges that go on after their client
+# A batch that broke off, and another run
 
 
-@contextmanager
-def hanging_merge(db: Db) -> Iterator[Callable[[], None]]:
-    """Merges hang inside the server, after they have seen the lease; a call waits for one."""
-    name, admin = "hangWhileBuildingDocumentSourceMergeBatch", db.client.admin
-    data = {"nss": f"{db.name}.{JOURNAL}"}
-    entered = admin.command("configureFailPoint", name, mode="alwaysOn", data=data)["count"]
-
-    def wait() -> None:
-        admin.command("waitForFailPoint", name, timesEntered=entered + 1, maxTimeMS=60_000)
-
-    try:
-        yield wait
-    finally:
-        admin.command("configureFailPoint", name, mode="off")
-
-
-@pytest.mark.parametrize("verb", ["undo", "resume"])
-def test_whoever_breaks_a_lease_waits_for_the_merge_of_its_dead_holder(
-    planned: Db, mongo_uri: str, command: Command, verb: str
-) -> None:
-    before, run = stored_bytes(planned), the_run(planned)["_id"]
-    expected = recomputed_documents(planned) if verb == "resume" else before
-    words = ("--break-lease", *(["--apply"] if verb == "undo" else []))
-    with ThreadPoolExecutor() as threads, hanging_merge(planned) as wait:
-        with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-            wait()
-            stop_without_a_word(process)
-        # Python is gone, its merge of ten sessions is not.
-        taken = threads.submit(command, verb, run, *words, on=planned)
-        with pytest.raises(NotYet):
-            taken.result(timeout=2)
-        assert differing(planned, before) == []
-        planned.client.admin.command(
-            "configureFailPoint", "hangWhileBuildingDocumentSourceMergeBatch", mode="off"
-        )
-        ended = taken.result()
-    assert ended.code == 0, ended.told
-    assert differing(planned, expected) == []
-    assert the_run(planned)["state"] == ("undone" if verb == "undo" else "done")
-
-
-def stop_without_a_word(process: Process) -> None:
-    """SIGSTOP: its sockets stay open, so the server does not notice; killed at the end."""
-    process.signal(signal.SIGSTOP)
-
-
-def test_a_batch_that_broke_off_is_settled_by_the_settings_of_its_own_run(
+def test_a_run_that_broke_off_is_undone_by_its_own_settings_whatever_ran_since(
     db: Db, nested: Nested, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     run, before = the_run(db)["_id"], stored_bytes(db)
     words = ("--config", nested.config, "--batch-size", "3")
-    killed_at(AFTER_SECOND_MERGE, hold, mongo_uri, db, "apply", run, *words)
+    kill_at(before_rows(2), hold, mongo_uri, db, "apply", run, *words)
     let_the_lease_expire(db)
+    progress = the_run(db)["progress"]
+    assert progress["counts"] == {"applied": 3}
     # A run under other names of fields takes the lease over; one session has these.
     other = {"event_count": 1, "pages": ["/a"], "first_event_at": None, "last_event_at": None}
     plain = db[SESSIONS].insert_one({"session_id": "plain", "user_id": ObjectId(), **other})
     assert command("delete-orphans", "--apply", "--max-delete", "0", on=db).code == 0
     db[SESSIONS].delete_one({"_id": plain.inserted_id})
-    assert outcomes(db, run) == {"applied": len(PARENTS)}
-    assert run_documents(db)[0]["progress"]["counts"] == {"applied": 3}
+    assert outcomes(db, run) == {"applied": 3, "none": len(PARENTS) - 3}
+    assert run_documents(db)[0]["progress"] == progress
     assert nested("undo", "--apply").code == 0
     assert stored_bytes(db) == before
 
 
-def test_a_batch_that_broke_off_is_settled_whatever_the_next_run_is_about(
+def test_a_batch_that_broke_off_keeps_nothing_from_the_next_run_whatever_that_is_about(
     shop: Db, mongo_uri: str, hold: Hold, command: Command
 ) -> None:
     expected = recomputed_documents(shop)
@@ -309,9 +342,8 @@ def test_a_batch_that_broke_off_is_settled_whatever_the_next_run_is_about(
     shop["events"].create_index("timestamp")
     shop[SESSIONS].create_index("last_event_at")
     assert command("fix", "--plan", *named, on=shop).code == 3
-    killed_at(BEFORE_MERGE, hold, mongo_uri, shop, "apply", the_run(shop)["_id"])
-    let_the_lease_expire(shop)
-    ended = command("fix", "--apply", "--since", "3650d", on=shop)
+    kill_at(before_move(1), hold, mongo_uri, shop, is_carried_out=True)
+    ended = command("fix", "--apply", "--since", "3650d", "--break-lease", on=shop)
     assert ended.code == 0, ended.told
     assert differing(shop, expected) == []
 
@@ -366,52 +398,9 @@ def test_a_field_of_another_type_is_another_value(
     assert stored_bytes(planned)[other] == retyped
 
 
-NESTED = """
-[fields.sessions]
-event_count = "stats.count"
-pages = "stats.seen.pages"
-last_event_at = "stats.seen.last"
-first_event_at = "first.at"
-user_id = "owner.id"
-"""
-PARENTS: dict[str, Document] = {
-    "all absent": {},
-    "all null": {"stats": None, "first": None, "owner": None},
-    "all there": {"stats": {"seen": {}}, "first": {}, "owner": {}},
-    "with other things": {"owner": {"x": 1}, "stats": {"seen": {"a": 1}, "b": [2]}, "first": {}},
-    "half": {"stats": {"seen": None, "count": 0}, "z": 1},
-    "full": {"stats": {"count": Int64(0), "seen": {"pages": [], "k": 1, "last": None}}},
-}
-
-
-@dataclass(frozen=True)
-class Nested:
-    """A planned run over sessions with nested fields; a call runs a verb on it."""
-
-    db: Db
-    command: Command
-    run: str
-    config: str
-
-    def __call__(self, verb: str, *words: str) -> Ended:
-        return self.command(verb, self.run, *words, "--config", self.config, on=self.db)
-
-
 @pytest.fixture
 def nested(db: Db, command: Command, tmp_path: Path) -> Nested:
-    config = tmp_path / "nested.toml"
-    config.write_text(NESTED)
-    user = ObjectId()
-    for name, parents in PARENTS.items():
-        db[SESSIONS].insert_one({"session_id": name, **parents, "note": "n"})
-        for page in ("/a", "/b"):
-            made = ObjectId("68dced900000000000000000")
-            event = new_event(made, user, name, made.generation_time, page, "page_view", {}, "c")
-            db["events"].insert_one({**event, "_id": ObjectId()})
-    absent = ("--allow-absent", "first.at", "--allow-absent", "owner.id")
-    ended = command("fix", "--plan", "--settle", "0s", "--config", str(config), *absent, on=db)
-    assert (ended.code, the_run(db)["planned"]) == (3, len(PARENTS)), ended.told
-    return Nested(db, command, the_run(db)["_id"], str(config))
+    return Nested.planned(db, command, tmp_path)
 
 
 def test_nested_fields_are_written_and_taken_back_to_the_byte(db: Db, nested: Nested) -> None:
@@ -462,7 +451,7 @@ def test_a_session_whose_parents_changed_is_not_written_at_all(
         "half": {"$set": {"first": None}},
         "full": {"$set": {"stats.seen": [{"pages": []}]}},
     }
-    hold.at(db, BEFORE_MERGE, seconds=2)
+    hold.at(db, before_write(1), seconds=2)
     with started(mongo_uri, db.name, "apply", run, "--config", nested.config) as process:
         hold.wait()
         for name, change in other.items():
@@ -470,10 +459,131 @@ def test_a_session_whose_parents_changed_is_not_written_at_all(
         changed, writes = stored_bytes(db), writes_to(db)
         hold.let_go()
         assert process.wait() == 5, process.text()
-    assert outcomes(db, run) == {"applied": 1, "changed_meanwhile": 5}
+    assert outcomes(db, run) == {"applied": 1, "skipped_changed": 5}
     names = {session["_id"]: session["session_id"] for session in db[SESSIONS].find()}
     assert [names[key] for key in differing(db, changed)] == ["with other things"]
     assert writes_to(db) == writes + 1  # a guard that fails writes nothing, not even to the oplog
+
+
+# Fields that stand twice: MongoDB holds them, and shows the first or the last
+
+TWICE: list[Document] = [
+    {"event_count": 3},
+    {"event_count": 0},  # the very same, once more
+    {"pages": ["/x"]},
+    {"first_event_at": None},
+    {"last_event_at": None},
+    {"user_id": ObjectId()},
+    {"session_id": "another"},
+]
+
+
+@pytest.mark.parametrize("when", ["before apply", "before undo"])
+def test_a_session_in_which_a_field_stands_twice_is_neither_written_nor_put_back(
+    planned: Db, command: Command, when: str
+) -> None:
+    before, run = stored_bytes(planned), the_run(planned)["_id"]
+    keys = planned_keys(planned, run)[20:]
+    if when == "before undo":
+        assert command("apply", run, on=planned).code == 0
+    stored = stored_bytes(planned)
+    twice = {key: joined(stored[key], more) for key, more in zip(keys, TWICE, strict=False)}
+    for key, document in twice.items():
+        put_in_place(planned, key, document)
+    if when == "before apply":
+        assert command("apply", run, on=planned).code == 5
+        counts = {"applied": BROKEN - len(TWICE), "skipped_changed": len(TWICE)}
+        assert outcomes(planned, run) == the_run(planned)["progress"]["counts"] == counts
+        assert command("undo", run, "--apply", on=planned).code == 0
+    else:
+        assert command("undo", run, "--apply", on=planned).code == 5
+        counts = {"restored": BROKEN - len(TWICE), "changed since": len(TWICE)}
+        assert the_run(planned)["undo"]["counts"] == counts
+    assert set(differing(planned, before)) == set(twice)
+    left = stored_bytes(planned)
+    assert [left[key] for key in twice] == [bytes(it.raw) for it in twice.values()]
+
+
+def test_another_field_that_stands_twice_stays_so_and_keeps_no_session_from_its_repair(
+    planned: Db, command: Command
+) -> None:
+    run, key = the_run(planned)["_id"], planned_keys(planned)[20]
+    notes = ({"note": 1, "deep": {"a": 1}}, {"note": 2, "deep": {"b": [2]}})
+    whole = recomputed_documents(planned)
+    expected = {**whole, key: bytes(joined(whole[key], *notes).raw)}
+    put_in_place(planned, key, joined(stored_bytes(planned)[key], *notes))
+    before = stored_bytes(planned)
+    assert command("apply", run, on=planned).code == 0
+    assert differing(planned, expected) == []
+    assert outcomes(planned, run) == {"applied": BROKEN}
+    assert command("undo", run, "--apply", on=planned).code == 0
+    assert differing(planned, before) == []
+
+
+def doubled_within(db: Db, name: str, path: list[str], more: Document) -> Any:
+    """A session gets fields more in what stands at the path; its _id."""
+
+    def grown(raw: bytes, path: list[str]) -> RawBSONDocument:
+        if not path:
+            return joined(raw, more)
+        fields = RawBSONDocument(raw)
+        return joined(
+            *(
+                {field: grown(fields[field].raw, path[1:])}
+                if field == path[0]
+                else {field: fields[field]}
+                for field in fields
+            )
+        )
+
+    session = db[SESSIONS].find_one({"session_id": name}, {"_id": 1})
+    assert session is not None
+    put_in_place(db, session["_id"], grown(stored_bytes(db)[session["_id"]], path))
+    return session["_id"]
+
+
+# Of what nested fields stand in: what of it stands twice, and whether one of ours does.
+NESTED_TWICE: dict[str, tuple[list[str], Document, bool]] = {
+    "all absent": ([], {"note": "m"}, False),
+    "all null": ([], {"owner": None}, True),
+    "all there": ([], {"stats": {"seen": {}}}, True),
+    "with other things": (["stats", "seen"], {"a": 2}, False),
+    "half": (["stats"], {"seen": {}}, True),
+    "full": (["stats", "seen"], {"pages": ["/x"]}, True),
+}
+
+
+@pytest.mark.parametrize("when", ["before apply", "before undo"])
+def test_what_nested_fields_stand_in_may_not_stand_twice_and_what_is_beside_them_may(
+    db: Db, nested: Nested, when: str
+) -> None:
+    first = stored_bytes(db)
+    if when == "before undo":
+        assert nested("apply").code == 0
+    doubled = {
+        name: doubled_within(db, name, path, more) for name, (path, more, _) in NESTED_TWICE.items()
+    }
+    before = stored_bytes(db)
+    ours = [doubled[name] for name, (*_, is_ours) in NESTED_TWICE.items() if is_ours]
+    others = [key for key in doubled.values() if key not in ours]
+    if when == "before apply":
+        assert nested("apply").code == 5
+        assert outcomes(db) == {"applied": len(others), "skipped_changed": len(ours)}
+        assert set(differing(db, before)) == set(others)
+        assert nested("undo", "--apply").code == 0
+        assert differing(db, before) == []
+        return
+    assert nested("undo", "--apply").code == 5
+    counts = {"restored": len(others), "changed since": len(ours)}
+    assert the_run(db)["undo"]["counts"] == counts
+    assert set(differing(db, before)) == set(others)
+    for name, key in doubled.items():
+        path, more, is_ours = NESTED_TWICE[name]
+        if not is_ours:  # as before the run, but for what stands twice since
+            after = stored_bytes(db)[key]
+            put_in_place(db, key, RawBSONDocument(first[key]))
+            doubled_within(db, name, path, more)
+            assert stored_bytes(db)[key] == after
 
 
 # Documents that MongoDB refuses
@@ -496,7 +606,10 @@ def test_a_session_that_mongodb_refuses_to_restore_is_left_alone_and_named(
         ended = command("undo", run, "--apply", "--batch-size", "64", on=planned)
         assert ended.code == 5
         session_id = plan_of(planned, key)["session_id"]
-        assert f"  {session_id}  refused by MongoDB, left alone: PlanExecutor error" in ended.told
+        assert (
+            f"  {session_id}  refused by MongoDB, left alone: Document failed validation"
+            in ended.told
+        )
         assert '"operatorName": "$or"' in ended.told  # the rule that it would break
         assert differing(planned, before) == [key]
         row = planned[JOURNAL].find_one({"undo": "refused by MongoDB"})
@@ -539,11 +652,10 @@ def test_an_error_of_one_document_stops_no_run_and_is_told_with_its_session(
     ]
     assert the_run(planned)["state"] == "done"
     assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN - 2, "failed": 2}
-    why = "PlanExecutor error during aggregation :: caused by :: "
     reasons = {
-        hashed: f"{why}Error: hashed indexes do not currently support array values. "
+        hashed: "Error: hashed indexes do not currently support array values. "
         "Found array at path: pages",
-        parallel: f"{why}cannot index parallel arrays [tags] [pages]",
+        parallel: "cannot index parallel arrays [tags] [pages]",
     }
     names = {key: plan_of(planned, key)["session_id"] for key in reasons}
     told = json.loads(file.read_text())["left"]
@@ -571,40 +683,127 @@ def test_a_document_that_a_transaction_holds_too_long_fails_alone(
     assert outcomes(planned, run) == {"applied": BROKEN - 1, "failed": 1}
     (left,) = the_run(planned)["report"]["left"]
     assert left["session_id"] == plan_of(planned, key)["session_id"]
-    assert "time limit" in left["error"]
+    assert "WriteConflict" in left["error"]
 
 
 @contextmanager
-def failing(db: Db, mode: Document, **how: Any) -> Iterator[None]:
-    """The job's looks, merges and outcomes fail at the server."""
-    data = {"failCommands": ["aggregate"], "appName": APP, **how}
-    data["namespace"], admin = f"{db.name}.{JOURNAL}", db.client.admin
-    admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
-    try:
-        yield
-    finally:
-        admin.command("configureFailPoint", "failCommand", mode="off")
+def written_without_pause(db: Db, key: Any, change: Document) -> Iterator[list[int]]:
+    """Beside it all, one writer changes one session as often as it can; then, how often it did."""
+    is_over, done = Event(), [0]
+
+    def write() -> None:
+        while not is_over.is_set():
+            assert db[SESSIONS].update_one({"_id": key}, change).modified_count == 1
+            done[0] += 1
+
+    with ThreadPoolExecutor() as threads:
+        writing = threads.submit(write)
+        try:
+            yield done
+        finally:
+            is_over.set()
+            writing.result(timeout=PATIENCE)
+
+
+def test_a_session_that_is_written_without_a_pause_starves_nobody(
+    planned: Db, command: Command
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    key = planned_keys(planned, run)[41]
+    with written_without_pause(planned, key, {"$inc": {"hits": 1}}) as done:
+        ended = command("apply", run, "--batch-size", "20", on=planned)
+        during = done[0]
+    assert ended.code in (0, 5), ended.told
+    # It may get a moment between two writes, or none for five seconds: then it fails alone.
+    counts = outcomes(planned, run)
+    assert counts in ({"applied": BROKEN}, {"applied": BROKEN - 1, "failed": 1})
+    assert differing(planned, expected) == [key]
+    session = planned[SESSIONS].find_one({"_id": key}, ["hits", "event_count"])
+    assert session is not None
+    assert session["hits"] == done[0] >= during > 10
+    planned[SESSIONS].update_one({"_id": key}, {"$unset": {"hits": 1}})
+    assert (differing(planned, expected) == []) is (ended.code == 0)
+
+
+def test_a_session_that_is_always_written_before_its_batch_is_fails_alone(
+    planned: Db, command: Command
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    key = planned_keys(planned, run)[41]
+    with (
+        held(planned, before_write(1), seconds=0.2),
+        written_without_pause(planned, key, {"$inc": {"hits": 1}}) as done,
+    ):
+        ended = command("apply", run, "--batch-size", "20", on=planned)
+        during = done[0]
+    assert ended.code == 5, ended.told
+    assert outcomes(planned, run) == {"applied": BROKEN - 1, "failed": 1}
+    (left,) = the_run(planned)["report"]["left"]
+    assert left["session_id"] == plan_of(planned, key)["session_id"]
+    assert left["error"].startswith("WriteConflict")
+    assert differing(planned, expected) == [key]
+    session = planned[SESSIONS].find_one({"_id": key}, ["hits", "event_count"])
+    assert session is not None
+    assert session["hits"] == done[0] >= during > 10
+    assert session["event_count"] == 0
+
+
+def test_a_session_that_is_counted_without_a_pause_is_skipped_and_its_count_is_whole(
+    planned: Db, command: Command
+) -> None:
+    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
+    key = planned_keys(planned, run)[41]
+    with written_without_pause(planned, key, {"$inc": {"event_count": 1}}) as done:
+        ended = command("apply", run, "--batch-size", "20", on=planned)
+    assert ended.code == 5, ended.told
+    assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_changed": 1}
+    assert differing(planned, expected) == [key]
+    session = planned[SESSIONS].find_one({"_id": key}, ["event_count", "pages"])
+    assert session is not None
+    assert (session["event_count"], session["pages"]) == (done[0], [])
 
 
 def test_an_error_that_all_rows_meet_alike_is_that_of_the_run(
     planned: Db, command: Command
 ) -> None:
-    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    with failing(planned, {"skip": 1}, errorCode=8):
+    before, expected = stored_bytes(planned), recomputed_documents(planned)
+    run = the_run(planned)["_id"]
+    with failing(planned, before_read(2), {"skip": 1}, errorCode=8):
         ended = command("apply", run, *SMALL, on=planned)
     assert (ended.code, "MongoDB answered with an error" in ended.told) == (1, True), ended.told
-    assert len(differing(planned, expected)) == BROKEN
-    assert outcomes(planned, run) == {"none": BROKEN}
+    assert len(differing(planned, before)) == 10
+    assert outcomes(planned, run) == {"applied": 10, "none": BROKEN - 10}
+    assert the_run(planned)["progress"]["counts"] == {"applied": 10}
     assert command("resume", run, on=planned).code == 0
     assert differing(planned, expected) == []
 
 
-def test_a_command_whose_connection_breaks_is_repeated(planned: Db, command: Command) -> None:
+COMMANDS = {
+    "rows": before_rows(2),
+    "lease": before_lease(2),
+    "read": before_read(2),
+    "write": before_write(2),
+    "move": before_move(2),
+    "commit": before_commit(2),
+}
+
+
+@pytest.mark.parametrize("point", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_whose_connection_breaks_is_repeated(
+    planned: Db, command: Command, point: Point
+) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    with failing(planned, {"times": 6}, closeConnection=True):
+    written = writes_to(planned)
+    with (
+        ThreadPoolExecutor() as threads,
+        failing(planned, point, {"skip": point.skip}, closeConnection=True) as fails,
+    ):
+        broken = threads.submit(fails, 6)
         ended = command("apply", run, *SMALL, on=planned)
+        broken.result()
     assert ended.code == 0, ended.told
     assert differing(planned, expected) == []
+    assert writes_to(planned) - written == BROKEN
     assert the_run(planned)["progress"]["counts"] == {"applied": BROKEN}
 
 
@@ -622,7 +821,7 @@ def test_a_run_whose_journal_is_not_as_it_counted_does_not_end_well(
     planned: Db, mongo_uri: str, hold: Hold, edit: Document, why: str
 ) -> None:
     run = the_run(planned)["_id"]
-    hold.at(planned, Point("find", JOURNAL, skip=1), seconds=2)
+    hold.at(planned, before_rows(3), seconds=2)
     with started(mongo_uri, planned.name, "apply", run) as process:
         hold.wait()  # it reads its journal again
         planned[JOURNAL].update_one({}, edit)
@@ -715,7 +914,7 @@ def test_the_report_of_a_run_names_every_outcome(
     assert told == {
         "planned": BROKEN,
         "applied": BROKEN,
-        **dict.fromkeys(("skipped_changed", "skipped_gone", "changed_meanwhile", "failed"), 0),
+        **dict.fromkeys(("already_right", "skipped_changed", "skipped_gone", "failed"), 0),
     }
     assert the_run(planned)["progress"]["last_at"] - the_run(planned)["progress"][
         "first_at"
