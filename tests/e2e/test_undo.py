@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import bson
 import pytest
 from bson import Int64
 
-from tests.harness.commands import Command, started
+from tests.harness.commands import Command
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, differing, hash_of, stored_bytes
 from tests.harness.guide import BROKEN, ORPHANS
-from tests.harness.holds import Hold, Point
-from tests.harness.runs import let_the_lease_expire, the_run
+from tests.harness.holds import (
+    Hold,
+    Point,
+    before_commit,
+    before_move,
+    before_rows,
+    before_write,
+)
+from tests.harness.runs import planned_keys, the_run
+from tests.harness.stops import SMALL, kill_at
 from tests.oracle import recomputed_documents
 
 
@@ -22,12 +29,6 @@ def state_of(db: Db, run: str) -> tuple[str, dict[str, int]]:
     document = db[RUNS].find_one({"_id": run})
     assert document is not None
     return document["state"], document["undo"]["counts"]
-
-
-def planned_keys(db: Db) -> list[Any]:
-    """The _ids of the sessions in the plan."""
-    rows = db[JOURNAL].find({}, {"plan.session": 1}).sort("_id", 1)
-    return [row["plan"]["session"]["v"] for row in rows]
 
 
 def test_an_undone_run_leaves_every_byte_as_it_was(planned: Db, command: Command) -> None:
@@ -206,42 +207,56 @@ def test_a_session_made_anew_after_its_deletion_is_left_alone(
     assert found == {"_id": anew["_id"], "event_count": 7}
 
 
-@pytest.mark.parametrize("skip", [7, 8, 9])
-def test_an_interrupted_run_is_undone_with_the_batch_that_has_no_outcome_yet(
-    planned: Db, mongo_uri: str, hold: Hold, command: Command, skip: int
+# Around the third batch of ten: the point, whether its command is carried out, what is written.
+STOPS = {
+    "before the write": (before_write(3), False, 20),
+    "written and not committed": (before_move(3), True, 20),
+    "before the commit": (before_commit(3), False, 20),
+    "committed and not told": (before_commit(3), True, 30),
+    "after the commit": (before_rows(4), False, 30),
+}
+
+
+@pytest.mark.parametrize(("point", "is_carried_out", "written"), STOPS.values(), ids=STOPS)
+def test_an_interrupted_run_is_undone_with_all_that_it_committed(
+    planned: Db,
+    mongo_uri: str,
+    hold: Hold,
+    command: Command,
+    point: Point,
+    is_carried_out: bool,
+    written: int,
 ) -> None:
     before, run = stored_bytes(planned), the_run(planned)["_id"]
-    hold.at(planned, Point("aggregate", JOURNAL, skip))  # before, after merge, outcome of batch 3
-    with started(mongo_uri, planned.name, "apply", run, "--batch-size", "10") as process:
-        hold.wait()
-        process.kill()
-        hold.kill()
-    merged = 20 if skip == 7 else 30
-    assert len(differing(planned, before)) == merged
+    kill_at(point, hold, mongo_uri, planned, is_carried_out=is_carried_out)
+    assert set(differing(planned, before)) == set(planned_keys(planned)[:written])
     ended = command("undo", run, on=planned)
-    assert re.search(rf"restorable\D*{merged}|{merged}\D*restorable", ended.told), ended.told
-    let_the_lease_expire(planned)
-    ended = command("undo", run, "--apply", on=planned)
+    assert re.search(rf"restorable\D*{written}|{written}\D*restorable", ended.told), ended.told
+    ended = command("undo", run, "--apply", "--break-lease", on=planned)
     assert ended.code == 0, ended.told
     assert differing(planned, before) == []
-    assert state_of(planned, run) == ("undone", {"restored": merged})
+    assert state_of(planned, run) == ("undone", {"restored": written})
 
 
-@pytest.mark.parametrize("skip", [9, 10, 11, 12])  # before look, merge, states, ...
+@pytest.mark.parametrize(("point", "is_carried_out", "restored"), STOPS.values(), ids=STOPS)
 def test_an_undo_that_was_killed_is_finished_by_the_next(
-    planned: Db, mongo_uri: str, hold: Hold, command: Command, skip: int
+    planned: Db,
+    mongo_uri: str,
+    hold: Hold,
+    command: Command,
+    point: Point,
+    is_carried_out: bool,
+    restored: int,
 ) -> None:
     before, run = stored_bytes(planned), the_run(planned)["_id"]
     command("apply", run, on=planned)
-    words = (run, "--apply", "--batch-size", "10")
-    hold.at(planned, Point("aggregate", JOURNAL, skip))
-    with started(mongo_uri, planned.name, "undo", *words) as process:
-        hold.wait()
-        process.kill()
-        hold.kill()
-    assert 0 < len(differing(planned, before)) < BROKEN
-    let_the_lease_expire(planned)
-    ended = command("undo", *words, on=planned)
+    words = ("undo", run, "--apply", *SMALL)
+    if point == STOPS["after the commit"][0]:
+        point = before_rows(4, asked=0)  # an undo does not ask for the whole plan first
+    kill_at(point, hold, mongo_uri, planned, *words, is_carried_out=is_carried_out)
+    assert set(differing(planned, before)) == set(planned_keys(planned)[restored:])
+    assert state_of(planned, run) == ("undoing", {"restored": restored})
+    ended = command(*words, "--break-lease", on=planned)
     assert ended.code == 0, ended.told
     assert differing(planned, before) == []
     assert state_of(planned, run) == ("undone", {"restored": BROKEN})
