@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from pymongo import ASCENDING, InsertOne
+from pymongo import ASCENDING, InsertOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
@@ -208,8 +208,12 @@ class Batches:
     def write_marks(self, decision: Decision, session: ClientSession | None, error: str) -> None:
         """Keep what is deleted in its row, and mark the rows whose session was not changed."""
         journal, mark = self.store.journal, self.step.mark
-        for row, document in decision.kept.items():
-            journal.update_one({"_id": row}, {"$set": {"before": document}}, session=session)
+        kept = [
+            UpdateOne({"_id": row}, {"$set": {"before": document}})
+            for row, document in decision.kept.items()
+        ]
+        if kept:
+            journal.bulk_write(kept, session=session)
         alike = defaultdict(list)
         for row, state in decision.states.items():
             if state != self.step.done:
