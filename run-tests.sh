@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
 # Sets up what is missing, then checks style, types and shell, and runs the tests.
-#   ./run-tests.sh [--faults] [--spark 4] [PYTEST OPTIONS]
-# --faults adds the long tests that kill, stall or starve a real run. --spark 4 runs the tests of
-# whole commands on the newest Spark 4 in place of our own, as if a gateway brought it.
+#   ./run-tests.sh [--all | --faults] [--spark 4] [PYTEST OPTIONS]
+# Without an option the tests that need nothing but a MongoDB and the Spark of their own process.
+# --all adds those that need more: tests/harness/needs.py. --faults adds to these the long ones that
+# kill, stall or starve a real run. --spark 4 runs the tests of whole commands on the newest Spark 4
+# in place of our own, as if a gateway brought it.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 unset SPARK_HOME SPARK_CONF_DIR MONGODB_URI # the tests bring their own
 
+tier=() # else that of pyproject.toml
 options=() workers=(-n 2 --dist loadfile) # each with a MongoDB and a Spark of its own
 bin=.venv/bin
 while (($#)); do
   case $1 in
-    --faults) options+=(-m "faults or not faults") ;;
+    --all) tier=(-m "not faults") ;;
+    --faults) tier=(-m "") ;;
     --spark)
       [[ ${2:-} == 4 ]] || { echo "run-tests.sh: --spark takes 4; without it the tests run on 3.5." >&2; exit 2; }
       bin=.venv-spark4/bin
@@ -49,8 +53,8 @@ step() {
   "${@:2}" || failed+=("$1")
 }
 if [[ $bin != .venv/bin ]]; then
-  ((${#options[@]})) || options=(-m "not faults and not own_spark" tests/unit tests/e2e)
-  exec "$bin/python" -m pytest "${workers[@]}" "${options[@]}"
+  ((${#options[@]})) || options=(tests/unit tests/e2e tests/faults)
+  exec "$bin/python" -m pytest "${workers[@]}" "${tier[@]}" "${options[@]}"
 fi
 code=()
 for folder in jobs demo docs tests benchmarks dags; do [[ ! -d $folder ]] || code+=("$folder"); done
@@ -58,7 +62,7 @@ step shellcheck "$bin/shellcheck" spark-submit.sh run-tests.sh .ci/run
 step lint "$bin/python" -m ruff check
 step format "$bin/python" -m ruff format --check
 step types "$bin/python" -m mypy "${code[@]}"
-step tests "$bin/python" -m pytest "${workers[@]}" "${options[@]}"
+step tests "$bin/python" -m pytest "${workers[@]}" "${tier[@]}" "${options[@]}"
 
 if ((${#failed[@]})); then
   echo "run-tests.sh: failed: ${failed[*]}" >&2

@@ -3,10 +3,11 @@
     .venv/bin/python -m benchmarks.compare --times 1 --times 10 --rounds 3 --json figures.json
 
 In a clone after `./spark-submit.sh setup`. The data of each multiple is generated once and kept in
-`~/.cache/session-repair/bench` (1.4 GB at 10x); `--build-only` does just that. In each round every
-contender runs once, on one server, the order shifting from round to round; the sessions are put
-back before each run, outside the time. The result of each peer is compared with ours: first in a
-round that is not timed, and after every timed run, when the clock stands. `--against CHECKOUT`
+`~/.cache/session-repair/bench` (1.4 GB at 10x); `--build-only` does just that. From 10x on it lies
+in the order of time, as an ingest stores it; `--shuffled` has it in the worst one. In each round
+every contender runs once, on one server, the order shifting from round to round; the sessions are
+put back before each run, outside the time. The result of each peer is compared with ours: first in
+a round that is not timed, and after every timed run, when the clock stands. `--against CHECKOUT`
 measures a second checkout in the same rounds.
 """
 
@@ -58,6 +59,7 @@ class Verbs(click.ParamType):
 @click.option("--cache-gb", default=4.0, help="The server's cache; it takes what it needs.")
 @click.option("--check/--no-check", default=True, help="First a round that is not timed.")
 @click.option("--wait-idle", default=0.0, help="Seconds to wait for an idle machine, each time.")
+@click.option("--shuffled", is_flag=True, help="The worst order to store in, from 10x on too.")
 @click.option("--build-only", is_flag=True, help="Generate the data and end.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures.")
 def main(
@@ -71,6 +73,7 @@ def main(
     cache_gb: float,
     check: bool,
     wait_idle: float,
+    shuffled: bool,
     build_only: bool,
     json_file: Path | None,
 ) -> None:
@@ -82,7 +85,7 @@ def main(
     results = []
     try:
         for multiple in times:
-            with bench(multiple, cache_gb) as ready:
+            with bench(multiple, cache_gb, shuffled) as ready:
                 if build_only:
                     continue
                 some = contenders(ready, verbs, checkouts, spark_options, multiple <= loop_up_to)

@@ -31,6 +31,7 @@ from demo.server import OPLOG_MB, SET_NAME
 Document = dict[str, Any]
 
 DATABASE, PRISTINE = "browsing", "as_generated"  # the first is the default of --database
+IN_ORDER = 10  # from this multiple on documents lie in the order of time
 SAMPLED = 200  # sessions that tell whether the generator still makes the same
 OF_WINDOWS = (("events", "timestamp"), ("sessions", "last_event_at"))
 NOT_YET_INITIATED = 94
@@ -121,13 +122,21 @@ class Bench:
 
 
 @contextmanager
-def bench(times: int, cache_gb: float) -> Iterator[Bench]:
-    """The server with the data of that multiple; generated if the cache does not hold it."""
+def bench(times: int, cache_gb: float, is_shuffled: bool = False) -> Iterator[Bench]:
+    """The server with the data of that multiple; generated if the cache does not hold it.
+
+    From IN_ORDER on the documents lie in the order of time, as an ingest stores them, unless they
+    are to lie in the worst one, which has nothing to do with it: then every look-up and every write
+    is of another page, and once the server's cache is full, of the disk.
+    """
+    in_order = times >= IN_ORDER and not is_shuffled
+    folder = f"{times}x-in-order" if in_order else f"{times}x"
     with (
-        kept_server(cache_folder() / f"{times}x", cache_gb) as member,
+        kept_server(cache_folder() / folder, cache_gb) as member,
         MongoClient[Document](uri_of(member), tz_aware=True) as client,
     ):
-        about = {"sessions": times * SESSIONS, "generator": generator_fingerprint()}
+        fingerprint = generator_fingerprint()
+        about = {"sessions": times * SESSIONS, "generator": fingerprint, "in_order": in_order}
         kept = client[PRISTINE]["about"].find_one(about) or build(client, about)
         ready = Bench(times, member, client, Figures(**kept["figures"]), kept["sessions_md5"])
         ready.warm()
@@ -141,6 +150,10 @@ def build(client: MongoClient[Document], about: Document) -> Document:
     began = time.monotonic()
     click.echo(f"Generating {about['sessions']:,} sessions …", err=True)
     figures = generate(client[DATABASE], about["sessions"], SEED)
+    if about["in_order"]:
+        for name in ("sessions", "events"):  # an ObjectId begins with the time
+            sorted_anew: list[Document] = [{"$sort": {"_id": 1}}, {"$out": name}]
+            client[DATABASE][name].aggregate(sorted_anew, allowDiskUse=True)
     client[DATABASE]["sessions"].aggregate([{"$out": {"db": PRISTINE, "coll": "sessions"}}])
     md5 = md5_of(client[PRISTINE], "sessions")
     client.admin.command("fsync")

@@ -30,8 +30,8 @@ from session_repair.mongo.runs import DONE, Run, new_run_id
 from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import Report, Symptoms, Totals, Verification
-from session_repair.rules.symptoms import CODES
 from session_repair.settings import Settings
+from session_repair.symptoms import CODES
 
 Document = dict[str, Any]
 

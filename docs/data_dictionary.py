@@ -20,9 +20,10 @@ HEAD = f"""# The report's data dictionary
 
 What `--report DIR` writes: three datasets in parquet, each under `run_date=…/run_id=…`, which
 readers show as columns too. Instants are UTC. Every row says its `schema_version`
-({SCHEMA_VERSION} now), which rises when a column is added; columns are only ever added. A run is
-complete once it stands in `summary`, which is written last; the file `_SUCCESS` beside it is the
-very last.
+({SCHEMA_VERSION} now), which rises when a column is added; columns are only ever added. (Version
+4, the last before the first release, dropped `batch` of `corrections`, which was null since
+version 3.) A run is complete once it stands in `summary`, which is written last; the file
+`_SUCCESS` beside it is the very last.
 
 Made by `docs/data_dictionary.py` from `jobs/session_repair/rules/schemas.py`."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -17,7 +16,6 @@ from session_repair.cli.options import (
     ENDING,
     IDENTITY,
     WRITING,
-    Duration,
     examples,
     run_command,
     show,
@@ -30,8 +28,9 @@ from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import new_run_id
 from session_repair.mongo.store import Store
 from session_repair.repair.execute import carry_out, new_lease, new_run
-from session_repair.repair.plan import before_plan, plan_run, survey_deletions
+from session_repair.repair.plan import plan_run, survey_deletions
 from session_repair.repair.preconditions import require_ready
+from session_repair.repair.preflight import before_plan
 from session_repair.repair.report import Report
 from session_repair.reporting.deletions import deletion_heading, deletion_plan
 from session_repair.reporting.text import fix_report
@@ -39,23 +38,21 @@ from session_repair.settings import Settings
 from session_repair.spark.starting import starting_spark
 from session_repair.verbs import DELETE_ORPHANS
 
-Document = dict[str, Any]
-
 
 def delete_orphans(settings: Settings, is_apply: bool) -> Report:
     """Read, diagnose, choose; with ``is_apply`` journal, look again, delete and read back."""
-    with connected(settings) as store, ExitStack() as work:
+    with connected(settings) as store, ExitStack() as stack:
         if not is_apply:
             return dry_run(store)
         require_ready(store, DELETE_ORPHANS, TO_PLAN)
         with starting_spark(DELETE_ORPHANS, store) as starting:
-            flight = before_plan(store, DELETE_ORPHANS)
-            lease = work.enter_context(new_lease(store, flight.now))
-            spark = starting.session(flight.documents, lease.run_id)
-            begun = new_run(store, DELETE_ORPHANS, flight.now, lease)
-            run = work.enter_context(begun)
-            notice(str(flight.choice))
-            found = plan_run(spark, store, flight, run)
+            preflight = before_plan(store, DELETE_ORPHANS)
+            lease = stack.enter_context(new_lease(store, preflight.now))
+            spark = starting.session(preflight.documents, lease.run_id)
+            begun = new_run(store, DELETE_ORPHANS, preflight.now, lease)
+            run = stack.enter_context(begun)
+            notice(str(preflight))
+            found = plan_run(spark, store, preflight, run)
             found.release()
         show(deletion_heading(found.report))
         report = carry_out(store, run, lease)
@@ -67,11 +64,11 @@ def dry_run(store: Store) -> Report:
     """What would be deleted."""
     with starting_spark(DELETE_ORPHANS, store) as starting:
         require_bytewise(*store.collections)
-        flight = before_plan(store, DELETE_ORPHANS)
-        run_id = new_run_id(flight.now)
-        notice(str(flight.choice))
-        spark = starting.session(flight.documents, run_id)
-        found = survey_deletions(spark, store, flight, run_id)
+        preflight = before_plan(store, DELETE_ORPHANS)
+        run_id = new_run_id(preflight.now)
+        notice(str(preflight))
+        spark = starting.session(preflight.documents, run_id)
+        found = survey_deletions(spark, store, preflight, run_id)
         found.release()
         show([*deletion_heading(found.report), *deletion_plan(found.report)])
         return found.report
@@ -85,14 +82,7 @@ def dry_run(store: Store) -> Report:
 )
 @with_options(CONNECTION, IDENTITY, ENDING, WRITING)
 @click.option("--apply", "is_apply", is_flag=True, help="Delete; without it nothing is written.")
-@click.option(
-    "--duplicates",
-    is_flag=True,
-    default=None,
-    help="Not orphans: empty copies of sessions that stand in another document too.",
-)
-@click.option("--min-age", type=Duration(), help="Only sessions older than this (24h).")
-@click.option("--max-delete", metavar="N|P%", help="Stop when more are to be deleted (5%).")
+@with_options("duplicates", "min_age", "max_delete")
 @with_told_ending
 def command(settings: Settings, is_apply: bool) -> Report:
     """Delete empty sessions without events, or empty copies; a dry run unless --apply is given."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -14,10 +13,7 @@ from session_repair.cli.options import (
     OUTPUT,
     SELECTION,
     WRITING,
-    Codes,
-    Duration,
     examples,
-    flattened,
     run_command,
     show,
     with_options,
@@ -31,26 +27,26 @@ from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import DONE, PLANNED, Run, new_run_id
 from session_repair.mongo.store import Store
 from session_repair.repair.execute import carry_out, new_lease, new_run
-from session_repair.repair.plan import before_plan, plan_run, survey_corrections
+from session_repair.repair.plan import plan_run, survey_corrections
 from session_repair.repair.preconditions import require_ready
+from session_repair.repair.preflight import before_plan
 from session_repair.repair.report import Report
 from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.text import dry_run_report, fix_heading, fix_report, plan_report
 from session_repair.settings import Settings
 from session_repair.spark.starting import starting_spark
-
-Document = dict[str, Any]
+from session_repair.verbs import FIX
 
 DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 
 def fix(settings: Settings, mode: str) -> Report:
     """Read, rebuild, diagnose, correct; then journal, apply and read back as the mode goes."""
-    with connected(settings) as store, ExitStack() as work:
+    with connected(settings) as store, ExitStack() as stack:
         if mode == DRY_RUN:
             return dry_run(store)
-        require_ready(store, "fix", TO_PLAN)
-        report, run, lease = plan(store, work, PLANNED if mode == PLAN else DONE)
+        require_ready(store, FIX, TO_PLAN)
+        report, run, lease = plan(store, stack, PLANNED if mode == PLAN else DONE)
         lines = plan_report(report)
         if mode == APPLY:
             report = carry_out(store, run, lease)
@@ -58,7 +54,7 @@ def fix(settings: Settings, mode: str) -> Report:
         show(lines)
         if settings.report:
             unlimited = replace(settings, max_time=None)  # the repair is done
-            with starting_spark("fix", store.using(unlimited)) as starting:
+            with starting_spark(FIX, store.using(unlimited)) as starting:
                 spark = starting.session(report.totals.planned, report.run_id)
                 write_datasets(spark, report, settings)
         return report
@@ -66,14 +62,14 @@ def fix(settings: Settings, mode: str) -> Report:
 
 def dry_run(store: Store) -> Report:
     """What would be corrected; nothing is written but the datasets."""
-    with starting_spark("fix", store) as starting:
+    with starting_spark(FIX, store) as starting:
         require_bytewise(*store.collections)
-        flight = before_plan(store, "fix")
-        run_id = new_run_id(flight.now)
-        notice(str(flight.choice))
-        spark = starting.session(flight.documents, run_id)
+        preflight = before_plan(store, FIX)
+        run_id = new_run_id(preflight.now)
+        notice(str(preflight))
+        spark = starting.session(preflight.documents, run_id)
         require_report_folder(spark, store.settings)
-        found = survey_corrections(spark, store, flight, run_id)
+        found = survey_corrections(spark, store, preflight, run_id)
         keep_findings(found, store.settings)
         found.release()
         show([*fix_heading(found.report), *dry_run_report(found.report)])
@@ -81,19 +77,19 @@ def dry_run(store: Store) -> Report:
         return found.report
 
 
-def plan(store: Store, work: ExitStack, goal: str) -> tuple[Report, Run, Lease]:
+def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]:
     """What is to be corrected, frozen in the journal of a new run, whose end is that of the work.
 
     With the ``goal`` PLANNED that is all it is for. Spark is gone before anything is applied.
     """
-    with starting_spark("fix", store) as starting:
-        flight = before_plan(store, "fix")
-        lease = work.enter_context(new_lease(store, flight.now))
-        spark = starting.session(flight.documents, lease.run_id)
+    with starting_spark(FIX, store) as starting:
+        preflight = before_plan(store, FIX)
+        lease = stack.enter_context(new_lease(store, preflight.now))
+        spark = starting.session(preflight.documents, lease.run_id)
         require_report_folder(spark, store.settings)
-        run = work.enter_context(new_run(store, "fix", flight.now, lease, goal))
-        notice(str(flight.choice))
-        found = plan_run(spark, store, flight, run)
+        run = stack.enter_context(new_run(store, FIX, preflight.now, lease, goal))
+        notice(str(preflight))
+        found = plan_run(spark, store, preflight, run)
         keep_findings(found, store.settings)
         found.release()
         show(fix_heading(found.report))
@@ -101,7 +97,7 @@ def plan(store: Store, work: ExitStack, goal: str) -> tuple[Report, Run, Lease]:
 
 
 @click.command(
-    "fix",
+    FIX,
     epilog=examples(
         "fix",
         "fix --apply --max-changes 5% --max-time 2h",
@@ -112,16 +108,7 @@ def plan(store: Store, work: ExitStack, goal: str) -> tuple[Report, Run, Lease]:
 @with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
 @click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
 @click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
-@click.option(
-    "--only",
-    type=Codes(),
-    multiple=True,
-    callback=flattened,
-    metavar="CODE,…",
-    help="Of the scope only these findings.",
-)
-@click.option("--max-changes", metavar="N|P%", help="Stop when more sessions are to be changed.")
-@click.option("--confirm-delay", type=Duration(), help="Look twice, that long apart.")
+@with_options("only", "max_changes", "confirm_delay")
 @with_told_ending
 def command(settings: Settings, is_plan: bool, is_apply: bool) -> Report:
     """Rebuild empty sessions from their events; a dry run unless --plan or --apply is given."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -12,7 +11,6 @@ from session_repair.cli.options import (
     CONNECTION,
     ENDING,
     WRITING,
-    Duration,
     examples,
     run_command,
     show,
@@ -24,13 +22,12 @@ from session_repair.mongo.runs import RESUMABLE, Run
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.execute import finish
-from session_repair.repair.plan import before_plan, plan_run
+from session_repair.repair.plan import plan_run
+from session_repair.repair.preflight import before_plan
 from session_repair.repair.report import Report
 from session_repair.reporting.text import fix_report, plan_report
 from session_repair.settings import Settings
 from session_repair.spark.starting import starting_spark
-
-Document = dict[str, Any]
 
 
 def resume(settings: Settings, run_id: str) -> Report:
@@ -42,10 +39,10 @@ def plan_again(store: Store, run: Run) -> None:
     with starting_spark("resume", store) as starting:
         document = run.read()
         window = ActiveWindow(**document["window"]) if "window" in document else None
-        flight = before_plan(store, document["verb"], window)
-        notice(str(flight.choice))
-        spark = starting.session(flight.documents, run.run_id)
-        plan_run(spark, store, flight, run).release()
+        preflight = before_plan(store, document["verb"], window)
+        notice(str(preflight))
+        spark = starting.session(preflight.documents, run.run_id)
+        plan_run(spark, store, preflight, run).release()
 
 
 @click.command(
@@ -56,7 +53,7 @@ def plan_again(store: Store, run: Run) -> None:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
-@click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
+@with_options("plan_ttl")
 @with_told_ending
 def command(settings: Settings, run_id: str) -> Report:
     """Finish an interrupted run."""

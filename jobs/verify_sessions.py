@@ -21,7 +21,7 @@ from session_repair.logs import notice
 from session_repair.mongo.connection import connected
 from session_repair.mongo.rights import TO_LOOK_AGAIN, require_rights
 from session_repair.mongo.runs import new_run_id
-from session_repair.repair.plan import before_plan
+from session_repair.repair.preflight import before_plan
 from session_repair.repair.recheck import look_again
 from session_repair.repair.report import Report
 from session_repair.repair.survey import survey
@@ -49,12 +49,12 @@ def verify(settings: Settings) -> Report:
         connected(settings) as store,
         starting_spark("verify", store) as starting,
     ):
-        flight = before_plan(store, "verify")
-        run_id = new_run_id(flight.now)
-        notice(str(flight.choice))
-        spark = starting.session(flight.documents, run_id)
+        preflight = before_plan(store, "verify")
+        run_id = new_run_id(preflight.now)
+        notice(str(preflight))
+        spark = starting.session(preflight.documents, run_id)
         require_report_folder(spark, settings)
-        found = survey(spark, store, flight, "verify", run_id)
+        found = survey(spark, store, preflight, "verify", run_id)
         keep_findings(found, settings)
         found.release()
         show(verification_report(found.report))
@@ -73,12 +73,7 @@ def verify(settings: Settings) -> Report:
 )
 @with_options(CONNECTION, SELECTION, OUTPUT)
 @click.option("--run", "run_id", metavar="RUN", help="Only the sessions that this run changed.")
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar="CODE=N|P%",
-    help="So many of these findings are known, and no reason to exit with 3.",
-)
+@with_options("allow")
 @with_told_ending
 def command(settings: Settings, run_id: str | None) -> Report:
     """Find sessions whose stored aggregates do not match their events; change nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from pyspark.sql import SparkSession
 from demo.server import EmbeddedMongod, ReplicaSet
 from session_repair.spark.session import ADAPTIVE, SHUFFLE_PARTITIONS, new_session
 from session_repair.spark.starting import GIVEN_UP, QUICKLY_READ, size_jvm, tell_jvm
+from tests.harness import needs
 from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, Snapshot, new_database
 from tests.harness.guide import fill
@@ -20,6 +22,28 @@ ROOM_FOR_CODE = "-XX:ReservedCodeCacheSize=240m"  # of all that is compiled in h
 # The classes that Spark generates for a plan; a hundred of them, as it keeps, are those of one run.
 KEEP_CODE = {"spark.sql.codegen.cache.maxEntries": "5000"}
 PLANNED_SHOP = "planned"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Its tier, see pyproject.toml and run-tests.sh, follows from what it needs."""
+    needs.mark(item)
+    if "SPARK_UNDER_TEST" in os.environ and item.get_closest_marker("own_spark"):
+        item.add_marker(pytest.mark.skip("it is about the Spark of our own environment"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    needs.Running.item = item
+
+
+@pytest.fixture(scope="session")
+def replica_set() -> None:
+    """Asked for by what starts three members: the tests that use it need them."""
+
+
+@pytest.fixture(scope="session")
+def full_size() -> None:
+    """Asked for by what fills a database as the demo does: the tests that use it need that."""
 
 
 @pytest.fixture(scope="session")
@@ -110,10 +134,11 @@ def hold(mongo_client: MongoClient[Document]) -> Iterator[Hold]:
     brake = Hold(mongo_client)
     yield brake
     brake.kill()
+    brake.end_what_is_open()
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[ReplicaSet]:
+def three(replica_set: None) -> Iterator[ReplicaSet]:
     """Three real members, for the tests of one file."""
     with ReplicaSet(3, cache_gb=0.25, parameters={"enableTestCommands": True}) as members:
         yield members

@@ -39,7 +39,7 @@ EMPTY = {"pages": [], "event_count": 0}
 
 
 @pytest.fixture(scope="module")
-def full(mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Db]:
+def full(full_size: None, mongo_client: MongoClient[dict[str, Any]]) -> Iterator[Db]:
     """The demo's data at its full size. Tests only read it."""
     database = mongo_client["test_demo_full"]
     mongo_client.drop_database(database.name)

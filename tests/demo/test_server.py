@@ -121,6 +121,7 @@ def test_with_auth_a_user_may_be_limited_to_reading(locked: EmbeddedMongod) -> N
         client["x"]["y"].insert_one({})
 
 
+@pytest.mark.needs("replica_set")
 def test_three_members_elect_another_primary_and_take_the_old_one_back() -> None:
     with ReplicaSet(members=3, cache_gb=0.25) as servers:
         with connected(servers.uri) as client:

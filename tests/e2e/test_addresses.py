@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from demo.generate import generate
 from demo.member import Member
 from demo.server import EmbeddedMongod
 from session_repair.mongo.connection import spark_uri
@@ -285,17 +284,3 @@ def test_spark_is_told_how_long_a_silence_may_last() -> None:
         ["socketTimeoutMS=600000"],
         ["sockettimeoutms=3000"],
     ]
-
-
-@pytest.mark.faults
-def test_a_read_of_spark_that_falls_silent_ends(
-    command: Command, quick: tuple[str, str], proxy: Proxy, db: Db
-) -> None:
-    generate(db, 20_000)
-    proxy.left = 6_000_000  # the two collections are three times as large
-    began = time.monotonic()
-    uri = f"{proxy.uri}&socketTimeoutMS=3000"
-    ended = command("verify", "--database", db.name, *quick, uri=uri)
-    assert ended.code == 75
-    assert ended.complaints.startswith("verify: MongoDB was away while Spark worked: ")
-    assert time.monotonic() - began < 60

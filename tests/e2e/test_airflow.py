@@ -34,6 +34,8 @@ from tests.harness.runs import is_begun, last_run, the_run
 from tests.harness.shop import ANN, MORNING, Shop, minute
 from tests.oracle import recomputed_documents
 
+pytestmark = pytest.mark.needs("airflow")
+
 USER, PASSWORD = "airflow", "S3cr/t&p@ss:wörd?"
 MADE_AND_LOGGED = """
 import os, sys
@@ -194,7 +196,6 @@ def test_a_run_that_does_not_reach_mongodb_is_tried_again(
     assert "AirflowException: MongoDB cannot be reached: 127.0.0.1:1: " in told
 
 
-@pytest.mark.faults
 def test_what_airflow_submits_runs_on_the_cluster_and_its_document_is_the_verdict(
     airflow: Airflow, guarded_mongod: EmbeddedMongod, shop: Db, tmp_path: Path
 ) -> None:
@@ -233,7 +234,6 @@ def test_what_airflow_submits_runs_on_the_cluster_and_its_document_is_the_verdic
     assert not [it for it in (PASSWORD, quote_plus(PASSWORD)) if it.encode() in everything]
 
 
-@pytest.mark.faults
 def test_a_run_that_fails_fails_with_its_line(
     airflow: Airflow, guarded_mongod: EmbeddedMongod, shop: Db
 ) -> None:
@@ -250,7 +250,6 @@ def test_a_run_that_fails_fails_with_its_line(
     assert fingerprint(shop)[0]["sessions"] == before
 
 
-@pytest.mark.faults
 def test_a_stopped_fix_ends_its_batch_and_is_resumed(
     airflow: Airflow, mongod: EmbeddedMongod, db: Db
 ) -> None:

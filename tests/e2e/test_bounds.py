@@ -160,6 +160,7 @@ def test_a_plan_that_was_cut_off_is_made_by_resume_and_not_applied(
     assert differing(db, expected) == []
 
 
+@pytest.mark.needs("spark_process")
 def test_the_time_limit_holds_while_a_cluster_gives_nothing(db: Db, mongo_uri: str) -> None:
     generate(db, 40)
     before = data_of(db)
@@ -300,7 +301,7 @@ def test_a_signal_ends_an_undo_at_once_and_nothing_of_its_batch_is_put_back(
 
 
 @pytest.fixture
-def three() -> Iterator[ReplicaSet]:
+def three(replica_set: None) -> Iterator[ReplicaSet]:
     """Of each test its own: one of them is configured anew."""
     with ReplicaSet(3, cache_gb=0.25, parameters={"enableTestCommands": True}) as members:
         yield members

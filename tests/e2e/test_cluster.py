@@ -19,6 +19,8 @@ from tests.harness.documents import SESSIONS, Db, decoded, differing
 from tests.harness.runs import outcomes, the_run
 from tests.oracle import recomputed_documents
 
+pytestmark = pytest.mark.needs("cluster")
+
 WORKERS = 2  # of one core each: an application of two cores is on both
 OPTIONS = (
     *("--driver-memory", "768m", "--executor-memory", "512m"),
@@ -49,7 +51,6 @@ def assert_on_both_workers(cluster: Cluster, name: str, package: Path) -> None:
     assert cluster.jars(app["id"]) == [jars] * WORKERS
 
 
-@pytest.mark.faults
 def test_a_repair_by_the_command_runs_on_the_workers_of_a_standalone_cluster(
     cluster: Cluster, package: Path, db: Db, mongo_uri: str
 ) -> None:
@@ -66,7 +67,6 @@ def test_a_repair_by_the_command_runs_on_the_workers_of_a_standalone_cluster(
     assert_on_both_workers(cluster, "session-repair fix", package)
 
 
-@pytest.mark.faults
 def test_a_driver_that_has_nothing_but_the_package_repairs_under_the_edited_settings(
     cluster: Cluster, package: Path, db: Db, mongo_uri: str, command: Command, tmp_path: Path
 ) -> None:

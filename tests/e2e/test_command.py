@@ -19,6 +19,8 @@ from tests.harness.commands import Ended, spark_submit
 from tests.harness.documents import JOURNAL, RUNS, Document, stored_bytes
 from tests.harness.shop import Shop, minute
 
+pytestmark = pytest.mark.needs("spark_process")
+
 USER, PASSWORD = "keeper", "Tr0ub4dor/&3@:%é?"
 
 

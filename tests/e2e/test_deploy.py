@@ -8,11 +8,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from session_repair.errors import Exit
 from session_repair.health import metrics as of_health
 from session_repair.repair.outcomes import OUTCOMES
 from session_repair.reporting import metrics as of_runs
-from session_repair.rules.symptoms import CODES
+from session_repair.symptoms import CODES
 from tests.harness.commands import PATIENCE, ROOT, environment
 from tests.harness.documents import SESSIONS, Db
 from tests.harness.runs import the_run
@@ -52,6 +54,7 @@ def as_cron(folder: Path, uri_file: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.needs("spark_process")
 def test_the_cron_line_repairs_in_silence_and_mails_the_end_of_its_log_on_trouble(
     db: Db, mongo_uri: str, tmp_path: Path
 ) -> None:

@@ -91,13 +91,6 @@ def test_whatever_there_is_is_found_repaired_and_undone(bench: Bench, shop: Shop
     find_repair_and_undo(bench, shop)
 
 
-@pytest.mark.faults
-@settings(of_databases, max_examples=60)
-@given(shop=shops())
-def test_much_more_is_found_repaired_and_undone(bench: Bench, shop: Shop) -> None:
-    find_repair_and_undo(bench, shop)
-
-
 def find_repair_and_undo(bench: Bench, shop: Shop) -> None:
     """All findings are as foreseen, all documents after the repair, and none is left to repair."""
     command, db = bench.command, bench.db

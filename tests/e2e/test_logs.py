@@ -73,6 +73,7 @@ def require_one_run(records: list[Document], run_id: str) -> None:
         assert runs == ["-"] * first + [run_id] * (len(runs) - first)
 
 
+@pytest.mark.needs("spark_process")
 def test_a_repair_told_in_json_is_one_object_a_line_in_utc_with_its_run(
     marked: Db, mongo_uri: str
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_repair_told_in_json_is_one_object_a_line_in_utc_with_its_run(
     assert notices == [f"Run {run['_id']}", strategy]
 
 
+@pytest.mark.needs("spark_process")
 def test_all_that_spark_does_is_told_in_the_same_form_and_names_no_value(
     marked: Db, mongo_uri: str
 ) -> None:

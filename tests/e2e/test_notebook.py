@@ -64,6 +64,7 @@ def test_it_is_kept_without_outputs_and_counts() -> None:
     assert [cell["execution_count"] for cell in code] == [None] * len(code)
 
 
+@pytest.mark.needs("notebook")
 def test_a_report_without_findings_is_told_in_words(tmp_path: Path) -> None:
     write(tmp_path / "report", RUN, NOTHING)
     told = run_notebook(tmp_path / "report", tmp_path)
@@ -79,6 +80,7 @@ def test_a_report_without_findings_is_told_in_words(tmp_path: Path) -> None:
         assert f"{line}\n" in told
 
 
+@pytest.mark.needs("notebook")
 def test_dates_that_pandas_does_not_know_and_hostile_texts_are_shown(tmp_path: Path) -> None:
     dates = (YEAR_1, YEAR_9999, YEAR_20000, -YEAR_20000, None, MORNING)
     findings = [finding(f"s{number}", moment) for number, moment in enumerate(dates)]
@@ -111,6 +113,7 @@ def test_dates_that_pandas_does_not_know_and_hostile_texts_are_shown(tmp_path: P
     assert [it for it in told if not it.isprintable() and it != "\n"] == []
 
 
+@pytest.mark.needs("notebook")
 def test_one_session_is_shown_as_mongodb_has_it(
     tmp_path: Path, db: Database[Document], mongo_uri: str
 ) -> None:

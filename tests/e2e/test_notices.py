@@ -144,6 +144,7 @@ def test_without_its_library_metrics_are_refused_by_what_to_install(
     assert "--metrics needs prometheus_client, which this Python does not have. Install" in told
 
 
+@pytest.mark.needs("spark_process")
 def test_the_webhook_is_in_no_log_no_output_and_no_command_line(
     broken_db: Database[Document],
     mongo_uri: str,

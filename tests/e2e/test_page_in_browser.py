@@ -13,6 +13,8 @@ from session_repair.reporting.html import report_page
 from tests.e2e.browser import chromium
 from tests.unit.test_page import REPORTS
 
+pytestmark = pytest.mark.needs("browser")
+
 ENOUGH = 4.5  # WCAG 2, level AA, for text of any size
 
 # The least contrast of a text with what is painted behind it, and that text.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -112,8 +111,6 @@ def test_only_the_findings_that_are_named_are_corrected_and_each_row_is_listed(
     assert the_session(db, "wrong") == {**observed, "event_count": Int64(2)}
     after = stored_bytes(db)
     assert [key for key in before if before[key] != after[key]] == [wrong["_id"]]
-    # A run of a version that knew no --only is looked at again as well.
-    db[RUNS].update_one({"_id": run["_id"]}, {"$unset": {"settings.only": True}})
     assert command("verify", "--run", run["_id"], on=db).code == 0
 
     applied = {**listing, "outcome": "applied"}
@@ -121,17 +118,6 @@ def test_only_the_findings_that_are_named_are_corrected_and_each_row_is_listed(
     wanted = ("--outcome", "planned", "--outcome", "failed", "--outcome", "applied")
     assert listed(command, db, run["_id"], *wanted) == [applied]
 
-    ended = command("runs", run["_id"], "--rows", "--format", "csv", on=db)
-    (cells,) = csv.DictReader(ended.out.splitlines())
-    as_json = {name: value_of(cells.pop(name)) for name in ("_id", "observed", "new")}
-    assert as_json == {name: listing[name] for name in as_json}
-    assert cells == {
-        "session_id": "wrong",
-        "outcome": "applied",
-        "error": "",
-        "findings": "count_mismatch last_event_mismatch user_mismatch",
-        "before": "",
-    }
     db[JOURNAL].delete_many({})
     ended = command("runs", run["_id"], "--rows", on=db)
     lost = "1 row of its journal is lost or has expired: not listed\n"
@@ -157,8 +143,7 @@ def listed(command: Command, db: Db, run_id: str, *options: str) -> list[Documen
             ("r1", "--rows", "--verdict"),
             "--verdict, --rows and --watch exclude each other. Give one of them.",
         ),
-        (("r1", "--outcome", "failed"), "--outcome and --format are about rows. Add --rows."),
-        (("r1", "--format", "csv"), "--outcome and --format are about rows. Add --rows."),
+        (("r1", "--outcome", "failed"), "--outcome is about rows. Add --rows."),
         (("r1", "--rows"), "there is no run 'r1'. ./spark-submit.sh runs lists them."),
     ],
 )
@@ -173,8 +158,8 @@ def test_a_success_is_gone_on_from_only_by_a_run_for_the_same_findings(db: Db) -
     settings = Settings(uri="mongodb://h", database=db.name)
     only = replace(settings, only=("zero_events",))
 
-    def ended(number: int, of: Settings, *unknown: str) -> None:
-        asked = {name: value for name, value in describe(of).items() if name not in unknown}
+    def ended(number: int, of: Settings) -> None:
+        asked = describe(of)
         report = {"server_time": minute(number), "window": None}
         done = {"verb": "fix", "state": "done", "verdict": 0, "settings": asked, "report": report}
         db[RUNS].insert_one({"_id": f"r20251020-08{number:02}00-000000", **done})
@@ -183,7 +168,7 @@ def test_a_success_is_gone_on_from_only_by_a_run_for_the_same_findings(db: Db) -
         found = last_success(Store(db, of))
         return None if found is None else reached_by(found).replace(tzinfo=timezone.utc)
 
-    ended(1, settings, "only")  # by an earlier version
+    ended(1, settings)
     assert (reached(settings), reached(only)) == (minute(1), None)
     ended(2, only)
     assert (reached(settings), reached(only)) == (minute(1), minute(2))

@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from session_repair.errors import IncompleteRead
 from session_repair.mongo.census import require_all_rows, take_census
-from session_repair.repair import survey
+from session_repair.repair import reading
 from tests.harness.commands import Command, spark_submit
 from tests.harness.documents import (
     JOURNAL,
@@ -161,9 +161,9 @@ def test_a_lost_row_stops_the_run_before_any_write(
     monkeypatch: pytest.MonkeyPatch,
     reader: str,
 ) -> None:
-    whole = getattr(survey, reader)
+    whole = getattr(reading, reader)
     short = len(made) - 1 if reader == "read_sessions" else 2 * len(made) - 1
-    monkeypatch.setattr(survey, reader, lambda *given: whole(*given).limit(short))
+    monkeypatch.setattr(reading, reader, lambda *given: whole(*given).limit(short))
     before = data_of(db)
     ended = command("fix", "--database", db.name, "--apply")
     assert ended.code == 1

@@ -20,7 +20,7 @@ from demo.generate import Figures, generate
 from demo.server import EmbeddedMongod
 from session_repair.cli.commands import commands
 from session_repair.errors import Exit
-from session_repair.rules.symptoms import CODES
+from session_repair.symptoms import CODES, CORRECTED_CODES, OF_EMPTY
 from tests.e2e.notebook import run_notebook
 from tests.harness.commands import ROOT, spark_submit
 from tests.harness.documents import Document
@@ -33,6 +33,7 @@ OPTIONS_OF_OTHERS = {
     "--help",
     "--keep",
     "--sessions",
+    "--all",
     "--faults",
     "--spark",
     "--master",
@@ -72,6 +73,14 @@ def first_cells(table: str) -> list[str]:
 
 def test_the_table_of_findings_lists_every_symptom_in_order() -> None:
     assert first_cells(section("## What it finds")) == [f"`{code}`" for code in CODES]
+
+
+def test_the_table_of_findings_says_in_which_scope_each_is_corrected() -> None:
+    rows = [line.split("|") for line in section("## What it finds").splitlines()]
+    told = {cells[1].strip(" `"): cells[-2].strip() for cells in rows if len(cells) > 3}
+    always = [code for code in CODES if told[code] == "yes"]
+    corrected = [code for code in CODES if told[code] == "yes" or "--scope all" in told[code]]
+    assert (always, corrected) == (list(OF_EMPTY), list(CORRECTED_CODES))
 
 
 def test_the_table_of_exit_codes_lists_every_code_in_order() -> None:
@@ -127,7 +136,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(full_size: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     report = tmp_path_factory.mktemp("story") / "demo-report"
     page = report.parent / "report.html"
     written = ("--report", str(report), "--html", str(page))

@@ -130,12 +130,12 @@ def test_instants_are_utc_to_every_reader(reported: Reported, spark: SparkSessio
     assert oldest[0] == int(DatetimeMS(YEAR_1))
 
 
-def test_corrections_name_no_batch_any_more(reported: Reported) -> None:
+def test_corrections_say_what_became_of_them_in_the_schema_of_now(reported: Reported) -> None:
     rows = pandas.read_parquet(reported.dataset("corrections"))
     rows = rows[rows["run_id"].astype(str) == reported.runs["fix"]["run_id"]]
     assert list(rows["outcome"]) == ["applied"] * 7
-    assert rows["batch"].isna().all()
-    assert set(rows["schema_version"]) == {3}
+    assert set(rows["schema_version"]) == {4}
+    assert "batch" not in rows
 
 
 def test_the_mark_of_success_stands_beside_the_summary_and_nothing_is_left_aside(
@@ -150,6 +150,7 @@ def test_the_mark_of_success_stands_beside_the_summary_and_nothing_is_left_aside
     assert list((report / "_staging").iterdir()) == []
 
 
+@pytest.mark.needs("spark_process")
 def test_a_run_killed_while_it_writes_its_report_leaves_nothing_that_counts(
     reported: Reported, module_db: Database[Document], mongo_uri: str, spark: SparkSession
 ) -> None:

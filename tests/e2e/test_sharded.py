@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from pymongo.errors import OperationFailure
+from session_repair.mongo.merge import explain_merge, merge_into, refusal, require_mergeable
 
 from session_repair.errors import Refused
 from session_repair.mongo.connection import is_router, require_transactions
-from session_repair.mongo.merge import explain_merge, merge_into, refusal, require_mergeable
 from session_repair.mongo.pace import LagUnseen, may_lag
 from tests.harness.documents import JOURNAL, SESSIONS, Db, data_of
 from tests.harness.shop import Shop

@@ -41,6 +41,7 @@ BENDING = {
 }
 
 
+@pytest.mark.needs("spark_process")
 def test_settings_that_would_bend_a_result_have_no_effect(db: Db, mongo_uri: str) -> None:
     shop = Shop(db)
     shop.session("s1")
@@ -58,6 +59,7 @@ def test_settings_that_would_bend_a_result_have_no_effect(db: Db, mongo_uri: str
     assert stored_bytes(db) == should
 
 
+@pytest.mark.needs("spark_process")
 def test_a_spark_without_the_connector_is_refused(db: Db, mongo_uri: str) -> None:
     shop = Shop(db)
     shop.session("s1")

@@ -67,15 +67,6 @@ def test_scan_and_look_up_plan_the_same(
     plan_both_ways(command, db, tmp_path, shop)
 
 
-@pytest.mark.faults
-@settings(of_databases, max_examples=40)
-@given(shop=shops())
-def test_scan_and_look_up_plan_the_same_of_much_more(
-    command: Command, db: Database[Document], tmp_path: Path, shop: AnyShop
-) -> None:
-    plan_both_ways(command, db, tmp_path, shop)
-
-
 def plan_both_ways(command: Command, db: Database[Document], tmp_path: Path, shop: AnyShop) -> None:
     fill(db, shop)
     index(db)

@@ -19,7 +19,7 @@ from tests.harness.commands import PATIENCE, ROOT, Ended, environment, run_to_en
 from tests.harness.documents import Db
 from tests.harness.shop import Shop
 
-pytestmark = pytest.mark.own_spark
+pytestmark = [pytest.mark.needs("pip"), pytest.mark.own_spark]
 
 SOURCES = ("jobs", "conf", "pyproject.toml", "README.md", "LICENSE")
 
@@ -94,7 +94,7 @@ def test_the_usage_is_that_of_the_command(installed: Callable[..., Ended]) -> No
     assert installed("demo") == Ended(
         2, "", "session-repair: the demo is in the source folder alone: ./spark-submit.sh demo.\n"
     )
-    assert installed("runs", "--help").out.endswith("failed --format csv\n")
+    assert installed("runs", "--help").out.endswith("--outcome failed\n")
 
 
 def test_a_plain_verb_and_one_with_spark_work_from_the_wheel(

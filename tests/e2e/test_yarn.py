@@ -17,7 +17,7 @@ from tests.harness.tls import guarded_by_tls
 from tests.harness.yarn import Yarn, yarn_cluster
 from tests.oracle import recomputed_documents
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.needs("cluster")
 
 OPTIONS = (
     *("--master", "yarn", "--deploy-mode", "cluster"),

@@ -22,6 +22,7 @@ import resume_run
 import verify_sessions
 from session_repair.cli.commands import main
 from tests.harness.documents import Db, Document
+from tests.harness.needs import require
 
 ROOT = Path(__file__).resolve().parents[2]
 # The others are verbs of the package.
@@ -111,6 +112,12 @@ def environment(uri: str | None) -> dict[str, str]:
     return {**kept, **({} if uri is None else {"MONGODB_URI": uri})}
 
 
+def may_start(*arguments: str) -> None:
+    """As a process a verb without Spark takes a second; one with Spark has to be needed."""
+    if any(it in WITH_SPARK or it == "demo" for it in arguments):
+        require("spark_process")
+
+
 def run_to_end(
     words: Sequence[str | Path],
     variables: Mapping[str, str],
@@ -133,11 +140,13 @@ def run_to_end(
 
 def spark_submit(*arguments: str, uri: str | None = None, timeout: float = 240) -> Ended:
     """A whole run of ``./spark-submit.sh`` as a user starts it."""
+    may_start(*arguments)
     return run_to_end([ROOT / "spark-submit.sh", *arguments], environment(uri), timeout)
 
 
 def run_into(output: str, uri: str, db: Db, *words: str) -> int:
     """The exit code of ``./spark-submit.sh`` in a shell, its output led there."""
+    may_start(*words)
     line = f'set -o pipefail; "$0" "$@" {output}'
     options = SPARK_OPTIONS if words[0] == "fix" else ()
     command = ["bash", "-c", line, str(ROOT / "spark-submit.sh"), *options, *words]
@@ -174,6 +183,7 @@ def started(
     uri: str, database: str, verb: str, *arguments: str, spark_options: Iterable[str] = ()
 ) -> Iterator[Process]:
     """``./spark-submit.sh VERB …`` on the database; what is left of it at the end is killed."""
+    may_start(verb)
     spark = [*SPARK_OPTIONS, *spark_options] if verb in WITH_SPARK else []
     with tempfile.NamedTemporaryFile(prefix="run-", suffix=".log") as output:
         popen = subprocess.Popen(

@@ -16,7 +16,7 @@ from typing import Any
 from pymongo import MongoClient, monitoring
 
 from tests.harness.commands import PATIENCE
-from tests.harness.documents import JOURNAL, Db, Document
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document
 
 APP = "session-repair"
 NEVER_ENDS = 600.0  # seconds; longer than any test, what is still held is killed on the server
@@ -36,8 +36,39 @@ class Point:
     skip: int = 0
 
 
-# Of a run and of an undo: three for each batch, a look, the merge, the outcomes.
-ON_JOURNAL = Point("aggregate", JOURNAL)
+# The commands of one batch, of a run that applies its plan or of an undo: find its rows; then, in
+# one transaction: renew the lease, read, write, mark what was not written, move the progress.
+# A dry run and a plan read with aggregates too: there count the other commands.
+
+
+def before_rows(batch: int, asked: int = 1) -> Point:
+    """Before the rows of a batch are found: the one before it has ended, if there was one.
+
+    An apply has ``asked`` for all rows by then, to see that the plan is as it was sealed.
+    """
+    return Point("find", JOURNAL, skip=asked + batch - 1)
+
+
+def before_lease(batch: int) -> Point:
+    """Before the first command of the transaction; the run was taken over and fenced off."""
+    return Point("update", RUNS, skip=2 + 2 * (batch - 1))
+
+
+def before_read(batch: int) -> Point:
+    return Point("aggregate", SESSIONS, skip=batch - 1)
+
+
+def before_write(batch: int) -> Point:
+    return Point("update", SESSIONS, skip=batch - 1)
+
+
+def before_move(batch: int) -> Point:
+    """Before the progress moves; all else that the transaction writes is written."""
+    return Point("update", RUNS, skip=3 + 2 * (batch - 1))
+
+
+def before_commit(batch: int) -> Point:
+    return Point("commitTransaction", skip=batch - 1)
 
 
 class Hold:
@@ -93,6 +124,10 @@ class Hold:
             for operation in self._held():
                 self._client.admin.command("killOp", op=operation["opid"])
             off.join(0.1)
+
+    def end_what_is_open(self) -> None:
+        """End the transactions of killed processes, which keep their documents and collections."""
+        self._client.admin.command("killAllSessions", [])
 
     def _held(self) -> list[Document]:
         ours = {"appName": APP, "active": True, "op": {"$ne": "none"}}

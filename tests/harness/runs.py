@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timezone
+from typing import Any
 
-from tests.harness.documents import JOURNAL, RUNS, Db, Document
+from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
@@ -80,6 +81,33 @@ def batches(db: Db) -> list[int]:
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
+def planned_keys(db: Db, run_id: str | None = None) -> list[Any]:
+    """The _ids of the planned sessions of one run, or of all, in the order of their writes."""
+    wanted = {} if run_id is None else {"run_id": run_id}
+    rows = db[JOURNAL].find(wanted, {"plan.session": 1}).sort("_id", 1)
+    return [row["plan"]["session"]["v"] for row in rows]
+
+
+def plan_of(db: Db, key: Any) -> Document:
+    """What the journal says of a session."""
+    row = db[JOURNAL].find_one({"plan.session.v": key})
+    assert row is not None
+    return dict(row["plan"])
+
+
+def heal(db: Db, key: Any) -> None:
+    """What the run would do to the session, done by somebody else."""
+    db[SESSIONS].update_one({"_id": key}, {"$set": plan_of(db, key)["new"]})
+
+
+def lease_of(db: Db) -> Document:
+    lease = db[RUNS].find_one({"_id": "lease"})
+    assert lease is not None
+    return lease
+
+
 def let_the_lease_expire(db: Db) -> None:
-    """What 60 s without a renewal do."""
+    """What a minute without a word does: the lease is free, and the server ended what was open."""
+    if session := lease_of(db).get("session"):
+        db.client.admin.command("killSessions", [{"id": session}])
     db[RUNS].update_one({"_id": "lease"}, {"$set": {"expires_at": LONG_AGO}})

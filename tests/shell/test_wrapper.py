@@ -500,6 +500,7 @@ def test_a_venv_is_made_anew_for_another_lock(bare: tuple[Path, Run], tmp_path: 
 # --- the real Spark ---
 
 
+@pytest.mark.needs("spark_process")
 def test_a_local_run_has_our_settings_and_the_connector(local: Run, project: Path) -> None:
     (project / "jobs" / "verify_sessions.py").write_text("""\
 import json, sys
@@ -545,6 +546,7 @@ MEYCIQC3Lqe2dFqU4ZGMLnd7i6gMJ43zZUoXNykvdiN/8pMmkgIhANwF19U5RPqg
 """
 
 
+@pytest.mark.needs("spark_process")
 def test_java_reads_the_certificates_of_ssl_cert_file(
     local: Run, project: Path, tmp_path: Path
 ) -> None:

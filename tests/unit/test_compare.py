@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from session_repair.repair.compare import (
     ABSENT,
+    ANOTHER,
     AS_LEFT,
     AS_OBSERVED,
-    OTHER,
     Layout,
     PlannedSession,
     is_still,
@@ -178,15 +178,15 @@ def test_a_session_is_as_observed_as_left_another_or_absent(paths: Mapping[str, 
     assert state_of(plan, seen(before, paths)) == AS_OBSERVED
     assert state_of(plan, seen(left, paths)) == AS_LEFT
     for name, value in NEW.items():  # some of what was to be written is not all of it
-        assert state_of(plan, seen(session(paths, **{name: value}), paths)) == OTHER
+        assert state_of(plan, seen(session(paths, **{name: value}), paths)) == ANOTHER
         half = session(paths, **{it: NEW[it] for it in NEW if it != name})
-        assert state_of(plan, seen(half, paths)) == OTHER
+        assert state_of(plan, seen(half, paths)) == ANOTHER
 
 
 def test_a_session_that_is_to_be_deleted_is_never_as_left() -> None:
     plan = planned(session(FLAT), FLAT, None)
     assert state_of(plan, seen(session(FLAT), FLAT)) == AS_OBSERVED
-    assert state_of(plan, seen(session(FLAT, event_count=1), FLAT)) == OTHER
+    assert state_of(plan, seen(session(FLAT, event_count=1), FLAT)) == ANOTHER
     assert state_of(plan, None) == ABSENT
 
 
@@ -246,7 +246,7 @@ def test_what_the_server_takes_as_equal_is_another_where_its_bytes_are(
     for one, other in (pair, pair[::-1]):
         plan = plan_of(name, one)
         assert state_of(plan, raw_seen(name, one)) == AS_OBSERVED
-        assert state_of(plan, raw_seen(name, other)) == OTHER
+        assert state_of(plan, raw_seen(name, other)) == ANOTHER
         if name == "session_id" or one is None or other is None:
             continue
         plan = plan_of(name, one, other)  # it is to become what the server takes as equal
@@ -260,7 +260,7 @@ def test_a_value_of_any_type_is_itself_and_no_other_and_is_put_back_to_the_byte(
 ) -> None:
     plan = plan_of("user_id", value, typed("new"))
     for other in [None, *OF_EVERY_TYPE.values()]:
-        expected = AS_OBSERVED if other == value else OTHER
+        expected = AS_OBSERVED if other == value else ANOTHER
         assert state_of(plan, raw_seen("user_id", other)) == expected
     assert state_of(plan, raw_seen("user_id", typed("new"))) == AS_LEFT
     assert plan.update()["$set"].raw == bson.encode({"user_id": "new"})
@@ -287,7 +287,7 @@ def test_the_kind_of_each_parent_has_to_be_the_same() -> None:
     for one, before in kinds.items():
         plan = planned(before, NESTED, NEW)
         for other, now in kinds.items():
-            expected = AS_OBSERVED if one == other else OTHER
+            expected = AS_OBSERVED if one == other else ANOTHER
             assert state_of(plan, seen(now, NESTED)) == expected, (one, other)
 
 
@@ -434,7 +434,7 @@ def test_a_session_is_what_a_model_of_it_says(
     elif signature(now, paths) == signature(left, paths):
         expected = AS_LEFT
     else:
-        expected = OTHER
+        expected = ANOTHER
     event(expected)
     assert state_of(plan, seen(now, paths)) == expected
 

@@ -20,6 +20,7 @@ import verify_sessions
 from session_repair.cli.commands import commands, main
 from session_repair.cli.config import config_schema
 from session_repair.home import DEFAULT_CONFIG
+from session_repair.settings import SETTINGS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -127,6 +128,11 @@ VERBS = [
     resume_run.command,
     *commands.commands.values(),
 ]
+
+
+def test_every_setting_with_a_help_is_an_option_of_a_verb() -> None:
+    options = {option.name for verb in VERBS for option in verb.params}
+    assert {name for name, row in SETTINGS.items() if row.help} <= options
 
 
 @pytest.mark.parametrize("command", VERBS, ids=lambda command: command.name)

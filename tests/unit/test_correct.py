@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import diagnose
 from session_repair.rules.schemas import CHANGES, CORRECTED
-from session_repair.rules.symptoms import CODES, SYMPTOMS
+from session_repair.symptoms import CODES, SYMPTOMS
 from tests.unit.frames import (
     ALICE,
     BOB,

@@ -94,7 +94,8 @@ def test_the_readme_lists_every_metric() -> None:
     of_run = Ending("fix", Exit.CLEAN, BEGAN, BEGAN, SETTINGS, of_window)
     of_health = unknown(SETTINGS, Refused("who?"))
     figures = [*figures_of_run(of_run), *figures_of_health(of_health)]
-    names = [f"`{it.name}{{{it.label}}}`" if it.label else f"`{it.name}`" for it in figures]
+    labelled = [f"{it.name}{{{it.label}}}" if it.label else it.name for it in figures]
+    names = [f"`session_repair_{it}`" for it in labelled]
     tables = first_cells(section("## Metrics", DOCS["health.md"]))
     assert [cell for cell in tables if cell.startswith("`session_repair_")] == names
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from session_repair.errors import Refused
-from session_repair.home import CONF, ROOT
+from session_repair.home import ROOT
 from session_repair.launch import trust
 from session_repair.launch.archive import with_archive, with_option
 from session_repair.launch.connector import (
@@ -123,7 +123,7 @@ def test_only_the_pinned_bytes_are_taken(connector: Connector, tmp_path: Path) -
 def test_the_connector_fits_the_scala_of_the_spark(tmp_path: Path, scala: str) -> None:
     (tmp_path / "jars").mkdir()
     (tmp_path / "jars" / f"scala-library-{scala}.18.jar").touch()
-    found = connector_for(tmp_path, CONF, tmp_path / "cache")
+    found = connector_for(tmp_path, tmp_path / "cache")
     assert (found.scala, found.folder) == (scala, tmp_path / "cache" / f"jars-{scala}")
     lines = found.pins.read_text().splitlines()
     assert sorted(line.split()[1] for line in lines) == [

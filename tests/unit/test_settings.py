@@ -3,6 +3,8 @@ refused by its name, and the connection string appears nowhere."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import sys
 from dataclasses import fields, replace
@@ -22,16 +24,9 @@ from session_repair.cli import layers
 from session_repair.cli.layers import load_settings, read_uri
 from session_repair.errors import Refused
 from session_repair.home import DEFAULT_CONFIG
-from session_repair.repair.plan import require_time_to_confirm
-from session_repair.settings import (
-    Settings,
-    describe,
-    format_duration,
-    limit_of,
-    parse_duration,
-    revived,
-    semantics,
-)
+from session_repair.kinds import format_duration, limit_of, parse_duration
+from session_repair.repair.preflight import require_time_to_confirm
+from session_repair.settings import Settings, describe, revived, semantics
 
 URI = "mongodb://repair:hush@db.example:27017"
 
@@ -305,12 +300,17 @@ def test_findings_for_which_nothing_is_corrected_are_refused(
         load_settings(URI, None, options)
 
 
-def test_only_decides_a_plan_and_older_plans_have_the_digest_that_they_had() -> None:
-    assert "only" not in semantics(Settings(uri=URI))
+def test_only_decides_a_plan() -> None:
     only = Settings(uri=URI, scope="all", only=("user_mismatch",))
     assert semantics(only) == {**semantics(replace(only, only=())), "only": ["user_mismatch"]}
     shrunk = Settings(uri=URI, scope="all", allow_shrink=True, only=("pages_extra",))
     assert shrunk.only == ("pages_extra",)
+
+
+def test_what_decides_a_plan_has_the_digest_that_it_had() -> None:
+    sealed = json.dumps(semantics(Settings(uri=URI)), sort_keys=True)
+    digest = "9d66891789982759c491a42dd305908b0bcc23a85bdb4bb757fddcca8ecb3f7c"
+    assert hashlib.sha256(sealed.encode()).hexdigest() == digest
 
 
 def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
@@ -322,7 +322,8 @@ def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
     named = {*delivered, *delivered["collections"]} - {"collections", "fields"}
     with_default = {item.name for item in fields(Settings) if item.default is not None}
     # A database in the file would win over the one that the connection string names.
-    assert named == with_default - {*layers.NOT_IN_A_FILE, "database"}
+    in_a_file = {*layers.IN_A_FILE[""].values(), *layers.IN_A_FILE["collections"].values()}
+    assert named == (with_default & in_a_file) - {"database"}
 
 
 def test_without_the_delivered_file_the_defaults_hold(

@@ -13,9 +13,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
-from session_repair.rules import symptoms
+from session_repair.rules import predicates
+from session_repair.rules.predicates import EVIDENCE, HOLDS, TEXT_OF, shared_facts
 from session_repair.rules.schemas import DIAGNOSED, REBUILT, SESSIONS, STORED
-from session_repair.rules.symptoms import CODES, SYMPTOMS, shared_facts
+from session_repair.symptoms import CODES, SYMPTOMS
 from tests.unit.frames import (
     BOB,
     Row,
@@ -270,6 +271,12 @@ def test_every_symptom_is_documented_and_has_a_table_in_the_same_order() -> None
     assert list(TABLES) == DOCUMENTED_CODES
 
 
+def test_what_a_symptom_is_and_when_it_holds_stand_side_by_side() -> None:
+    assert tuple(HOLDS) == CODES
+    assert set(TEXT_OF) == {symptom.field for symptom in SYMPTOMS} - {None}
+    assert set(EVIDENCE) < set(CODES)
+
+
 def test_every_symptom_looks_at_a_field_that_is_both_stored_and_rebuilt() -> None:
     both_have = set(STORED.fieldNames()) & set(REBUILT.fieldNames())
     assert {symptom.field for symptom in SYMPTOMS} - {None} == both_have
@@ -284,7 +291,7 @@ def judged(spark: SparkSession) -> dict[str, dict[str, bool]]:
         for code, table in TABLES.items()
         for case, snippet, _ in table
     ]
-    holds = F.coalesce(*[F.when(F.col("code") == it.code, it.holds()) for it in SYMPTOMS])
+    holds = F.coalesce(*[F.when(F.col("code") == code, says()) for code, says in HOLDS.items()])
     judgements: dict[str, dict[str, bool]] = {code: {} for code in TABLES}
     told = frame(spark, rows, schema).withColumns(shared_facts())
     for row in told.select("code", "case", holds.alias("holds")).collect():
@@ -319,12 +326,12 @@ def assert_table(spark: SparkSession, kinds: str, fact: Any, table: list[tuple[A
 
 def test_pages_that_are_null_or_empty_name_no_page(spark: SparkSession) -> None:
     table = [(None, True), ([], True), (["/a"], False), ([""], False)]
-    assert_table(spark, "array<string>", symptoms.names_no_page, table)
+    assert_table(spark, "array<string>", predicates.names_no_page, table)
 
 
 def test_a_count_that_is_null_or_0_counts_nothing(spark: SparkSession) -> None:
     table = [(None, True), (0, True), (1, False), (-1, False)]
-    assert_table(spark, "bigint", symptoms.counts_nothing, table)
+    assert_table(spark, "bigint", predicates.counts_nothing, table)
 
 
 def test_pages_lack_what_others_have_and_null_has_nothing(spark: SparkSession) -> None:
@@ -339,28 +346,28 @@ def test_pages_lack_what_others_have_and_null_has_nothing(spark: SparkSession) -
         (["/a"], None, False),
         (None, None, False),
     ]
-    assert_table(spark, "array<string>,array<string>", symptoms.lacks, table)
+    assert_table(spark, "array<string>,array<string>", predicates.lacks, table)
 
 
 def test_a_value_differs_only_from_a_rebuilt_one(spark: SparkSession) -> None:
     table = [(1, 1, False), (1, 2, True), (None, 2, True), (1, None, False), (None, None, False)]
-    assert_table(spark, "bigint,bigint", symptoms.differs, table)
+    assert_table(spark, "bigint,bigint", predicates.differs, table)
 
 
 def test_a_text_of_more_than_500_characters_is_cut(spark: SparkSession) -> None:
     table = [("é" * 500, "é" * 500), ("é" * 501, "é" * 500 + "…"), (None, None), ("", "")]
-    assert_table(spark, "string", symptoms.in_short, table)
+    assert_table(spark, "string", predicates.in_short, table)
 
 
 def test_values_are_shown_as_text(spark: SparkSession) -> None:
-    assert_table(spark, "bigint", symptoms.number_text, [(0, "0"), (2**40, "1099511627776")])
+    assert_table(spark, "bigint", predicates.number_text, [(0, "0"), (2**40, "1099511627776")])
     pages = [(["/a", 'b"'], '["/a","b\\""]'), ([], "[]"), (None, None)]
-    assert_table(spark, "array<string>", symptoms.pages_text, pages)
+    assert_table(spark, "array<string>", predicates.pages_text, pages)
     dates = [(at("10:00:00.007"), "2025-10-01T10:00:00.007Z"), (None, None)]
-    assert_table(spark, "timestamp", symptoms.date_text, dates)
+    assert_table(spark, "timestamp", predicates.date_text, dates)
     users = [
         ('{"v": {"$oid": "68dd0e100000000000000001"}}', "68dd0e100000000000000001"),
         ('{"v": "bob"}', '"bob"'),
         (None, None),
     ]
-    assert_table(spark, "string", symptoms.user_text, users)
+    assert_table(spark, "string", predicates.user_text, users)

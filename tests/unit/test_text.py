@@ -35,9 +35,8 @@ from session_repair.reporting.text import (
     undo_report,
     verification_report,
 )
-from session_repair.rules.symptoms import CODES, SYMPTOMS
-from session_repair.scope import BY_SHRINKING, CORRECTED, OF_EMPTY
 from session_repair.settings import Settings, describe
+from session_repair.symptoms import BY_SHRINKING, CODES, CORRECTED_CODES, OF_EMPTY, SYMPTOMS
 from tests.unit.frames import NOW
 
 SETTINGS = Settings(uri="mongodb://h")
@@ -440,9 +439,9 @@ def test_one_of_anything_is_told_in_the_singular() -> None:
 
 def test_what_a_wider_scope_corrects_is_what_the_symptoms_say() -> None:
     mended = [it.code for it in SYMPTOMS if it.mended_by and not it.by_shrinking]
-    assert list(CORRECTED) == mended
+    assert list(CORRECTED_CODES) == mended
     assert list(BY_SHRINKING) == [it.code for it in SYMPTOMS if it.by_shrinking]
-    assert CORRECTED[:2] == OF_EMPTY
+    assert CORRECTED_CODES[:2] == OF_EMPTY
 
 
 @pytest.mark.parametrize(

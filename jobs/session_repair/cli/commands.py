@@ -14,14 +14,13 @@ import click
 
 from session_repair.cli.config import config_schema, setting_lines
 from session_repair.cli.options import (
+    AGE,
     CONNECTION,
     ENDING,
     OUTPUT,
     SELECTION,
     WRITING,
-    Duration,
     examples,
-    given_options,
     run_command,
     settings_from,
     show,
@@ -53,7 +52,7 @@ from session_repair.repair.preconditions import (
 from session_repair.repair.report import Report
 from session_repair.repair.undo import survey_undo
 from session_repair.reporting.history import runs_table, trend
-from session_repair.reporting.ndjson import FORMATS, NDJSON, row_lines
+from session_repair.reporting.ndjson import row_line
 from session_repair.reporting.text import fix_report, undo_report
 from session_repair.settings import PLACES, Settings
 from session_repair.wording import either, number_of
@@ -74,7 +73,7 @@ def commands() -> None:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
-@click.option("--plan-ttl", type=Duration(), help="Refuse a plan older than this (24h).")
+@with_options("plan_ttl")
 @with_told_ending
 def apply(settings: Settings, run_id: str) -> Report:
     """Carry out a planned run, that plan and no other."""
@@ -110,9 +109,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
 
 @commands.command(
     "runs",
-    epilog=examples(
-        "runs", "runs --watch", "runs r20251103-031500-5f3a9c --rows --outcome failed --format csv"
-    ),
+    epilog=examples("runs", "runs --watch", "runs r20251103-031500-5f3a9c --rows --outcome failed"),
 )
 @click.argument("run_id", metavar="[RUN]", required=False)
 @with_options(CONNECTION)
@@ -125,7 +122,6 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     multiple=True,
     help="Of the rows only these; may be repeated.",
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), help="How to list rows (ndjson).")
 @click.option("--verdict", is_flag=True, help="Exit as RUN did, where its exit code was lost.")
 def runs(
     run_id: str | None,
@@ -133,7 +129,6 @@ def runs(
     verdict: bool,
     rows: bool,
     outcomes: tuple[str, ...],
-    form: str | None,
     **options: Any,
 ) -> Exit:
     """The history of runs; with RUN, one of them in full, as JSON."""
@@ -142,12 +137,12 @@ def runs(
         raise Refused("--verdict is that of one run. Name it: runs RUN --verdict.")
     if verdict + rows + watch > 1:
         raise Refused("--verdict, --rows and --watch exclude each other. Give one of them.")
-    if (outcomes or form) and not rows:
-        raise Refused("--outcome and --format are about rows. Add --rows.")
+    if outcomes and not rows:
+        raise Refused("--outcome is about rows. Add --rows.")
     if rows:
         if run_id is None:
             raise Refused("--rows lists the sessions of one run. Name RUN.")
-        return list_rows(settings, run_id, outcomes, form or NDJSON)
+        return list_rows(settings, run_id, outcomes)
     if watch and run_id is not None:
         raise Refused("--watch follows the run that is at work. Leave out RUN.")
     with connected(settings) as store:
@@ -160,7 +155,7 @@ def runs(
         elif verdict:
             document = Run.find(store, run_id).read()
             at_work = run_at_work(store)
-            ended = verdict_of(document, at_work is not None and at_work.id == run_id)
+            ended = ended_verdict(document, at_work is not None and at_work.id == run_id)
             show(runs_table([document]))
             return ended
         else:
@@ -169,12 +164,12 @@ def runs(
     return Exit.CLEAN
 
 
-def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str], form: str) -> Exit:
+def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str]) -> Exit:
     """Print the rows of a run as they come; PARTIAL where its journal has lost some."""
     with connected(settings) as store:
         document = Run.find(store, run_id).read()
         store = store.using(settings_of_run(document, settings, PLACES))
-        show(row_lines(rows_of_run(store, document, outcomes), form))
+        show(map(row_line, rows_of_run(store, document, outcomes)))
         lost = lost_rows(store, document)
     if not lost:
         return Exit.CLEAN
@@ -183,7 +178,7 @@ def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str], form: st
     return Exit.PARTIAL
 
 
-def verdict_of(document: dict[str, Any], is_at_work: bool) -> Exit:
+def ended_verdict(document: dict[str, Any], is_at_work: bool) -> Exit:
     """The exit code that a run ended with. Raises Refused where it has not ended."""
     has_ended = document["state"] in (DONE, UNDONE) or document.get("error") is not None
     if is_at_work or not has_ended:
@@ -211,14 +206,14 @@ def followed(look_at_work: Callable[[], AtWork | None]) -> Iterator[AtWork]:
     "health", epilog=examples("health", "health --deep --time-limit 30s", "health --serve 8080")
 )
 @with_options(CONNECTION)
-@click.option("--max-age", type=Duration(), default=MAX_AGE, help="Trust no older run (26h).")
+@click.option("--max-age", type=AGE, default=MAX_AGE, help="Trust no older run (26h).")
 @click.option("--deep", is_flag=True, help="Count the empty sessions now, by a scan.")
-@click.option("--time-limit", type=Duration(), default="5s", help="End that scan after this (5s).")
+@click.option("--time-limit", type=AGE, default="5s", help="End that scan after this (5s).")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the answer, and end.")
 @click.option("--serve", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Answer HTTP.")
 @click.option("--host", default="127.0.0.1", help="Where to listen (127.0.0.1).")
 @click.option("--token-file", metavar="FILE", help="File with the token that a client must send.")
-@click.option("--cache", type=Duration(), default="10s", help="Keep an answer this long (10s).")
+@click.option("--cache", type=AGE, default="10s", help="Keep an answer this long (10s).")
 def health(
     max_age: timedelta,
     deep: bool,
@@ -238,7 +233,13 @@ def health(
     if port is not None:
         if deep:
             raise Refused("--deep and --serve exclude each other: a scan may take too long.")
-        serve_health(settings, max_age, cache, host, port, token_file)
+        try:
+            from session_repair.health.server import read_token, serve
+        except ImportError as error:
+            raise Refused(
+                f"--serve needs the Python package {error.name}. Install session-repair[health]."
+            ) from None
+        serve(settings, max_age, cache, host, port, read_token(token_file))
         return Exit.CLEAN
     try:
         seconds = settings.server_selection_timeout.total_seconds()
@@ -251,23 +252,6 @@ def health(
         answer = unknown(settings, error)
     show([json.dumps(asdict(answer))])
     return Exit(answer.verdict)
-
-
-def serve_health(
-    settings: Settings,
-    max_age: timedelta,
-    cache: timedelta,
-    host: str,
-    port: int,
-    token_file: str | None,
-) -> None:
-    try:
-        from session_repair.health.server import read_token, serve
-    except ImportError as error:
-        raise Refused(
-            f"--serve needs the Python package {error.name}. Install session-repair[health]."
-        ) from None
-    serve(settings, max_age, cache, host, port, read_token(token_file))
 
 
 @commands.command(
@@ -285,8 +269,7 @@ def config(
     if schema:
         show([json.dumps(config_schema(), indent=2)])
     else:
-        given = given_options(options)
-        show(setting_lines(uri_file, config, given))
+        show(setting_lines(uri_file, config, options))
     return Exit.CLEAN
 
 

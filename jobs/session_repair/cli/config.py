@@ -5,31 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
-from session_repair.cli.layers import (
-    FIELD_PATH,
-    NOT_IN_A_FILE,
-    layers_of,
-    load_settings,
-    read_uri,
-)
+from session_repair.cli.layers import IN_A_FILE, layers_of, load_settings, read_uri
 from session_repair.home import DEFAULT_CONFIG
-from session_repair.logs import FORMATS
 from session_repair.reporting.notify import URL_VARIABLE
-from session_repair.scope import SCOPES
-from session_repair.settings import (
-    COLLECTIONS,
-    DURATION,
-    EVENT_FIELDS,
-    LIMIT,
-    SESSION_FIELDS,
-    STRATEGIES,
-    TLS_FILES,
-    Settings,
-    describe,
-)
+from session_repair.settings import SETTINGS, describe
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 SECRET = "(a secret)"
@@ -81,41 +62,15 @@ def setting_line(name: str, value: str, origin: str) -> str:
     return f"{name:<30} {value:<26} {origin}"
 
 
-# What a value of the file has to be, beyond its type.
-BOUNDS: dict[str, dict[str, Any]] = {
-    "scope": {"enum": list(SCOPES)},
-    "strategy": {"enum": list(STRATEGIES)},
-    "log_format": {"enum": list(FORMATS)},
-    "batch_size": {"minimum": 1},
-    "max_changes": {"pattern": f"^{LIMIT.pattern}$"},
-    "max_delete": {"pattern": f"^{LIMIT.pattern}$"},
-}
-KINDS: dict[str, dict[str, Any]] = {
-    "str": {"type": "string"},
-    "int": {"type": "integer"},
-    "bool": {"type": "boolean"},
-    "timedelta": {"type": "string", "pattern": f"^{DURATION.pattern}$"},
-}
-
-
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the config file, TOML being read as JSON."""
-    of_file = {
-        item.name: {**KINDS[str(item.type).removesuffix(" | None")], **BOUNDS.get(item.name, {})}
-        for item in fields(Settings)
-        if item.name not in NOT_IN_A_FILE
-    }
-    field_name = {"type": "string", "pattern": f"^{FIELD_PATH.pattern}$"}
-    owners = {"sessions": SESSION_FIELDS, "events": EVENT_FIELDS}
     tables = {
-        "collections": table_of({name: of_file.pop(name) for name in COLLECTIONS}),
-        "fields": table_of(
-            {owner: table_of(dict.fromkeys(names, field_name)) for owner, names in owners.items()}
-        ),
-        "tls": table_of(dict.fromkeys(TLS_FILES, KINDS["str"])),
+        of_table: {key: SETTINGS[name].kind.schema for key, name in known.items()}
+        for of_table, known in IN_A_FILE.items()
     }
-    title = "Settings of session-repair"
-    return {"$schema": DRAFT, "title": title, **table_of({**of_file, **tables})}
+    of_file = tables.pop("")
+    members = {**of_file, **{name: table_of(members) for name, members in tables.items()}}
+    return {"$schema": DRAFT, "title": "Settings of session-repair", **table_of(members)}
 
 
 def table_of(members: Mapping[str, Any]) -> dict[str, Any]:

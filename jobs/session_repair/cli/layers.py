@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -19,70 +16,55 @@ else:
 
 from session_repair.errors import Refused
 from session_repair.home import COMMAND, DEFAULT_CONFIG, IS_CHECKOUT
+from session_repair.kinds import FIELD_PATH, Kind
+from session_repair.secret import read_secret
 from session_repair.settings import (
     ASKED,
     COLLECTIONS,
-    EVENT_FIELDS,
     LAST_SUCCESS,
-    SESSION_FIELDS,
+    ONCE,
+    SETTINGS,
     TLS_FILES,
     Settings,
-    parse_duration,
 )
 
-FIELD_PATH = re.compile(r"[^.$][^.]*(\.[^.$][^.]*)*")
-# The secret, and what is asked of one run only; fields and TLS have tables of their own.
-NOT_IN_A_FILE = (
-    "uri",
-    "session_ids",
-    "since",
-    "until",
-    "allow_absent",
-    "allow",
-    "only",
-    "asked",
-    "break_lease",
-    "duplicates",
-    "session_fields",
-    "event_fields",
-    *(f"tls_{name}" for name in TLS_FILES),
-)
+
+def keys_of_file() -> dict[str, dict[str, str]]:
+    """By table of a config file, "" being the file itself: each key, and the setting that it is."""
+    tables: dict[str, dict[str, str]] = {}
+    for name, row in SETTINGS.items():
+        if not row.role & ONCE:
+            of_table, _, key = (row.key or name).rpartition(".")
+            tables.setdefault(of_table, {})[key] = name
+    return tables
+
+
+IN_A_FILE = keys_of_file()
 
 
 def read_uri(uri_file: str | None) -> str:
     """The connection string, from ``--uri-file`` or MONGODB_URI; never from the command line."""
-    if uri_file is None:
-        uri = os.environ.get("MONGODB_URI", "")
-        if not uri.strip():
-            raise Refused(
-                "MONGODB_URI is not set. Export it, write it to a file and pass --uri-file"
-                f"{f', or try {COMMAND} demo' if IS_CHECKOUT else ''}."
-            )
-        return uri.strip()
-    try:
-        uri = Path(uri_file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise Refused(f"--uri-file {uri_file}: {error.strerror}. Name a readable file.") from None
-    except UnicodeDecodeError:
-        raise Refused(f"--uri-file {uri_file} is not text in UTF-8. Write it again.") from None
+    uri = read_secret("--uri-file", uri_file, "MONGODB_URI", "the connection string")
     if not uri:
-        raise Refused(f"--uri-file {uri_file} is empty. Write the connection string into it.")
+        raise Refused(
+            "MONGODB_URI is not set. Export it, write it to a file and pass --uri-file"
+            f"{f', or try {COMMAND} demo' if IS_CHECKOUT else ''}."
+        )
     return uri
 
 
 def load_settings(uri: str, config: str | None, options: Mapping[str, Any]) -> Settings:
     """Settings from the connection string, then the config file, then options.
 
-    The file is that of ``--config``, else conf/session_repair.toml; an option of None was not
-    given. Raises Refused on a file, key or value that is not understood.
+    The file is that of ``--config``, else conf/session_repair.toml; an option of None or of ()
+    was not given. Raises Refused on a file, key or value that is not understood.
     """
     layers = layers_of(uri, config, options)
     asked = tuple(name for name in ASKED if name in layers[-1])
     values = dict(ChainMap(*reversed(layers)))
-    defaults = Settings(uri=uri)
     for name in ("session_fields", "event_fields"):
-        values[name] = {**getattr(defaults, name), **values.get(name, {})}
-    settings = replace(defaults, **values, asked=asked)
+        values[name] = SETTINGS[name].kind.read(values.get(name, {}))
+    settings = Settings(uri, **values, asked=asked)
     if "lookback" in layers[-1] and settings.since != LAST_SUCCESS:
         raise Refused(
             f"--lookback is how far before --since {LAST_SUCCESS} to begin. Leave it out."
@@ -100,7 +82,7 @@ def layers_of(uri: str, config: str | None, options: Mapping[str, Any]) -> list[
     return [
         {**({"database": named} if named else {}), **tls_files_in(uri)},
         read_config(file) if config or file.exists() else {},
-        {name: value for name, value in options.items() if value is not None},
+        {name: value for name, value in options.items() if value not in (None, ())},
     ]
 
 
@@ -126,30 +108,18 @@ def read_config(path: Path) -> dict[str, Any]:
         raise Refused(f"--config {path}: {error.strerror}. Name a readable TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused(f"--config {path} is not TOML: {error}.") from None
-    collections = table(path, "collections", document.pop("collections", {}))
-    field_names = table(path, "fields", document.pop("fields", {}))
-    refuse_unknown(path, "collections", collections, COLLECTIONS)
-    tls = table(path, "tls", document.pop("tls", {}))
-    refuse_unknown(path, "tls", tls, TLS_FILES)
-    settings: dict[str, Any] = {}
-    for name, file in tls.items():
-        if not isinstance(file, str):
-            raise Refused(f"--config {path}: tls.{name} = {file!r} is not of type str.")
-        settings[f"tls_{name}"] = file
+    tables = {name: table(path, name, document.pop(name, {})) for name in IN_A_FILE if name}
     if named := sorted(document.keys() & set(COLLECTIONS)):
         raise Refused(
             f"--config {path}: {named[0]} is the name of a collection; write [collections]."
         )
-    for key, value in [*document.items(), *collections.items()]:
-        settings[key] = config_value(path, key, value)
-    for owner, known in (("sessions", SESSION_FIELDS), ("events", EVENT_FIELDS)):
-        names = table(path, f"fields.{owner}", field_names.pop(owner, {}))
-        refuse_unknown(path, f"fields.{owner}", names, known)
-        for name, stored_as in names.items():
-            if not isinstance(stored_as, str) or not FIELD_PATH.fullmatch(stored_as):
-                raise Refused(f"--config {path}: {owner}.{name} = {stored_as!r} is no field name.")
-        settings[f"{owner.removesuffix('s')}_fields"] = names
-    refuse_unknown(path, "fields", field_names, ("sessions", "events"))
+    settings: dict[str, Any] = {}
+    for of_table, values in {"": document, **tables}.items():
+        known = IN_A_FILE[of_table]
+        refuse_unknown(path, of_table or "it", values, known)
+        for key, value in values.items():
+            where = f"{of_table}.{key}" if of_table else key
+            settings[known[key]] = config_value(path, where, SETTINGS[known[key]].kind, value)
     return settings
 
 
@@ -159,20 +129,27 @@ def table(path: Path, key: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def config_value(path: Path, key: str, value: Any) -> Any:
+def config_value(path: Path, key: str, kind: Kind, value: Any) -> Any:
     """One value of the file, with the type that Settings wants."""
-    kinds = {f.name: str(f.type) for f in fields(Settings) if f.name not in NOT_IN_A_FILE}
-    refuse_unknown(path, "it", [key], kinds)
-    kind = kinds[key].removesuffix(" | None")
-    wanted = "str" if kind == "timedelta" else kind
-    if type(value).__name__ != wanted:
-        raise Refused(f"--config {path}: {key} = {value!r} is not of type {wanted}.")
-    if kind == "timedelta":
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            raise Refused(f"--config {path}: {key}: {error}.") from None
-    return value
+    if kind.plain is dict:
+        return field_names(path, key, kind, value)
+    if type(value) is not kind.plain:
+        raise Refused(f"--config {path}: {key} = {value!r} is not of type {kind.plain.__name__}.")
+    try:
+        return kind.read(value)
+    except ValueError as error:
+        raise Refused(f"--config {path}: {key}: {error}.") from None
+
+
+def field_names(path: Path, key: str, kind: Kind, value: Any) -> dict[str, str]:
+    """The table of the file that says where the fields of a collection's documents stand."""
+    names = table(path, key, value)
+    refuse_unknown(path, key, names, kind.bounds["properties"])
+    for name, stored_as in names.items():
+        if not isinstance(stored_as, str) or not FIELD_PATH.fullmatch(stored_as):
+            owner = key.rpartition(".")[2]
+            raise Refused(f"--config {path}: {owner}.{name} = {stored_as!r} is no field name.")
+    return names
 
 
 def refuse_unknown(path: Path, where: str, names: Any, known: Any) -> None:

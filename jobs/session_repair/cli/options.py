@@ -7,9 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import fields
-from datetime import datetime, timedelta
-from functools import wraps
+from functools import reduce, wraps
 from typing import Any
 
 import click
@@ -18,88 +16,65 @@ from session_repair.cli.layers import load_settings, read_uri
 from session_repair.cli.streams import make_unfailing
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.home import COMMAND
-from session_repair.logs import (
-    FORMATS,
-    JSON,
-    LINES,
-    OPTION,
-    format_in,
-    logging_to_stderr,
-    set_format,
-    set_verbosity,
-)
+from session_repair.kinds import DURATION, Kind
+from session_repair.logs import JSON, LINES, format_in, logging_to_stderr, set_format, set_verbosity
 from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
 from session_repair.reporting.outputs import STDOUT, Outputs, telling
-from session_repair.scope import SCOPES
-from session_repair.settings import (
-    DURATION,
-    LAST_SUCCESS,
-    STRATEGIES,
-    Settings,
-    describe,
-    instant_of,
-    parse_duration,
-)
+from session_repair.settings import SETTINGS, Settings, describe
 
 log = logging.getLogger(__name__)
 
-Command = Callable[..., Exit]
+VerbFunction = Callable[..., Exit]
 
-SETTINGS_OPTIONS = {"uri_file", "config", *(item.name for item in fields(Settings))}
+SETTINGS_OPTIONS = {"uri_file", "config", *SETTINGS}
+
+Option = Callable[[Any], Any]  # what click.option makes, a decorator
 
 
-class Duration(click.ParamType):
-    name = "duration"
+class Value(click.ParamType):
+    """A value of the kind, as text."""
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.name = kind, kind.metavar or ""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):
+            return value  # a default
         try:
-            return parse_duration(value)
+            return self.kind.read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class Instant(click.ParamType):
-    name = "instant"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
-        try:
-            return instant_of(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+AGE = Value(DURATION)
 
 
-class Codes(click.ParamType):
-    name = "codes"
+def option_of(name: str) -> Option:
+    """The option of the setting."""
+    row = SETTINGS[name]
+    kind, known = row.kind, row.kind.bounds.get("enum")
+    how: dict[str, Any] = {"type": Value(kind), "metavar": kind.metavar}
+    if kind.plain is bool:
+        how = {"is_flag": True, "default": None}
+    elif kind.plain is int:
+        how = {"type": click.IntRange(kind.bounds["minimum"])}
+    elif kind.plain is list:
+        how |= {"type": str, "multiple": True, "callback": lambda _, __, texts: kind.read(texts)}
+    elif known is not None:
+        how = {"type": click.Choice(known)}
+    return click.option(row.option or f"--{name.replace('_', '-')}", name, help=row.help, **how)
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        return tuple(code.strip() for code in value.split(","))
 
-
-def flattened(_: Any, __: Any, values: tuple[tuple[str, ...], ...]) -> tuple[str, ...] | None:
-    """The codes of an option that may be repeated; None where it is not given."""
-    return tuple(code for codes in values for code in codes) if values else None
-
-
-class Since(click.ParamType):
-    name = "since"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        if value != LAST_SUCCESS and not DURATION.fullmatch(value):
-            try:
-                instant_of(value)
-            except ValueError as error:
-                self.fail(f"{error}, a duration such as 7d, or {LAST_SUCCESS}", param, ctx)
-        return str(value)
+def options_in(group: str) -> tuple[Option, ...]:
+    """The options of the settings in the group."""
+    return tuple(option_of(name) for name, row in SETTINGS.items() if row.group == group)
 
 
 CONNECTION = (
     click.option("--uri-file", metavar="FILE", help="File with the connection string."),
     click.option("--config", metavar="FILE", help="TOML file; see conf/session_repair.toml."),
-    click.option("--database", metavar="NAME", help="Database of the two collections."),
-    click.option(OPTION, type=click.Choice(FORMATS), help="Of the lines on stderr (text)."),
+    *options_in("connection"),
     click.option(
         "-v",
         "--verbose",
@@ -110,63 +85,22 @@ CONNECTION = (
         help="Tell each step on stderr; -vv tells more, and all that Spark does.",
     ),
 )
-IDENTITY = (
-    click.option(
-        "--session-id", "session_ids", multiple=True, metavar="ID", help="Only this session."
-    ),
-    click.option("--settle", type=Duration(), help="Leave sessions active that recently (15m)."),
-    click.option("--strategy", type=click.Choice(STRATEGIES), help="How to read (auto)."),
-    click.option(
-        "--allow-absent", multiple=True, metavar="FIELD", help="No document has this field yet."
-    ),
-)
-SELECTION = (
-    *IDENTITY,
-    click.option(
-        "--since",
-        type=Since(),
-        metavar="DATE|AGE|last-success",
-        help="Only sessions that were active since then, each of them whole.",
-    ),
-    click.option("--until", type=Instant(), help="Only sessions active before (UTC; now)."),
-    click.option(
-        "--lookback", type=Duration(), help="How far before the last success to begin (1d)."
-    ),
-    click.option("--scope", type=click.Choice(SCOPES), help="Empty sessions, or all mismatches."),
-    click.option(
-        "--allow-shrink", is_flag=True, default=None, help="Also lower counts and drop pages."
-    ),
-)
+IDENTITY = (*options_in("sessions"), *options_in("reading"))
+SELECTION = (*IDENTITY, *options_in("window"), *options_in("scope"))
 ENDING = (
-    click.option("--json", metavar="FILE", help="Write the report as JSON; - for stdout."),
-    click.option("--html", metavar="FILE", help="Write the report as one HTML page."),
-    click.option("--metrics", metavar="FILE", help="Write figures for Prometheus (*.prom)."),
+    *options_in("ending"),
     click.option("--notify", metavar="URL", help="Post there when the verdict has changed."),
-    click.option("--notify-file", metavar="FILE", help="File with that URL, which is a secret."),
-    click.option("--notify-state", metavar="FILE", help="Where the last verdict is remembered."),
+    *options_in("notices"),
 )
-OUTPUT = (
-    *ENDING,
-    click.option("--report", metavar="DIR", help="Write findings as parquet (any Hadoop path)."),
-)
-WRITING = (
-    click.option("--batch-size", type=click.IntRange(1), help="Most sessions of a batch (250)."),
-    click.option("--max-lag", type=Duration(), help="Wait while replicas lag by more (10s)."),
-    click.option("--max-time", type=Duration(), help="Stop between two batches after this."),
-    click.option("--pause-file", metavar="FILE", help="Stop between two batches once it exists."),
-    click.option("--break-lease", is_flag=True, default=None, help="Take the lease of a dead run."),
-)
+OUTPUT = (*ENDING, option_of("report"))
+WRITING = options_in("writing")
 
 
-def with_options(*groups: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """A decorator that adds groups of options, in their order."""
-
-    def decorate(function: Any) -> Any:
-        for option in reversed([option for group in groups for option in group]):
-            function = option(function)
-        return function
-
-    return decorate
+def with_options(*these: Iterable[Option] | str) -> Option:
+    """A decorator that adds groups of options, and those of settings by name, in their order."""
+    groups = [[option_of(it)] if isinstance(it, str) else it for it in these]
+    options = [option for group in groups for option in group]
+    return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
 
 
 def examples(*lines: str) -> str:
@@ -174,7 +108,7 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {COMMAND} {line}" for line in lines)])
 
 
-def with_told_ending(function: Callable[..., Report]) -> Command:
+def with_told_ending(function: Callable[..., Report]) -> VerbFunction:
     """The command: a function of the settings and its own options that returns a report.
 
     The report's verdict is the exit code. However the command ends is told in one place:
@@ -222,15 +156,10 @@ def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:
 
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
     """Settings of the options that were given."""
-    settings = load_settings(read_uri(uri_file), config, given_options(options))
+    settings = load_settings(read_uri(uri_file), config, options)
     set_format(settings.log_format)
     log.debug("settings: %s", describe(settings))
     return settings
-
-
-def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that stand on the command line; an empty tuple does not."""
-    return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def run_command(command: click.Command, argv: Sequence[str] | None) -> int:

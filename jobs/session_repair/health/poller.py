@@ -6,14 +6,11 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from session_repair.errors import Unreachable
 from session_repair.health.model import Health
 from session_repair.health.queries import bounded, look, unknown
 from session_repair.mongo.store import Store
-
-Document = dict[str, Any]
 
 LOOK_SECONDS = 1.2  # for all queries of one look
 PATIENCE = 1.5  # seconds a request waits for the look in flight, so that it is answered within 2

@@ -17,14 +17,15 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from session_repair.errors import Exit, RepairError, Unreachable
 from session_repair.health.model import UNKNOWN_COUNT, AtWork, Count, Health, HeldLease, LastRun
+from session_repair.kinds import format_duration
 from session_repair.mongo.census import empty_sessions
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
-from session_repair.mongo.runs import DONE, PARTIAL, PLANNED, PLANNING, UNDOING, UNDONE, is_partial
+from session_repair.mongo.runs import DONE, PLANNED, PLANNING, UNDOING, UNDONE, is_partial
 from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import ALREADY_RIGHT, APPLIED, RESTORED, SKIPPED_GONE
-from session_repair.settings import LAST_SUCCESS, Settings, format_duration
+from session_repair.settings import LAST_SUCCESS, PARTIAL, Settings
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
@@ -69,7 +70,7 @@ def look(store: Store, max_age: timedelta) -> Health:
         reason=reason,
         verdict={"ok": Exit.CLEAN, "degraded": Exit.FIXABLE_REMAINS}.get(status, Exit.UNEXPECTED),
         database=store.settings.database,
-        checked_at=shown(now),
+        checked_at=iso(now),
         sessions=store.sessions.estimated_document_count(),
         events=store.events.estimated_document_count(),
         **counts,
@@ -115,13 +116,7 @@ def runs_of(settings: Settings) -> Document:
 def latest_runs(store: Store) -> list[Document]:
     """The latest runs, and the latest that counted all sessions, which others may outnumber."""
     any_run = runs_of(store.settings)
-    nothing: Document = {"$in": [None, []]}
-    without_window = [
-        {"settings.since": nothing, "settings.until": nothing},
-        {"report.window": {"$type": "null"}},
-    ]
-    named = {f"settings.{name}": nothing for name in ("session_ids", "only")}
-    whole: Document = {**named, "$or": without_window}
+    whole: Document = {"settings.session_ids": [], "settings.only": [], "report.window": None}
     full_run = {**any_run, **whole, "verb": "fix", "report": {"$exists": True}}
     found = {
         document["_id"]: document
@@ -139,7 +134,7 @@ def unknown(settings: Settings, error: Exception) -> Health:
         reason=str(error) if is_told else f"{type(error).__name__}: {error}",
         verdict=getattr(error, "exit_code", Exit.UNEXPECTED),
         database=settings.database,
-        checked_at=shown(datetime.now(timezone.utc)),
+        checked_at=iso(datetime.now(timezone.utc)),
         sessions=None,
         events=None,
         empty=UNKNOWN_COUNT,
@@ -207,7 +202,7 @@ def last_run_of(document: Document, now: datetime) -> LastRun:
         verb=document["verb"],
         state=document.get("state", "?"),
         verdict=document.get("verdict"),
-        ended_at=shown(ended),
+        ended_at=iso(ended),
         age_seconds=seconds(now - ended),
         error=document.get("error"),
     )
@@ -316,5 +311,5 @@ def seconds(age: timedelta) -> int:
     return max(0, round(age.total_seconds()))
 
 
-def shown(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-import os
 import signal
 import socket
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -26,6 +24,7 @@ from session_repair.health.poller import WATCHFUL, Watch
 from session_repair.logs import notice
 from session_repair.mongo.connection import client_of, store_of
 from session_repair.reporting.metrics import exposition
+from session_repair.secret import read_secret
 from session_repair.settings import Settings
 
 CONNECTIONS = 512  # more at a time are answered 503 at once
@@ -89,16 +88,7 @@ def is_bearer(scope: Scope, token: str) -> bool:
 
 def read_token(token_file: str | None) -> str | None:
     """The token, from ``--token-file`` or SESSION_REPAIR_TOKEN; never from the command line."""
-    if token_file is None:
-        return os.environ.get("SESSION_REPAIR_TOKEN", "").strip() or None
-    try:
-        token = Path(token_file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", "it is not text in UTF-8")
-        raise Refused(f"--token-file {token_file}: {why}. Name a readable file.") from None
-    if not token:
-        raise Refused(f"--token-file {token_file} is empty. Write the token into it.")
-    return token
+    return read_secret("--token-file", token_file, "SESSION_REPAIR_TOKEN", "the token") or None
 
 
 def require_token(host: str, token: str | None) -> None:

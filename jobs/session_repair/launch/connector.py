@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from session_repair.errors import Refused
+from session_repair.home import CONF
 from session_repair.launch.options import CommandLine
 from session_repair.launch.properties import SparkSettings
 from session_repair.launch.steps import locked, quietly, say, sha256
@@ -101,9 +102,9 @@ def is_pinned(file: Path, pinned: str) -> bool:
     return file.exists() and sha256(file) == pinned
 
 
-def connector_for(spark: Path, conf: Path, cache: Path) -> Connector:
+def connector_for(spark: Path, cache: Path) -> Connector:
     scala = scala_of(spark)
-    return Connector(scala, conf / f"connector-jars-{scala}.sha256", cache / f"jars-{scala}")
+    return Connector(scala, CONF / f"connector-jars-{scala}.sha256", cache / f"jars-{scala}")
 
 
 def brings_own_connector(settings: SparkSettings, spark: Path) -> bool:

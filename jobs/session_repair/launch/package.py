@@ -14,7 +14,7 @@ from importlib.metadata import Distribution, PackagePath
 from pathlib import Path
 
 from session_repair import __version__
-from session_repair.home import DEFAULT_CONFIG, JOBS
+from session_repair.home import DEFAULT_CONFIG, JOBS, PACKAGE
 from session_repair.launch.steps import sha256
 
 # All that the driver imports beside Spark, in pure Python: pymongo does without its C extension.
@@ -23,10 +23,10 @@ COMPILED = (".so", ".pyd", ".pyc")
 THE_FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # that a zip can tell
 
 
-def package_files(jobs: Path) -> dict[str, Path]:
+def package_files() -> dict[str, Path]:
     """The files of our package, by their names in the zip."""
-    found = (jobs / "session_repair").rglob("*")
-    return {str(f.relative_to(jobs)): f for f in found if f.is_file() and f.suffix not in COMPILED}
+    found = (it for it in PACKAGE.rglob("*") if it.is_file() and it.suffix not in COMPILED)
+    return {str(file.relative_to(JOBS)): file for file in found}
 
 
 def dependency_files(site_packages: Iterable[Path]) -> dict[str, Path]:
@@ -51,11 +51,11 @@ def zipped(members: Mapping[str, Path], target: Path) -> None:
             archive.writestr(member, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
-def zips(cache: Path, site_packages: Iterable[Path], jobs: Path = JOBS) -> list[Path]:
+def zips(cache: Path, site_packages: Iterable[Path]) -> list[Path]:
     """The zips of package and dependencies, named after what they hold."""
     made = []
     for name, members in (
-        ("session_repair", package_files(jobs)),
+        ("session_repair", package_files()),
         ("dependencies", dependency_files(site_packages)),
     ):
         part = cache / f".{name}.{os.getpid()}"
@@ -82,7 +82,7 @@ def folder(
     for jar in jars:
         shutil.copyfile(jar, fresh / "jars" / jar.name)
     shutil.copyfile(DEFAULT_CONFIG, fresh / DEFAULT_CONFIG.name)
-    zipped(package_files(JOBS), fresh / "session_repair.zip")
+    zipped(package_files(), fresh / "session_repair.zip")
     zipped(dependency_files(site_packages), fresh / "dependencies.zip")
     held = sorted(file.relative_to(fresh) for file in fresh.rglob("*") if file.is_file())
     sums = "".join(f"{sha256(fresh / file)}  {file}\n" for file in held)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from session_repair.errors import Refused
-from session_repair.home import COMMAND, CONF, LOG_CONFIG
+from session_repair.home import COMMAND, LOG_CONFIG
 from session_repair.launch.archive import with_archive, with_option
 from session_repair.launch.connector import Connector, connector_for, fetch_options
 from session_repair.launch.java import Java, candidates, find_java
@@ -123,14 +123,14 @@ def spark_with_connector(
     else:
         spark = gateway
         venv.install(MAIN)
-    connector = connector_for(spark.home, CONF, cache)
+    connector = connector_for(spark.home, cache)
     connector.install(spark.submit, spark.environment, fetch_options(line))
     return spark, connector
 
 
 def found_connector(spark: Spark, cache: Path) -> Connector:
     """That of a gateway's Spark, where nothing is installed unasked."""
-    connector = connector_for(spark.home, CONF, cache)
+    connector = connector_for(spark.home, cache)
     if not connector.is_cached():
         raise Refused(
             f"the MongoDB connector is not in {connector.folder}. Run '{COMMAND} setup', or pass "

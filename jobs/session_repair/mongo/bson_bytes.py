@@ -57,8 +57,9 @@ class Element(NamedTuple):
         return self._replace(name=name.encode())
 
 
-def elements(document: bytes) -> Iterator[Element]:
+def elements(document: bytes | memoryview) -> Iterator[Element]:
     """The fields of a document, or of an array, in their order; one that stands twice, twice."""
+    document = bytes(document)  # pymongo's of a large one is a view
     at, end = 4, len(document) - 1
     while at < end:
         kind, name_end = document[at], document.index(0, at + 1)
@@ -71,6 +72,16 @@ def elements(document: bytes) -> Iterator[Element]:
                 size = int.from_bytes(document[begin : begin + 4], "little") + BESIDE[kind]
         yield Element(kind, document[at + 1 : name_end], document[begin : begin + size])
         at = begin + size
+
+
+def documents_in(batches: Any) -> Iterator[bytes]:
+    """The documents of a cursor that hands over raw batches, at a third of the cost of objects."""
+    for batch in batches:
+        at = 0
+        while at < len(batch):
+            end = at + int.from_bytes(batch[at : at + 4], "little")
+            yield batch[at:end]
+            at = end
 
 
 def document_of(fields: Iterable[Element]) -> bytes:
@@ -95,7 +106,12 @@ def as_document(fields: Iterable[Element]) -> Any:
     return RawBSONDocument(document_of(fields))
 
 
-def has_field_twice(document: bytes) -> bool:
+def text_in(value: Element) -> str:
+    """The text that a string holds."""
+    return value.value[4:-1].decode()
+
+
+def has_field_twice(document: bytes | memoryview) -> bool:
     """Whether a field stands twice in the document, or in one inside it."""
     fields = list(elements(document))
     if len({it.name for it in fields}) < len(fields):

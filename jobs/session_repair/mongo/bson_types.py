@@ -6,7 +6,7 @@ only the server can say what a field really holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import bson
@@ -27,23 +27,23 @@ AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(
 RAW: CodecOptions[Any] = AS_STORED.with_options(document_class=RawBSONDocument)
 UNREADABLE = "a value that Python cannot read"
 
-ABSENT = ("missing", "null")
+NULL_OR_MISSING = ("missing", "null")
 INTEGERS = ("int", "long")
 USERS = ("objectId", "string", "int", "long", "binData")
 
 SESSION_TYPES: Mapping[str, tuple[str, ...]] = {
     "session_id": ("string",),
-    "user_id": (*USERS, *ABSENT),
-    "event_count": (*INTEGERS, *ABSENT),
-    "first_event_at": ("date", *ABSENT),
-    "last_event_at": ("date", *ABSENT),
-    "pages": ("array", *ABSENT),
+    "user_id": (*USERS, *NULL_OR_MISSING),
+    "event_count": (*INTEGERS, *NULL_OR_MISSING),
+    "first_event_at": ("date", *NULL_OR_MISSING),
+    "last_event_at": ("date", *NULL_OR_MISSING),
+    "pages": ("array", *NULL_OR_MISSING),
 }
 EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
-    "session_id": ("string", *ABSENT),
-    "user_id": (*USERS, *ABSENT),
-    "timestamp": ("date", *ABSENT),
-    "page": ("string", *ABSENT),
+    "session_id": ("string", *NULL_OR_MISSING),
+    "user_id": (*USERS, *NULL_OR_MISSING),
+    "timestamp": ("date", *NULL_OR_MISSING),
+    "page": ("string", *NULL_OR_MISSING),
 }
 # What nearly all documents have: these are recognized quickly, and read without the names of types.
 USUAL_SESSION_TYPES = {field: (kind,) for field, kind in USUAL_TYPES.items()}
@@ -58,6 +58,7 @@ USUAL_EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
 LEAST_DATE_MS, GREATEST_DATE_MS = -62_135_596_800_000, 253_402_300_799_999
 
 
+TWICE = "there twice"  # stands for the type of a field that its document holds twice
 PARENTS = ("object", "missing", "null")  # what may stand on the way to a nested field
 
 
@@ -91,10 +92,52 @@ def all_parents(paths: Mapping[str, str]) -> list[str]:
     return sorted({parent for path in paths.values() for parent in parents_of(path)})
 
 
-def is_usual(paths: Mapping[str, str], usual: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+def owners_of(paths: Iterable[str]) -> dict[str, set[str]]:
+    """What the fields stand in, by its path, the document itself by none; their names there."""
+    owners: dict[str, set[str]] = {}
+    for path in paths:
+        names = path.split(".")
+        for depth, name in enumerate(names):
+            owners.setdefault(".".join(names[:depth]), set()).add(name)
+    return owners
+
+
+def whole_of(owner: str, at: str) -> str:
+    """The value of an owner of fields in the document that stands in the field ``at``, if named."""
+    path = ".".join(filter(None, (at, owner)))
+    return f"${path}" if path else "$$ROOT"
+
+
+def has_twice(whole: str) -> dict[str, Any]:
+    """Whether any field stands twice in an object: merged, it would have each of them once."""
+    return {"$ne": [{"$bsonSize": whole}, {"$bsonSize": {"$mergeObjects": [whole]}}]}
+
+
+def is_any_twice(paths: Iterable[str], at: str = "") -> dict[str, Any]:
+    """Whether one of these fields, or of what they stand in, stands twice where it stands.
+
+    Which fields do is asked only where some do.
+    """
+    tests = []
+    for owner, names in owners_of(paths).items():
+        whole = whole_of(owner, at)
+        ours = {"input": {"$objectToArray": whole}, "cond": {"$in": ["$$this.k", sorted(names)]}}
+        keys = {"$map": {"input": {"$filter": ours}, "in": "$$this.k"}}
+        is_ours = {"$ne": [{"$size": keys}, {"$size": {"$setUnion": [keys, []]}}]}
+        is_object = {"$eq": [{"$type": whole}, "object"]}
+        tests.append({"$and": [*([is_object] if owner else []), has_twice(whole), is_ours]})
+    return {"$or": tests}
+
+
+def is_usual(
+    paths: Mapping[str, str],
+    usual: Mapping[str, tuple[str, ...]],
+    more: Iterable[dict[str, Any]] = (),
+) -> dict[str, Any]:
     """Whether every field has one of the usual types, by the quickest tests there are.
 
-    A field inside an array is none: the path of a field there yields an array of values.
+    A field inside an array is none: the path of a field there yields an array of values. ``more``
+    tests come after these.
     """
     tests: list[dict[str, Any]] = [
         {"$eq": [{"$type": f"${parent}"}, "object"]} for parent in all_parents(paths)
@@ -107,6 +150,7 @@ def is_usual(paths: Mapping[str, str], usual: Mapping[str, tuple[str, ...]]) -> 
         else:
             are = [{"$eq": [{"$type": value}, kind]} for kind in types]
             tests.append(are[0] if len(are) == 1 else {"$or": are})
+    tests += more
     if "pages" not in usual:
         return {"$and": tests}
     # Only an array can be filtered, so this has to wait for the other tests.
@@ -155,8 +199,10 @@ def type_of_date(path: str) -> dict[str, Any]:
     return {"$cond": [{"$eq": [plain, "date"]}, checked, plain]}
 
 
-def type_expressions(paths: Mapping[str, str]) -> dict[str, Any]:
-    return {field: type_expression(field, path) for field, path in paths.items()}
+def type_unless_twice(field: str, path: str, at: str = "") -> dict[str, Any]:
+    """The name of its type, or that it is there twice: then which value it has cannot be said."""
+    found = type_expression(field, f"{at}.{path}" if at else path)
+    return {"$cond": [is_any_twice([path], at), TWICE, found]}
 
 
 def value_where_typed(

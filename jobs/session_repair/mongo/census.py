@@ -21,16 +21,17 @@ from session_repair.mongo.bson_types import (
     GREATEST_DATE_MS,
     LEAST_DATE_MS,
     UNREADABLE,
+    is_any_twice,
     parents_of,
     readable,
-    type_expression,
+    type_unless_twice,
 )
 from session_repair.mongo.store import Store, raw
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
-SAMPLES = 20  # _ids of documents with a field of one odd type
+ODD_SAMPLES = 20  # _ids of documents with a field of one odd type
 SAMPLED_IDS = 500  # among which the bounds of ranges are chosen; the server finds them in 20 ms
 FEW_DOCUMENTS = 20_000  # are not worth a second cursor
 # To fetch all documents by the index costs the server twice what a scan costs, and to skip one in a
@@ -185,15 +186,16 @@ def odd_documents(
 
     A scan of the collection, for the one case in which the read found such types.
     """
-    may_be_odd = {"$or": [is_maybe_odd(paths[field], allowed[field]) for field in sorted(fields)]}
+    maybe = [is_maybe_odd(paths[field], allowed[field]) for field in sorted(fields)]
+    may_be_odd = {"$or": [*maybe, {"$expr": is_any_twice(paths[field] for field in fields)}]}
     odd_fields = []
     for field in sorted(fields):
-        found = type_expression(field, paths[field])
+        found = type_unless_twice(field, paths[field])
         odd = [{"field": field, "type": found}]
         odd_fields.append({"$cond": [{"$in": [found, list(allowed[field])]}, [], odd]})
     is_short = {"$lt": [{"$bsonSize": {"v": "$_id"}}, 4 * LONGEST]}
     short_id = {"$cond": [is_short, "$_id", "an _id of many bytes"]}  # all have to fit into a row
-    some = {"$firstN": {"input": short_id, "n": SAMPLES}}
+    some = {"$firstN": {"input": short_id, "n": ODD_SAMPLES}}
     pipeline: list[Document] = [
         {"$match": {"$and": [scope, may_be_odd]}},
         {"$project": {"odd": {"$concatArrays": odd_fields}}},
@@ -204,11 +206,11 @@ def odd_documents(
     ]
     samples: dict[tuple[str, str], tuple[str, ...]] = defaultdict(tuple)
     for row in raw(collection).aggregate(pipeline, allowDiskUse=True):
-        samples[row["_id"]["field"], row["_id"]["type"]] += (name_of(row["some"]),)
+        samples[row["_id"]["field"], row["_id"]["type"]] += (id_text(row["some"]),)
     return samples
 
 
-def name_of(holder: RawBSONDocument) -> str:
+def id_text(holder: RawBSONDocument) -> str:
     """The _id in it as the report writes it: an ObjectId's digits, others' extended JSON."""
     held = readable(holder)
     key = held["key"] if isinstance(held, dict) else held

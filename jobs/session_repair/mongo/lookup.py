@@ -32,8 +32,8 @@ from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
 from session_repair.rules.rebuild import is_checked
 from session_repair.rules.schemas import EVENTS
-from session_repair.scope import ALL
 from session_repair.settings import Settings
+from session_repair.symptoms import ALL
 from session_repair.verbs import DELETE_ORPHANS, VERIFY
 
 Document = dict[str, Any]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from session_repair.mongo.bson_bytes import Element, array_of, as_document, nested
+from session_repair.mongo.bson_types import is_any_twice
 from session_repair.mongo.store import Store
 
 Document = dict[str, Any]
@@ -35,31 +36,6 @@ def observation(store: Store) -> list[Document]:
     paths = [store.path(name) for name in (*FIELDS, "session_id")]
     twice = {"$cond": [is_any_twice(paths), True, "$$REMOVE"]}
     return [{"$replaceWith": {**seen, "twice": twice}}]
-
-
-def is_any_twice(paths: Iterable[str], at: str = "") -> Document:
-    """Whether one of these fields, or of what they stand in, stands twice in its document.
-
-    A document whose fields are merged has each of them once, so where that is as large, none is.
-    The document is that in the field ``at``, if one is named.
-    """
-    owners: dict[str, set[str]] = {}
-    for path in paths:
-        parts = path.split(".")
-        for depth, name in enumerate(parts):
-            owners.setdefault(".".join(parts[:depth]), set()).add(name)
-    tests = []
-    for owner, names in owners.items():
-        whole = "$" + ".".join(filter(None, (at, owner))) if at or owner else "$$ROOT"
-        merged = {"$bsonSize": {"$mergeObjects": [whole]}}
-        is_twice: Document = {"$ne": [{"$bsonSize": whole}, merged]}
-        found = {"input": {"$objectToArray": whole}, "cond": {"$in": ["$$this.k", sorted(names)]}}
-        keys = {"$map": {"input": {"$filter": found}, "in": "$$this.k"}}
-        # Which fields stand twice is asked only where some do.
-        is_ours = {"$ne": [{"$size": keys}, {"$size": {"$setUnion": [keys, []]}}]}
-        is_object = {"$eq": [{"$type": whole}, "object"]}
-        tests.append({"$and": [*([is_object] if owner else []), is_twice, is_ours]})
-    return {"$or": tests}
 
 
 def by_id(key: Element) -> Any:

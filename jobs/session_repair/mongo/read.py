@@ -23,9 +23,13 @@ from session_repair.mongo.bson_types import (
     USUAL_EVENT_TYPES,
     USUAL_SESSION_TYPES,
     all_parents,
+    has_twice,
     is_usual,
-    type_expressions,
+    owners_of,
+    type_expression,
+    type_unless_twice,
     value_where_typed,
+    whole_of,
 )
 from session_repair.mongo.census import FEW_DOCUMENTS, MOST_SCANS, Census
 from session_repair.mongo.connection import spark_uri
@@ -81,7 +85,11 @@ def session_stages(
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
     odd = {**usual, **on_the_way}
     key = key_expression(census, below(at, "_id"))
-    return typed_stages(key, paths, SESSION_TYPES, USUAL_SESSION_TYPES, usual, odd)
+    fields = settings.session_fields
+    types = {name: type_unless_twice(name, path, at) for name, path in fields.items()}
+    once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(fields.values())]
+    is_plain = is_usual(paths, USUAL_SESSION_TYPES, once)
+    return typed_stages(key, paths, SESSION_TYPES, types, is_plain, usual, odd)
 
 
 def event_stages(
@@ -89,7 +97,9 @@ def event_stages(
 ) -> list[Document]:
     """What makes of event documents the EVENT_COLUMNS, and ``more`` beside them."""
     paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
-    return typed_stages(key, paths, EVENT_TYPES, USUAL_EVENT_TYPES, more, more)
+    types = {name: type_expression(name, path) for name, path in paths.items()}
+    is_plain = is_usual(paths, USUAL_EVENT_TYPES)
+    return typed_stages(key, paths, EVENT_TYPES, types, is_plain, more, more)
 
 
 def below(parent: str, path: str) -> str:
@@ -183,9 +193,10 @@ def typed_stages(
     key: Document,
     paths: Mapping[str, str],
     allowed: Mapping[str, tuple[str, ...]],
-    usual: Mapping[str, tuple[str, ...]],
-    more_of_usual: Mapping[str, Any] = NOTHING,
-    more_of_odd: Mapping[str, Any] = NOTHING,
+    types: Document,
+    is_plain: Document,
+    more_of_usual: Mapping[str, Any],
+    more_of_odd: Mapping[str, Any],
 ) -> list[Document]:
     """One stage: the values of a usual document, else the types and what is of an allowed type.
 
@@ -205,8 +216,8 @@ def typed_stages(
         **more_of_odd,
     }
     expected = {"key": key, "user": {"$toString": user}, **plain, **more_of_usual}
-    odd = {"$let": {"vars": {"types": type_expressions(paths)}, "in": found}}
-    return [{"$replaceWith": {"$cond": [is_usual(paths, usual), expected, odd]}}]
+    odd = {"$let": {"vars": {"types": types}, "in": found}}
+    return [{"$replaceWith": {"$cond": [is_plain, expected, odd]}}]
 
 
 def key_expression(census: Census, path: str) -> Document:

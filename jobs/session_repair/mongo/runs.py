@@ -21,7 +21,7 @@ from session_repair.home import COMMAND
 from session_repair.logs import name_run
 from session_repair.mongo.lease import LEASE_ID
 from session_repair.mongo.store import Store
-from session_repair.settings import describe
+from session_repair.settings import PARTIAL, describe
 
 Document = dict[str, Any]
 
@@ -32,8 +32,6 @@ UNDOING, UNDONE = "undoing", "undone"
 RESUMABLE = (PLANNING, PLANNED, APPLYING)
 OPEN = (*RESUMABLE, UNDOING)
 JOURNAL_FORMAT = 3  # of a run's journal rows and of its progress
-# Settings of a run that looked at some sessions only, or was to mend some findings only.
-PARTIAL = ("session_ids", "since", "until", "only")
 
 
 def is_partial(settings: Mapping[str, Any], report: Mapping[str, Any]) -> bool:

@@ -82,7 +82,7 @@ def types_of_events(
     collection: Collection[Document],
     path: str,
     session_ids: Sequence[str],
-    session: ClientSession | None = None,
+    session: ClientSession | None,
 ) -> dict[str, set[str]]:
     """Of the session ids that events name in any spelling: the BSON types of those spellings.
 

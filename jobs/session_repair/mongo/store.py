@@ -8,16 +8,11 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from session_repair.mongo.bson_types import RAW, all_parents
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
-
-# What the primary has now, and no wait for the others.
-LATEST: Any = {"read_concern": ReadConcern("local"), "write_concern": WriteConcern(1)}
 
 
 @dataclass(frozen=True)
@@ -49,11 +44,6 @@ class Store:
     @property
     def runs(self) -> Collection[Document]:
         return self.database[self.settings.runs]
-
-    @property
-    def latest_journal(self) -> Collection[Document]:
-        """The journal: reads what the primary has at this moment, and waits for nobody."""
-        return self.journal.with_options(**LATEST)
 
     @property
     def collections(self) -> tuple[Collection[Document], ...]:

@@ -33,7 +33,7 @@ class ActiveWindow:
     until: datetime
 
     def __str__(self) -> str:
-        return f"{text_of(self.since)} until {text_of(self.until)}"
+        return f"{instant_text(self.since)} until {instant_text(self.until)}"
 
     def sessions(self, settings: Settings) -> Document:
         """The filter of the session documents that say themselves that they are active."""
@@ -75,7 +75,7 @@ def object_id_at(instant: datetime) -> ObjectId:
     return ObjectId(seconds.to_bytes(4, "big") + bytes(8))
 
 
-def text_of(instant: datetime) -> str:
+def instant_text(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

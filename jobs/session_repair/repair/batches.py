@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from pymongo import ASCENDING, InsertOne, UpdateOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
@@ -24,67 +24,22 @@ from session_repair.mongo.connection import has_transactions, hello_of
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.pace import Pace
 from session_repair.mongo.runs import Run, reached
-from session_repair.mongo.store import Store, raw
-from session_repair.repair.compare import Layout, PlannedSession
+from session_repair.mongo.store import Store
+from session_repair.repair.journal import Row, in_batches, read_rows
 from session_repair.repair.retry import (
+    RETRY_PAUSE,
     Conflicting,
     in_transaction,
     is_of_all,
     patiently,
     why_refused,
 )
+from session_repair.repair.steps import Decision, Step, TooLarge
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
-
-LOOKED_AT = 1_000  # rows, where nothing is written
-MOST_BYTES = 8 * 1024 * 1024  # of a batch: of its journal rows, and of the sessions it reads whole
-
-
-class Row(NamedTuple):
-    """A row of the journal: its _id, its plan, and the deleted document that it keeps, if any."""
-
-    id: str
-    planned: PlannedSession
-    before: Any = None
-
-
-class TooLarge(Exception):
-    """The sessions of a batch do not fit into the memory that a batch may take."""
-
-
-@dataclass
-class Decision:
-    """What is to be done to a batch: the state of each row, and the writes to its session.
-
-    The writes of a row stand in their order; where the first finds nothing, the rest do not either.
-    """
-
-    states: dict[str, str] = field(default_factory=dict)
-    writes: dict[str, list[Any]] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)  # what a row keeps of its session: before
-
-
-class Step(Protocol):
-    """One of the ways to go through the rows of a run: to apply or to undo what it is about."""
-
-    part: str  # of the run's document, which says how far it came: progress or undo
-    mark: str  # of a row whose session was not changed: outcome or undo
-    state: str  # of the run while it is at it
-    done: str  # the state of a row that needs no mark
-    changed: str  # that of one whose session is another meanwhile
-    refused: str  # that of one that MongoDB refuses to change
-
-    def rows(self, after: str) -> Document:
-        """The filter of the rows beyond one that are to be gone through."""
-
-    def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
-        """Read the sessions of the rows and compare them. Raises TooLarge."""
-
-    def look_back(self, first: str, last: str) -> list[Row]:
-        """The rows of a batch that has ended which have to be taken back after all."""
 
 
 @dataclass
@@ -131,8 +86,9 @@ class Batches:
 
     def next_rows(self) -> list[Row]:
         """The next rows of the journal, no more than fit into a batch."""
-        wanted = self.step.rows(self.after)
-        return list(taken(read_rows(self.store, wanted, self.pace.batch_size)))
+        most = self.pace.batch_size
+        rows = read_rows(self.store, self.step.rows(self.after), most=most)
+        return next(in_batches(rows, most), [])
 
     def batch(self, rows: list[Row], rate: int | None) -> tuple[int, Counter[str]]:
         """Change the first of these rows, as many as pass; their number, and how many by state.
@@ -147,7 +103,8 @@ class Batches:
             except (Conflicting, OperationFailure) as raised:
                 error = raised.cause if isinstance(raised, Conflicting) else raised
                 if is_of_all(error):
-                    self.lease.renew()  # whoever took it over has ended what this one had open
+                    time.sleep(RETRY_PAUSE)  # who takes the lease over ends first what was open
+                    self.lease.renew()
                     raise error from None
                 if len(rows) == 1:
                     states = self.refuse(rows[0], error, rate)
@@ -159,10 +116,14 @@ class Batches:
         self.done += len(rows)
         return len(rows), states
 
-    def transaction(self, rows: list[Row], rate: int | None, error: str = "") -> Counter[str]:
+    def transaction(
+        self, rows: list[Row], rate: int | None, decided: Decision | None = None
+    ) -> Counter[str]:
+        """Carry out a batch, as it is decided in it or was before; how many rows by state."""
+
         def change(session: ClientSession | None) -> Counter[str]:
             began = time.monotonic()
-            states = self.change(rows, session, rate, error)
+            states = self.change(rows, session, rate, decided)
             self.pace.after_batch(len(rows), time.monotonic() - began)
             return states
 
@@ -171,16 +132,21 @@ class Batches:
         return patiently(change, None)
 
     def change(
-        self, rows: list[Row], session: ClientSession | None, rate: int | None, error: str
+        self,
+        rows: list[Row],
+        session: ClientSession | None,
+        rate: int | None,
+        decided: Decision | None,
     ) -> Counter[str]:
-        """The steps of one batch, within its transaction; with an ``error``, mark its one row."""
+        """The steps of one batch, within its transaction."""
         self.lease.renew(session)
-        if error:
-            decision = Decision({rows[0].id: self.step.refused})
+        decision = decided or self.step.decide(rows, session)
+        if session is not None:
+            if writes := [it for row in decision.writes.values() for it in row]:
+                self.store.sessions.bulk_write(writes, session=session)
         else:
-            decision = self.step.decide(rows, session)
-            self.write(decision, session)
-        self.write_marks(decision, session, error)
+            self.write_each(decision)
+        self.write_marks(decision, session)
         states = Counter(decision.states.values())
         if rows:
             told: Document = {"state": self.step.state, f"{self.step.part}.waiting": None}
@@ -190,22 +156,24 @@ class Batches:
             self.run.move(self.step.part, self.after, now, states, session, **told)
         return states
 
-    def write(self, decision: Decision, session: ClientSession | None) -> None:
-        """Write the sessions; alone, one after the other, each only where it is as it was read."""
-        sessions = self.store.sessions
-        if session is not None:
-            writes = [it for row in decision.writes.values() for it in row]
-            if writes:
-                sessions.bulk_write(writes, session=session)
-            return
-        for row, (first, *rest) in decision.writes.items():
-            done = sessions.bulk_write([first])
-            if not done.matched_count + done.inserted_count:
-                decision.states[row] = self.step.changed
-            elif rest:
-                sessions.bulk_write(rest)
+    def write_each(self, decision: Decision) -> None:
+        """Without a transaction: each session on its own, and only where it is as it was read.
 
-    def write_marks(self, decision: Decision, session: ClientSession | None, error: str) -> None:
+        What MongoDB refuses is that row's; where it refuses all, the error is raised.
+        """
+        for row, (first, *rest) in decision.writes.items():
+            try:
+                done = self.store.sessions.bulk_write([first])
+                if not done.matched_count + done.inserted_count:
+                    decision.states[row] = self.step.changed
+                elif rest:
+                    self.store.sessions.bulk_write(rest)
+            except OperationFailure as error:
+                decision.states[row], decision.errors[row] = self.step.refused, why_refused(error)
+                if is_of_all(error) or len(decision.errors) == len(decision.writes) > 1:
+                    raise
+
+    def write_marks(self, decision: Decision, session: ClientSession | None) -> None:
         """Keep what is deleted in its row, and mark the rows whose session was not changed."""
         journal, mark = self.store.journal, self.step.mark
         kept = [
@@ -217,8 +185,8 @@ class Batches:
         alike = defaultdict(list)
         for row, state in decision.states.items():
             if state != self.step.done:
-                alike[state].append(row)
-        for state, rows in alike.items():
+                alike[state, decision.errors.get(row)].append(row)
+        for (state, error), rows in alike.items():
             told = {mark: state, **({"error": error[:LONGEST]} if error else {})}
             stamped: Document = {"$set": told, "$currentDate": {f"{mark}_at": True}}
             journal.update_many({"_id": {"$in": rows}}, stamped, session=session)
@@ -226,7 +194,8 @@ class Batches:
     def refuse(self, row: Row, error: OperationFailure, rate: int | None) -> Counter[str]:
         """Mark a row that fails alone; raises the error where a batch of no row meets it too."""
         self.transaction([], None)
-        return self.transaction([row], rate, why_refused(error))
+        refused = Decision({row.id: self.step.refused}, errors={row.id: why_refused(error)})
+        return self.transaction([row], rate, refused)
 
     def look_back(self) -> None:
         """Take back what the batch that has ended should not have done, as it turned out since."""
@@ -242,36 +211,6 @@ class Batches:
         self.lease.renew(session)
         self.store.sessions.bulk_write([InsertOne(row.before) for row in rows], session=session)
         decision = Decision(dict.fromkeys((row.id for row in rows), self.step.changed))
-        self.write_marks(decision, session, "")
+        self.write_marks(decision, session)
         counts = {self.step.done: -len(rows), self.step.changed: len(rows)}
         self.run.recount(self.step.part, counts, session)
-
-
-def read_rows(
-    store: Store, wanted: Document, most: int = 0, but: str = ""
-) -> Iterator[tuple[Row, int]]:
-    """The rows that are wanted, in their order, and the bytes of each; no more than ``most``."""
-    layout = Layout(store.settings.session_fields, store.parents)
-    names = [it for it in ("plan", "before") if it != but]
-    found = raw(store.journal).find(wanted, names).sort("_id", ASCENDING)
-    for row in found.limit(most).batch_size(most):  # 0 is all, and as the server likes
-        planned = PlannedSession(row["plan"].raw, layout)
-        yield Row(row["_id"], planned, row.get("before")), len(row.raw)
-
-
-def rows_in_batches(store: Store, wanted: Document, but: str = "") -> Iterator[list[Row]]:
-    """All rows that are wanted, in their order, as many at a time as fit into a batch."""
-    after: Document = {}
-    while some := list(taken(read_rows(store, {"$and": [wanted, after]}, LOOKED_AT, but))):
-        yield some
-        after = {"_id": {"$gt": some[-1].id}}
-
-
-def taken(rows: Iterable[tuple[Row, int]]) -> Iterator[Row]:
-    """The first rows, as many as a batch may hold; at least one, if there is one."""
-    room = MOST_BYTES
-    for row, size in rows:
-        if size > room < MOST_BYTES:
-            return
-        room -= size
-        yield row

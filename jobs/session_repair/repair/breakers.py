@@ -8,20 +8,18 @@ from typing import Any
 from pymongo.collection import Collection
 
 from session_repair.errors import BreakerTripped, Refused
+from session_repair.kinds import limit_of
 from session_repair.mongo.names import is_in_any, names_like
 from session_repair.mongo.store import Store
+from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.report import Totals
-from session_repair.settings import limit_of
-from session_repair.verbs import DELETE_ORPHANS
+from session_repair.verbs import FIX
 from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
 
 # What no ``--allow-absent`` lets through: without it nothing can be told of any session.
-REQUIRED_OF_SESSIONS = ("session_id",)
 REQUIRED_OF_EVENTS = ("session_id", "timestamp", "page")
-# What makes a session empty: where it is not known by its name, filled ones would be deleted.
-REQUIRED_OF_DELETIONS = (*REQUIRED_OF_SESSIONS, "event_count", "pages")
 
 
 def require_events(store: Store) -> None:
@@ -50,7 +48,7 @@ def require_fields(store: Store, verb: str) -> None:
                 f"--allow-absent {name} names no field of the settings; "
                 f"those are {', '.join(sorted(known))}."
             )
-    of_sessions = REQUIRED_OF_DELETIONS if verb == DELETE_ORPHANS else REQUIRED_OF_SESSIONS
+    of_sessions = CHANGE_OF_VERB.get(verb, CHANGE_OF_VERB[FIX]).required
     complaints, tables, passes = [], [], []
     for one, collection, paths, required in (
         ("session", store.sessions, store.settings.session_fields, of_sessions),

@@ -1,58 +1,40 @@
-"""Changes: the two that a run can make of its sessions, and how each is applied and undone."""
+"""Changes: the two that a run can make of its sessions: a correction or a deletion."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pymongo.client_session import ClientSession
-
-from session_repair.mongo.rights import TO_CORRECT, TO_DELETE, TO_PUT_BACK, Rights
-from session_repair.mongo.store import Store
-from session_repair.repair.batches import Row, Step
-from session_repair.repair.correction import ApplyCorrections, UndoCorrections
-from session_repair.repair.deletion import ApplyDeletions, UndoDeletions
-from session_repair.repair.journal import Plan
-from session_repair.verbs import DELETE_ORPHANS, FIX
+from session_repair.mongo.rights import Rights
+from session_repair.repair.correction import Correction
+from session_repair.repair.deletion import Deletion
+from session_repair.repair.steps import Apply, Undo
 
 Document = dict[str, Any]
 
 
-class UndoStep(Step, Protocol):
-    """A way to go through what was applied, which can also only look."""
-
-    def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
-        """What is in the place of each row's session: restorable, restored, or another."""
-
-    def states(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
-        """What the undo finds of each row's session: restorable, or why it is left alone."""
-
-
-@dataclass(frozen=True)
-class Change:
+class Change(Protocol):
     """What the runs of a verb do to their sessions."""
 
+    verb: str
     rights: Rights
     rights_to_undo: Rights
     needs_transactions: bool
-    apply: Any
-    undo: Any
+    required: tuple[str, ...]  # fields without whose right name it must not run at all
+    is_of_empty_in_both: bool  # its sessions lack pages and count, not either
+
+    @property
+    def apply(self) -> type[Apply]:
+        """The way to carry out a run."""
+
+    @property
+    def undo(self) -> type[Undo]:
+        """The way to take it back."""
 
 
-CHANGES: Mapping[str, Change] = {
-    FIX: Change(TO_CORRECT, TO_CORRECT, False, ApplyCorrections, UndoCorrections),
-    DELETE_ORPHANS: Change(TO_DELETE, TO_PUT_BACK, True, ApplyDeletions, UndoDeletions),
-}
+CHANGE_OF_VERB: Mapping[str, Change] = {it.verb: it for it in (Correction(), Deletion())}
 
 
-def applying(store: Store, document: Document) -> Step:
-    """The way to carry out the run with this document."""
-    step: Step = CHANGES[document["verb"]].apply(store, Plan.of(document))
-    return step
-
-
-def undoing(store: Store, document: Document) -> UndoStep:
-    """The way to take back the run with this document."""
-    step: UndoStep = CHANGES[document["verb"]].undo.of(store, document)
-    return step
+def change_of(document: Document) -> Change:
+    """What the run with this document does."""
+    return CHANGE_OF_VERB[document["verb"]]

@@ -15,14 +15,15 @@ from session_repair.mongo.bson_bytes import (
     as_document,
     elements,
     nested,
+    text_in,
 )
 from session_repair.mongo.observe import FIELDS
 
 Document = dict[str, Any]
 
 # What a session is: as the plan saw it, as the run leaves it, anything else, or not there.
-AS_OBSERVED, AS_LEFT, OTHER, ABSENT = "as observed", "as left", "other", "absent"
-HEAD = (b"session", b"session_id", b"observed", b"parents")  # the members that say what was seen
+AS_OBSERVED, AS_LEFT, ANOTHER, ABSENT = "as observed", "as left", "other", "absent"
+SEEN = (b"session", b"session_id", b"observed", b"parents")  # the members that say what was seen
 OBJECT, MISSING = "object", "missing"
 STRING = 0x02
 
@@ -39,8 +40,11 @@ class PlannedSession:
     """What the plan in a journal row says of its session: as it was, and what is to be written."""
 
     def __init__(self, plan: bytes, layout: Layout) -> None:
-        self.members = {it.name: it for it in elements(plan)}
-        self.layout = layout
+        self.plan, self.layout = plan, layout
+
+    @cached_property
+    def members(self) -> dict[bytes, Element]:
+        return {it.name: it for it in elements(self.plan)}
 
     @cached_property
     def key(self) -> Element:
@@ -53,7 +57,7 @@ class PlannedSession:
 
     @property
     def as_observed(self) -> bytes:
-        return b"".join([self.members[it].raw for it in HEAD if it in self.members])
+        return b"".join([self.members[it].raw for it in SEEN if it in self.members])
 
     @cached_property
     def observed(self) -> dict[bytes, Element]:
@@ -84,7 +88,7 @@ class PlannedSession:
                 OBJECT if self.is_written_below(it) else kind for it, kind in self.parents.items()
             ]
             members[b"parents"] = array_of("parents", map(text, kinds))
-        return b"".join([members[it].raw for it in HEAD if it in members])
+        return b"".join([members[it].raw for it in SEEN if it in members])
 
     def is_written_below(self, parent: str) -> bool:
         return any(it.startswith(f"{parent}.") for it in self.written)
@@ -147,10 +151,6 @@ def text(value: str) -> Element:
     return Element(STRING, b"", (len(raw) + 1).to_bytes(4, "little") + raw + b"\0")
 
 
-def text_in(value: Element) -> str:
-    return value.value[4:-1].decode()
-
-
 def state_of(planned: PlannedSession, seen: bytes | None) -> str:
     """What the session is of which the server says what is ``seen``, members of one document."""
     if seen is None:
@@ -159,7 +159,7 @@ def state_of(planned: PlannedSession, seen: bytes | None) -> str:
         return AS_OBSERVED
     if b"new" in planned.members and seen == planned.as_left:
         return AS_LEFT
-    return OTHER
+    return ANOTHER
 
 
 def is_still(planned: PlannedSession, is_left: bool) -> Document:

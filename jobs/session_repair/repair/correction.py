@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
-from session_repair.mongo.bson_bytes import Element, as_document, elements, nested
+from session_repair.mongo.bson_bytes import Element, as_document, documents_in, elements, nested
 from session_repair.mongo.observe import SIMPLE, by_id, by_ids, observation
-from session_repair.mongo.runs import APPLYING, UNDOING, reached
-from session_repair.mongo.store import Store, raw
-from session_repair.repair.batches import Decision, Row
+from session_repair.mongo.rights import TO_CORRECT
+from session_repair.mongo.store import Store
 from session_repair.repair.compare import (
     ABSENT,
+    ANOTHER,
     AS_LEFT,
     AS_OBSERVED,
-    OTHER,
     PlannedSession,
     is_still,
     state_of,
 )
-from session_repair.repair.journal import Plan
+from session_repair.repair.journal import Row
 from session_repair.repair.later import LaterRuns
 from session_repair.repair.outcomes import (
     ALREADY_RIGHT,
     APPLIED,
     CHANGED,
-    FAILED,
     GONE,
-    REFUSED,
     RESTORABLE,
     RESTORED,
     SKIPPED_CHANGED,
     SKIPPED_GONE,
     WRITTEN_LATER,
 )
+from session_repair.repair.steps import Apply, Decision, Undo
+from session_repair.verbs import FIX
 
 Document = dict[str, Any]
 
@@ -46,10 +44,9 @@ def seen_sessions(
     store: Store, keys: Iterable[Element], session: ClientSession | None
 ) -> dict[Element, bytes]:
     """What the server says of each of these sessions that is there, by its _id."""
-    found = raw(store.sessions).aggregate(
-        [{"$match": by_ids(keys)}, *observation(store)], session=session, collation=SIMPLE
-    )
-    return {key_in(it.raw): it.raw[4:-1] for it in found}
+    stages = [{"$match": by_ids(keys)}, *observation(store)]
+    found = store.sessions.aggregate_raw_batches(stages, session=session, collation=SIMPLE)
+    return {key_in(it): it[4:-1] for it in documents_in(found)}
 
 
 def key_in(seen: bytes) -> Element:
@@ -66,18 +63,8 @@ def states_of(
         yield row, state_of(row.planned, seen.get(row.planned.key))
 
 
-@dataclass(frozen=True)
-class ApplyCorrections:
-    """Go through the plan, and write each session that is as it was observed."""
-
-    store: Store
-    plan: Plan
-
-    part, mark, state = "progress", "outcome", APPLYING
-    done, changed, refused = APPLIED, SKIPPED_CHANGED, FAILED
-
-    def rows(self, after: str) -> Document:
-        return self.plan.rows(after)
+class ApplyCorrections(Apply):
+    """Write each session that is as it was observed."""
 
     def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
         decision = Decision()
@@ -87,15 +74,11 @@ class ApplyCorrections:
                 decision.writes[row.id] = [written(row.planned, session is None)]
         return decision
 
-    def look_back(self, first: str, last: str) -> list[Row]:
-        """Nothing: in a transaction, what is written is what was to be."""
-        return []
-
 
 OUTCOME_OF = {
     AS_OBSERVED: APPLIED,
     AS_LEFT: ALREADY_RIGHT,
-    OTHER: SKIPPED_CHANGED,
+    ANOTHER: SKIPPED_CHANGED,
     ABSENT: SKIPPED_GONE,
 }
 
@@ -110,65 +93,48 @@ def found(planned: PlannedSession, is_alone: bool, is_left: bool) -> Any:
     return {"$and": [wanted, is_still(planned, is_left)]} if is_alone else wanted
 
 
-@dataclass(frozen=True)
-class UndoCorrections:
-    """Go through what was applied, and put back each session that is as the run left it."""
+class UndoCorrections(Undo):
+    """Put back the fields of each session that is as the run left it."""
 
-    store: Store
-    plan: Plan
-    applied: str  # the last row that was gone through
-    later: LaterRuns
-
-    part, mark, state = "undo", "undo", UNDOING
-    done, changed, refused = RESTORED, CHANGED, REFUSED
-
-    @staticmethod
-    def of(store: Store, document: Document) -> UndoCorrections:
-        applied = reached(document, "progress")
-        return UndoCorrections(store, Plan.of(document), applied, LaterRuns.than(store, document))
-
-    def rows(self, after: str) -> Document:
-        """Those without a mark that were gone through: they were applied."""
-        gone_through = self.plan.rows(after, self.applied or self.plan.prefix)
-        return {**gone_through, "outcome": {"$exists": False}}
+    def __init__(self, store: Store, document: Document) -> None:
+        super().__init__(store, document)
+        self.later = LaterRuns.than(store, document)
 
     def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
-        """What is in the place of each row's session: restorable, restored, or another."""
         for row, state in states_of(self.store, rows, session):
-            yield row, FOUND[state]
+            yield row, UNDO_FINDS[state]
 
     def states(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
-        """The same, but for what a later run wrote: that is left alone."""
+        """The same, but for what a later run wrote."""
         overwritten = self.later.overwrote([row.id for row in rows], self.plan, session)
         for row, state in self.compare(rows, session):
             yield row, WRITTEN_LATER if row.id in overwritten else state
 
-    def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
-        decision = Decision()
-        for row, state in self.states(rows, session):
-            decision.states[row.id] = RESTORED if state == RESTORABLE else state
-            if state == RESTORABLE:
-                decision.writes[row.id] = put_back(row.planned, session is None)
-        return decision
-
-    def look_back(self, first: str, last: str) -> list[Row]:
-        """Nothing: in a transaction, what is put back is what was to be."""
-        return []
+    def put_back(self, row: Row, is_alone: bool) -> list[Any]:
+        """The fields as they were; then each parent that was made for them, where it is empty."""
+        planned = row.planned
+        wanted = found(planned, is_alone, is_left=True)
+        unmade = [
+            UpdateOne(emptied(planned, parent), undo, collation=SIMPLE)
+            for parent, undo in planned.made_parents().items()
+        ]
+        return [UpdateOne(wanted, planned.reverse(), collation=SIMPLE), *unmade]
 
 
-FOUND = {AS_LEFT: RESTORABLE, AS_OBSERVED: RESTORED, OTHER: CHANGED, ABSENT: GONE}
-
-
-def put_back(planned: PlannedSession, is_alone: bool) -> list[UpdateOne]:
-    """The fields as they were; then each parent that was made for them goes, where it is empty."""
-    restored = UpdateOne(found(planned, is_alone, True), planned.reverse(), collation=SIMPLE)
-    unmade = [
-        UpdateOne(emptied(planned, parent), undo, collation=SIMPLE)
-        for parent, undo in planned.made_parents().items()
-    ]
-    return [restored, *unmade]
+UNDO_FINDS = {AS_LEFT: RESTORABLE, AS_OBSERVED: RESTORED, ANOTHER: CHANGED, ABSENT: GONE}
 
 
 def emptied(planned: PlannedSession, parent: str) -> Any:
     """The filter of the session where a parent holds nothing any more."""
     return as_document([planned.key.named("_id"), nested(parent, [])])
+
+
+class Correction:
+    """Empty and wrong sessions get the fields that their events say."""
+
+    verb = FIX
+    rights = rights_to_undo = TO_CORRECT
+    needs_transactions = False
+    required: tuple[str, ...] = ("session_id",)
+    is_of_empty_in_both = False
+    apply, undo = ApplyCorrections, UndoCorrections

@@ -8,7 +8,6 @@ the commit, and one that is needed by then is put back as it was.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
@@ -17,23 +16,22 @@ from pymongo.client_session import ClientSession
 
 from session_repair.mongo.bson_bytes import Element, elements, has_field_twice
 from session_repair.mongo.observe import SIMPLE, by_id, by_ids
-from session_repair.mongo.runs import APPLYING, UNDOING, reached
+from session_repair.mongo.rights import TO_DELETE, TO_PUT_BACK
 from session_repair.mongo.spellings import types_of_events
 from session_repair.mongo.store import Store, raw
-from session_repair.repair.batches import MOST_BYTES, Decision, Row, TooLarge, read_rows
 from session_repair.repair.compare import ABSENT, AS_OBSERVED
 from session_repair.repair.correction import seen_sessions, states_of
-from session_repair.repair.journal import Plan
+from session_repair.repair.journal import MOST_BYTES, Row, read_rows
 from session_repair.repair.outcomes import (
     APPLIED,
     CHANGED,
-    FAILED,
-    REFUSED,
     RESTORABLE,
     RESTORED,
     SKIPPED_CHANGED,
     SKIPPED_GONE,
 )
+from session_repair.repair.steps import Apply, Decision, TooLarge, Undo
+from session_repair.verbs import DELETE_ORPHANS
 
 Document = dict[str, Any]
 
@@ -51,22 +49,12 @@ def whole_sessions(
 
 def id_of(document: RawBSONDocument) -> Element:
     """The _id under the name that a plan gives it."""
-    key = next(it for it in elements(bytes(document.raw)) if it.name == b"_id")
+    key = next(it for it in elements(document.raw) if it.name == b"_id")
     return key.named("v")
 
 
-@dataclass(frozen=True)
-class ApplyDeletions:
-    """Go through the plan, and delete each session that is as it was observed, and not needed."""
-
-    store: Store
-    plan: Plan
-
-    part, mark, state = "progress", "outcome", APPLYING
-    done, changed, refused = APPLIED, SKIPPED_CHANGED, FAILED
-
-    def rows(self, after: str) -> Document:
-        return self.plan.rows(after)
+class ApplyDeletions(Apply):
+    """Delete each session that is as it was observed, and not needed."""
 
     def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
         decision = Decision()
@@ -77,7 +65,7 @@ class ApplyDeletions:
                 decision.states[row.id] = SKIPPED_GONE
                 continue
             document = documents[row.planned.key]
-            if state != AS_OBSERVED or row.id in needed or has_field_twice(bytes(document.raw)):
+            if state != AS_OBSERVED or row.id in needed or has_field_twice(document.raw):
                 decision.states[row.id] = SKIPPED_CHANGED
                 continue
             decision.states[row.id] = APPLIED
@@ -100,36 +88,18 @@ class ApplyDeletions:
     def look_back(self, first: str, last: str) -> list[Row]:
         """Those that were deleted and are needed now: an event came in the very moment."""
         deleted = {**self.plan.rows(first, last), "outcome": {"$exists": False}}
-        rows = [row for row, _ in read_rows(self.store, deleted, but="before")]
+        rows = list(read_rows(self.store, deleted, ["plan"]))
         needed = needed_rows(self.store, rows, None) if rows else set()
         kept = {"_id": {"$in": sorted(needed)}}
-        again = [row for row, _ in read_rows(self.store, kept)] if needed else []
+        again = list(read_rows(self.store, kept)) if needed else []
         there = {key for key, _ in whole_sessions(self.store, again, None)} if again else set()
         return [row for row in again if row.planned.key not in there]
 
 
-@dataclass(frozen=True)
-class UndoDeletions:
-    """Go through what was deleted, and put back each document whose place is empty."""
-
-    store: Store
-    plan: Plan
-    applied: str  # the last row that was gone through
-
-    part, mark, state = "undo", "undo", UNDOING
-    done, changed, refused = RESTORED, CHANGED, REFUSED
-
-    @staticmethod
-    def of(store: Store, document: Document) -> UndoDeletions:
-        return UndoDeletions(store, Plan.of(document), reached(document, "progress"))
-
-    def rows(self, after: str) -> Document:
-        """Those without a mark that were gone through: they were applied."""
-        gone_through = self.plan.rows(after, self.applied or self.plan.prefix)
-        return {**gone_through, "outcome": {"$exists": False}}
+class UndoDeletions(Undo):
+    """Put back each document whose place is empty."""
 
     def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
-        """What is in the place of each row's session: restorable, restored, or another."""
         wanted = by_ids(row.planned.key for row in rows)
         seen = raw(self.store.sessions).find(wanted, ["_id"], session=session, collation=SIMPLE)
         there = {id_of(document) for document in seen}
@@ -143,28 +113,25 @@ class UndoDeletions:
         for row in rows:
             yield row, found[is_same.get(row.planned.key)]
 
-    def states(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
-        """The same: no run writes what is not there."""
-        return self.compare(rows, session)
-
     def kept_in(self, row: Row) -> Any:
         """The document that was deleted."""
-        if row.before is not None:
-            return row.before
-        [(found, _)] = read_rows(self.store, {"_id": row.id})
-        return found.before
+        [kept] = [row] if row.keeps_document else read_rows(self.store, {"_id": row.id})
+        return kept.before
 
-    def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
-        decision = Decision()
-        for row, state in self.states(rows, session):
-            decision.states[row.id] = RESTORED if state == RESTORABLE else state
-            if state == RESTORABLE:
-                decision.writes[row.id] = [InsertOne(row.before)]
-        return decision
+    def put_back(self, row: Row, is_alone: bool) -> list[Any]:
+        return [InsertOne(row.before)]
 
-    def look_back(self, first: str, last: str) -> list[Row]:
-        """Nothing: what is put back stays."""
-        return []
+
+class Deletion:
+    """Orphans, or empty copies, go."""
+
+    verb = DELETE_ORPHANS
+    rights, rights_to_undo = TO_DELETE, TO_PUT_BACK
+    needs_transactions = True
+    # What makes a session empty: where it is not known by its name, filled ones would be deleted.
+    required: tuple[str, ...] = ("session_id", "event_count", "pages")
+    is_of_empty_in_both = True
+    apply, undo = ApplyDeletions, UndoDeletions
 
 
 def needed_rows(store: Store, rows: list[Row], session: ClientSession | None) -> set[str]:

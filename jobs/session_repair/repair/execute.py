@@ -29,7 +29,7 @@ from session_repair.mongo.runs import (
 )
 from session_repair.mongo.store import Store
 from session_repair.repair.batches import Batches
-from session_repair.repair.changes import applying, undoing
+from session_repair.repair.changes import change_of
 from session_repair.repair.preconditions import (
     require_intact_plan,
     require_ready,
@@ -38,7 +38,7 @@ from session_repair.repair.preconditions import (
     settings_of_run,
 )
 from session_repair.repair.progress import progress_of
-from session_repair.repair.readback import account_for, verify_sessions
+from session_repair.repair.readback import read_back
 from session_repair.repair.report import Report
 from session_repair.repair.undo import UndoReport, survey_undo
 from session_repair.settings import Settings
@@ -68,7 +68,7 @@ def new_run(
     What is refused before this leaves no document, and no database.
     """
     run = Run.begin(store, verb, now, lease.run_id, lease.token, goal)
-    with at_work(store, run, lease):
+    with working_on(store, run, lease):
         yield run
 
 
@@ -84,12 +84,12 @@ def working(
     with held_lease(store.runs, run.run_id, store.settings.break_lease) as lease:
         require(run.read())
         mine = run.held_by(lease.token)
-        with at_work(store, mine, lease):
+        with working_on(store, mine, lease):
             yield mine, lease
 
 
 @contextmanager
-def at_work(store: Store, run: Run, lease: Lease) -> Iterator[None]:
+def working_on(store: Store, run: Run, lease: Lease) -> Iterator[None]:
     """Within, this process works on the run; what ends it early stands in its document."""
     with recorded_errors(run), clear_errors():
         notice(f"Run {run.run_id}")
@@ -106,19 +106,19 @@ def carry_out(store: Store, run: Run, lease: Lease) -> Report:
 
     document = run.read()
     pace = Pace(store, lease.taken, tell, f"resume {run.run_id}")
-    batches = Batches(store, run, lease, pace, applying(store, document))
+    batches = Batches(store, run, lease, pace, change_of(document).apply(store, document))
     with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
         batches.carry_out(on_progress)
     document = run.read()
-    account = account_for(store, document)
     is_of_all = not is_partial(document["settings"], document["report"])
-    verification = verify_sessions(store, document, is_of_all)
+    again = read_back(store, document)
+    verification = again.verification(store, is_of_all)
     log.info("read %s back as planned", number_of(verification.as_planned, "changed session"))
     report = replace(
         planned_report(document),
-        outcomes=account.outcomes,
+        outcomes=again.outcomes,
         verification=verification,
-        left=account.left,
+        left=again.left,
     )
     run.end(DONE, asdict(report), int(report.verdict))
     return report
@@ -161,7 +161,9 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
         notice(f"  {line}")
 
     pace = Pace(store, lease.taken, tell, f"undo {run.run_id} --apply")
-    batches = Batches(store, run, lease, pace, undoing(store, run.read()))
+    document = run.read()
+    step = change_of(document).undo(store, document)
+    batches = Batches(store, run, lease, pace, step)
     with pace.interruptible(batches.is_atomic):
         batches.carry_out()
     undone = survey_undo(store, run.read())

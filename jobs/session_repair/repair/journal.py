@@ -11,16 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING
 
 from session_repair.errors import Refused
+from session_repair.mongo.bson_bytes import documents_in, elements, text_in
 from session_repair.mongo.connection import spark_uri
-from session_repair.mongo.store import Store, raw
+from session_repair.mongo.store import Store
+from session_repair.repair.compare import Layout, PlannedSession
 from session_repair.settings import Settings, semantics
 from session_repair.wording import either, number_of
 
@@ -34,6 +37,9 @@ Document = dict[str, Any]
 FIRST_ATTEMPT = 1
 MAX_BATCH_SIZE, ROWS_PER_WRITE = "spark.mongodb.write.maxBatchSize", "2000"
 DUPLICATE_KEY = "E11000"
+ROWS_AT_ONCE = 1_000  # rows at a time, where nothing is written
+MOST_BYTES = 8 * 1024 * 1024  # of a batch: of its journal rows, and of the sessions it reads whole
+WHOLE = b"\x03session\0"  # what a plan begins with: the _id of its session, in a document
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,64 @@ def drop_other_attempts(store: Store, plan: Plan) -> None:
     store.journal.delete_many({"$and": [every, {"$nor": [plan.rows()]}]})
 
 
-def raw_rows(store: Store, plan: Plan, fields: Iterable[str]) -> Iterator[RawBSONDocument]:
-    """These fields of the rows of a plan in their order, as the bytes that they are."""
-    rows: Iterator[RawBSONDocument] = (
-        raw(store.journal).find(plan.rows(), list(fields)).sort("_id", ASCENDING)
+class Row:
+    """A row of the journal, as bytes."""
+
+    def __init__(self, raw: bytes, layout: Layout) -> None:
+        self.fields = {it.name: it for it in elements(raw)}
+        self.layout = layout
+        self.id = text_in(self.fields[b"_id"])
+
+    @cached_property
+    def planned(self) -> PlannedSession:
+        """What its plan says of the session."""
+        return PlannedSession(self.fields[b"plan"].value, self.layout)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds a plan of a session."""
+        plan = self.fields.get(b"plan")
+        return plan is not None and plan.value.startswith(WHOLE, 4)
+
+    @property
+    def keeps_document(self) -> bool:
+        return b"before" in self.fields
+
+    @property
+    def before(self) -> Any:
+        """The document that was deleted, which the row keeps."""
+        return RawBSONDocument(self.fields[b"before"].value)
+
+    def text(self, name: str) -> str | None:
+        """Its ``outcome``, its ``undo`` or its ``error``, if it has one."""
+        found = self.fields.get(name.encode())
+        return None if found is None else text_in(found)
+
+
+def read_rows(
+    store: Store, wanted: Document, names: Sequence[str] = ("plan", "before"), most: int = 0
+) -> Iterator[Row]:
+    """These fields of the rows that are wanted, in their order; no more than ``most``, if named."""
+    layout = Layout(store.settings.session_fields, store.parents)
+    found = store.journal.find_raw_batches(
+        wanted, list(names), sort=[("_id", ASCENDING)], limit=most, batch_size=most
     )
-    return rows
+    return (Row(raw, layout) for raw in documents_in(found))
+
+
+def in_batches(rows: Iterable[Row], most: int = ROWS_AT_ONCE) -> Iterator[list[Row]]:
+    """The rows in their order, as many at a time as a batch may hold; at least one."""
+    batch: list[Row] = []
+    room = MOST_BYTES
+    for row in rows:
+        size = sum(len(it.value) for it in row.fields.values())
+        if batch and (size > room or len(batch) == most):
+            yield batch
+            batch, room = [], MOST_BYTES
+        batch.append(row)
+        room -= size
+    if batch:
+        yield batch
 
 
 class Seal:
@@ -114,13 +172,12 @@ class Seal:
         self.rows, self.whole = 0, 0
         self._run_id, self._digest = plan.run_id, hashlib.sha256(semantic.encode())
 
-    def add(self, row: RawBSONDocument) -> None:
-        plan = row.get("plan")
+    def add(self, row: Row) -> None:
         self.rows += 1
-        if isinstance(plan, RawBSONDocument) and isinstance(plan.get("session"), RawBSONDocument):
+        if row.is_whole:
             self.whole += 1
-            self._digest.update(row["_id"].encode())
-            self._digest.update(plan.raw)
+            self._digest.update(row.id.encode())
+            self._digest.update(row.fields[b"plan"].value)
 
     def digest(self, planned: int) -> str:
         """Raises Refused when there are not just as many whole plans as were made."""
@@ -137,6 +194,6 @@ class Seal:
 def plan_digest(store: Store, plan: Plan, planned: int) -> str:
     """The digest of the planned number of rows. Raises Refused when the journal holds others."""
     seal = Seal(store.settings, plan)
-    for row in raw_rows(store, plan, ["plan"]):
+    for row in read_rows(store, plan.rows(), ["plan"]):
         seal.add(row)
     return seal.digest(planned)

@@ -14,11 +14,7 @@ from session_repair.repair.outcomes import APPLIED, PLANNED
 Document = dict[str, Any]
 
 
-def rows_of_run(
-    store: Store,
-    document: Document,
-    outcomes: Sequence[str] = (),
-) -> Iterator[Document]:
+def rows_of_run(store: Store, document: Document, outcomes: Sequence[str]) -> Iterator[Document]:
     """The rows of the run with this document, in their order; of these outcomes if some are named.
 
     A row without a mark is ``applied`` where its batch has ended, else ``planned``.

@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import asdict, replace
 from itertools import islice
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.errors import Refused
 from session_repair.mongo.runs import Run
 from session_repair.mongo.store import Store
-from session_repair.mongo.window import ActiveWindow
-from session_repair.repair.breakers import require_bounded, require_events, require_fields
+from session_repair.repair.breakers import require_bounded
 from session_repair.repair.deletion import types_that_keep
 from session_repair.repair.journal import (
     Plan,
@@ -26,64 +21,32 @@ from session_repair.repair.journal import (
     plan_digest,
     write_journal,
 )
+from session_repair.repair.preflight import Preflight, take_preflight
 from session_repair.repair.report import kept_sessions
-from session_repair.repair.survey import Preflight, Survey, preflight, survey
+from session_repair.repair.survey import Survey, survey
 from session_repair.rules.deletable import deletable_copies, deletable_orphans
 from session_repair.rules.journal_rows import deletion_rows, journal_rows
-from session_repair.settings import Settings, format_duration
-from session_repair.verbs import DELETE_ORPHANS
+from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
 
-Document = dict[str, Any]
-
 ASKED_AT_ONCE = 5_000  # session_ids in one query
-
-
-def before_plan(
-    store: Store,
-    verb: str,
-    window: ActiveWindow | None = None,
-) -> Preflight:
-    """What the server says before there is a plan, or findings that one could be made of.
-
-    The ``window`` is of a plan that is made anew.
-
-    Raises BreakerTripped, before Spark is waited for, where the data look wrong as a whole.
-    """
-    if verb == "fix":
-        require_time_to_confirm(store.settings)
-    flight = preflight(store, verb, window)
-    if verb != "verify":
-        require_events(store)
-    require_fields(store, verb)
-    return flight
-
-
-def require_time_to_confirm(settings: Settings) -> None:
-    """Raise Refused where the second look would come after the time limit."""
-    delay, limit = settings.confirm_delay, settings.max_time
-    if limit is not None and timedelta(0) < limit <= delay:
-        raise Refused(
-            f"confirm_delay {format_duration(delay)} leaves nothing of max_time "
-            f"{format_duration(limit)}. Write a shorter one, or allow more time."
-        )
 
 
 def survey_corrections(
     spark: SparkSession,
     store: Store,
-    flight: Preflight,
+    preflight: Preflight,
     run_id: str,
 ) -> Survey:
     """What is to be corrected; with ``--confirm-delay``, what two surveys both say."""
-    found = survey(spark, store, flight, "fix", run_id)
+    found = survey(spark, store, preflight, FIX, run_id)
     if store.settings.confirm_delay:
         time.sleep(store.settings.confirm_delay.total_seconds())
         # The same window, were it one of an age: what only one of them holds would be deferred.
-        again, earlier = preflight(store, "fix", flight.choice.window), found
-        found = survey(spark, store, again, "fix", run_id, earlier.corrected)
+        again, earlier = take_preflight(store, FIX, preflight.reading.window), found
+        found = survey(spark, store, again, FIX, run_id, earlier.corrected)
         earlier.release()
     totals = found.report.totals
     require_bounded(totals.planned, store.settings.max_changes, totals, "--max-changes")
@@ -93,13 +56,13 @@ def survey_corrections(
 def survey_deletions(
     spark: SparkSession,
     store: Store,
-    flight: Preflight,
+    preflight: Preflight,
     run_id: str,
 ) -> Survey:
     """The orphan sessions, or with ``--duplicates`` the empty copies, that are to be deleted."""
-    found = survey(spark, store, flight, DELETE_ORPHANS, run_id)
+    found = survey(spark, store, preflight, DELETE_ORPHANS, run_id)
     choose = deletable_copies if store.settings.duplicates else deletable_orphans
-    deletable = choose(found.corrected, flight.now, store.settings.min_age)
+    deletable = choose(found.corrected, preflight.now, store.settings.min_age)
     kept = kept_by_events(store, deletable)
     deletable = deletable.transform(without, list(kept))
     totals = replace(found.report.totals, planned=deletable.count())
@@ -130,34 +93,27 @@ def without(sessions: DataFrame, session_ids: list[str]) -> DataFrame:
     return sessions.join(others, "session_id", "left_anti")
 
 
-@dataclass(frozen=True)
-class Planner:
-    """How the runs of one verb decide, and how a decision becomes a journal row."""
-
-    look: Callable[[SparkSession, Store, Preflight, str], Survey]
-    rows: Callable[[DataFrame, str, str, datetime], DataFrame]
-
-
+# By verb, what is to be done, and how that becomes journal rows.
 PLANNERS = {
-    "fix": Planner(survey_corrections, journal_rows),
-    DELETE_ORPHANS: Planner(survey_deletions, deletion_rows),
+    FIX: (survey_corrections, journal_rows),
+    DELETE_ORPHANS: (survey_deletions, deletion_rows),
 }
 
 
 def plan_run(
     spark: SparkSession,
     store: Store,
-    flight: Preflight,
+    preflight: Preflight,
     run: Run,
 ) -> Survey:
     """Survey, then freeze the plan in the journal: whole, or the run stays in ``planning``."""
-    planner = PLANNERS[run.read()["verb"]]
+    look, rows_of = PLANNERS[run.read()["verb"]]
     plan = Plan(run.run_id, run.plan_anew())
-    if flight.choice.window is not None:
-        run.record(window=asdict(flight.choice.window))  # one to plan anew, not a later one
-    found = planner.look(spark, store, flight, run.run_id)
-    expires_at = flight.now + store.settings.journal_ttl
-    rows = planner.rows(found.corrected, plan.run_id, plan.prefix, expires_at)
+    if preflight.reading.window is not None:
+        run.record(window=asdict(preflight.reading.window))  # one to plan anew, not a later one
+    found = look(spark, store, preflight, run.run_id)
+    expires_at = preflight.now + store.settings.journal_ttl
+    rows = rows_of(found.corrected, plan.run_id, plan.prefix, expires_at)
     write_journal(rows, store)
     drop_other_attempts(store, plan)
     planned = found.report.totals.planned

@@ -1,4 +1,18 @@
-"""Ready: what is refused before a run begins, goes on or is undone: server, rights, plan."""
+"""Preconditions: what is refused before a run begins, goes on or is undone. All of it, in order:
+
+    every verb          the address, the files for TLS, the server's version: ``connected``
+    what writes         rights; sessions that can grow; text compared by its bytes; no documents of
+                        others; a lag that can be seen; transactions, to delete: ``require_ready``
+    what goes on        its state, format and settings; its age; once the lease is had, its state
+                        again, and its seal: the rest of this file
+    what reads          the right to: ``starting_spark``; then ``preflight.before_plan``: time for a
+                        second look; no stale reads; both collections, that can be counted; a window
+                        and its indexes, a way to read; some event; each field by its name
+    what begins         the lease, a folder for ``--report``; only then the run's document
+    what has a plan     no more than the limits allow: ``breakers.require_bounded``
+
+Whatever is found wrong after that is a row's, and decided in its batch.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +23,7 @@ from typing import Any
 from session_repair import __version__
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
+from session_repair.kinds import format_duration
 from session_repair.mongo.connection import (
     hello_of,
     refuse_unwritable,
@@ -24,16 +39,16 @@ from session_repair.mongo.rights import (
 )
 from session_repair.mongo.runs import JOURNAL_FORMAT, UNDONE, Run, refuse_foreign
 from session_repair.mongo.store import Store
-from session_repair.repair.changes import CHANGES
+from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.journal import Plan, plan_digest
-from session_repair.settings import SEMANTIC, Settings, describe, format_duration, revived
+from session_repair.settings import SEMANTIC, Settings, describe, revived
 
 Document = dict[str, Any]
 
 
 def require_ready(store: Store, verb: str, *more: Rights) -> None:
     """Raise Refused, before anything is started, unless the server lets a run of the verb write."""
-    change = CHANGES[verb]
+    change = CHANGE_OF_VERB[verb]
     require_rights(store, change.rights, *more, *of_lag(store.settings))
     require_writable(store)
     require_bytewise(store.events)
@@ -43,7 +58,7 @@ def require_ready(store: Store, verb: str, *more: Rights) -> None:
 
 def require_ready_to_undo(store: Store, verb: str) -> None:
     """Raise Refused unless the server lets what a run of the verb did be taken back."""
-    require_rights(store, CHANGES[verb].rights_to_undo, *of_lag(store.settings))
+    require_rights(store, CHANGE_OF_VERB[verb].rights_to_undo, *of_lag(store.settings))
     require_writable(store)
 
 
@@ -104,8 +119,7 @@ def settings_of_run(
     kept = {name: value for name, value in asked.items() if name not in settings.asked}
     again = replace(settings, **revived(kept))
     now = describe(again)
-    # A run of an earlier version does not know the settings that came later.
-    differing = [name for name in deciding if made_with.get(name, now[name]) != now[name]]
+    differing = [name for name in deciding if made_with[name] != now[name]]
     if differing:
         name = differing[0]
         raise Refused(

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
-
-from bson.raw_bson import RawBSONDocument
 
 from session_repair.errors import RepairError, shortened
 from session_repair.home import COMMAND
 from session_repair.mongo.census import empty_sessions
 from session_repair.mongo.runs import reached
 from session_repair.mongo.store import Store
-from session_repair.repair.batches import Row, rows_in_batches
-from session_repair.repair.changes import undoing
-from session_repair.repair.journal import Plan, Seal, raw_rows
+from session_repair.repair.changes import change_of
+from session_repair.repair.journal import Plan, Seal, in_batches, read_rows
 from session_repair.repair.outcomes import (
     APPLIED,
     CHANGED,
@@ -37,74 +32,70 @@ LISTED = 20  # sessions of each outcome, by name
 
 
 @dataclass(frozen=True)
-class Account:
-    """What the journal says of a run that has ended: its outcomes, some sessions of each."""
+class ReadBack:
+    """What the journal says of a run that has ended, and the sessions of those that it changed."""
 
     outcomes: Outcomes
-    left: tuple[Left, ...]
+    left: tuple[Left, ...]  # some sessions of each outcome but applied
+    now: Counter[str]  # the changed sessions by what an undo would find: restorable is as planned
+    moved_on: tuple[str, ...]  # the session ids of some that others changed since
+
+    def verification(self, store: Store, is_of_all: bool) -> Verification:
+        """With the totals of all sessions, by scans, where they are asked for."""
+        sessions, count = store.sessions, store.sessions.count_documents
+        filled, empty = {store.path("event_count"): {"$gt": 0}}, empty_sessions(store.settings)
+        return Verification(
+            sessions=count({}) if is_of_all else sessions.estimated_document_count(),
+            with_events=count(filled) if is_of_all else None,
+            empty_remaining=count(empty) if is_of_all else None,
+            as_planned=self.now[RESTORABLE],
+            put_back=self.now[RESTORED],
+            moved_on=self.now[CHANGED],
+            gone=self.now[GONE],
+        )
 
 
-def account_for(store: Store, document: Document) -> Account:
-    """Read the whole journal of a run again.
+def read_back(store: Store, document: Document, most: int = 0) -> ReadBack:
+    """Read the whole journal of a run again, and each session that it changed.
 
-    Raises Refused when the plan is not the one that was sealed, RepairError when its rows and
-    marks are not what the run's document says.
+    Up to ``most`` of those that moved on are named. Raises Refused when the plan is not the one
+    that was sealed, RepairError when its rows and marks are not what the run's document says.
     """
     plan, after = Plan.of(document), reached(document, "progress")
+    step = change_of(document).undo(store, document)
     seal = Seal(store.settings, plan)
     counts: Counter[str] = Counter()
+    now: Counter[str] = Counter()
+    moved_on: list[str] = []
     left: dict[str, list[Left]] = defaultdict(list)
-    for row in raw_rows(store, plan, ["plan", "outcome", "error"]):
-        seal.add(row)
-        outcome = row.get("outcome", APPLIED if row["_id"] <= after else PLANNED)
-        counts[outcome] += 1
-        if outcome in WHY and len(left[outcome]) < LISTED:
-            left[outcome].append(Left(name_in(row["plan"]), outcome, row.get("error")))
+    for rows in in_batches(read_rows(store, plan.rows(), ["plan", "outcome", "error"])):
+        applied = []
+        for row in rows:
+            seal.add(row)
+            outcome = row.text("outcome") or (APPLIED if row.id <= after else PLANNED)
+            counts[outcome] += 1
+            if outcome == APPLIED and row.is_whole:
+                applied.append(row)
+            elif outcome in WHY and row.is_whole and len(left[outcome]) < LISTED:
+                name = shortened(row.planned.session_id)
+                left[outcome].append(Left(name, outcome, row.text("error")))
+        for row, state in step.compare(applied, None):
+            now[state] += 1
+            if state == CHANGED and len(moved_on) < most:
+                moved_on.append(row.planned.session_id)
+    require_as_counted(document, seal, counts)
+    outcomes = Outcomes(planned=document["planned"], **{name: counts[name] for name in OUTCOMES})
+    some = tuple(it for name in WHY for it in left[name])
+    return ReadBack(outcomes, some, now, tuple(moved_on))
+
+
+def require_as_counted(document: Document, seal: Seal, counts: Counter[str]) -> None:
+    """Raise unless the journal holds the sealed plan, and what the run counted."""
     is_whole = seal.digest(document["planned"]) == document["digest"]
     if not is_whole or counts != Counter(document["progress"]["counts"]):
+        run_id = document["_id"]
         raise RepairError(
-            f"run {plan.run_id} counted {document['progress']['counts']} while it wrote, but its "
+            f"run {run_id} counted {document['progress']['counts']} while it wrote, but its "
             f"journal now holds {dict(counts)}{'' if is_whole else ', and an edited plan'}. "
-            f"Look at it with: {COMMAND} runs {plan.run_id}"
+            f"Look at it with: {COMMAND} runs {run_id}"
         )
-    outcomes = Outcomes(planned=document["planned"], **{name: counts[name] for name in OUTCOMES})
-    return Account(outcomes, tuple(it for name in WHY for it in left[name]))
-
-
-def name_in(plan: RawBSONDocument) -> str | None:
-    session_id: str | None = plan.get("session_id")
-    return None if session_id is None else shortened(session_id)
-
-
-def verify_sessions(store: Store, document: Document, is_of_all: bool) -> Verification:
-    """The corrected sessions read again; and, by scans, totals of all sessions where asked for."""
-    sessions = store.sessions
-    filled, empty = {store.path("event_count"): {"$gt": 0}}, empty_sessions(store.settings)
-    again = Counter(state for _, state in sessions_again(store, document))
-    count = sessions.count_documents
-    return Verification(
-        sessions=count({}) if is_of_all else sessions.estimated_document_count(),
-        with_events=count(filled) if is_of_all else None,
-        empty_remaining=count(empty) if is_of_all else None,
-        as_planned=again[RESTORABLE],
-        put_back=again[RESTORED],
-        moved_on=again[CHANGED],
-        gone=again[GONE],
-    )
-
-
-def moved_on(store: Store, document: Document, most: int) -> tuple[str, ...]:
-    """The session ids of changed sessions that moved on since, up to so many."""
-    again = sessions_again(store, document)
-    names = (row.planned.session_id for row, state in again if state == CHANGED)
-    return tuple(islice(names, most))
-
-
-def sessions_again(store: Store, document: Document) -> Iterator[tuple[Row, str]]:
-    """Each row that the run applied, and what an undo would find in the place of its session.
-
-    That is restorable where it is as planned, and restored where it was put back.
-    """
-    step = undoing(store, document)
-    for rows in rows_in_batches(store, step.rows(""), but="before"):
-        yield from step.compare(rows, None)

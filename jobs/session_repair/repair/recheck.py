@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
@@ -12,14 +11,11 @@ from session_repair.mongo.runs import DONE, Run
 from session_repair.mongo.store import Store
 from session_repair.repair.execute import planned_report
 from session_repair.repair.preconditions import settings_of_run
-from session_repair.repair.readback import account_for, moved_on, verify_sessions
+from session_repair.repair.readback import read_back
 from session_repair.repair.report import Report, Totals
-from session_repair.settings import PLACES, SEMANTIC, Settings, revived
-
-Document = dict[str, Any]
+from session_repair.settings import DATA, SEMANTIC, Settings, revived
 
 MOST_NAMED = 10_000  # of more, a look at all sessions is cheaper than one at each
-DATA = (*PLACES, "events", "event_fields")
 
 
 @dataclass(frozen=True)
@@ -44,11 +40,10 @@ def look_again(store: Store, run_id: str) -> Again:
             f"again. See {COMMAND} runs {run_id}."
         )
     settings = settings_of_run(document, store.settings, DATA)
-    made_with = document["settings"]
-    planned_with = revived({name: made_with[name] for name in SEMANTIC if name in made_with})
+    planned_with = revived({name: document["settings"][name] for name in SEMANTIC})
     then = store.using(replace(settings, **planned_with))
-    account_for(then, document)
-    seen = verify_sessions(then, document, is_of_all=False)
+    read = read_back(then, document, MOST_NAMED + 1)
+    seen = read.verification(then, is_of_all=False)
     # What was found then is not what would be found now.
     planned = planned_report(document)
     totals = Totals(
@@ -64,7 +59,7 @@ def look_again(store: Store, run_id: str) -> Again:
     symptoms = [
         replace(it, found=None, to_correct=0, deferred=0, samples=()) for it in planned.symptoms
     ]
-    names = moved_on(then, document, MOST_NAMED + 1) if seen.moved_on else ()
+    names = read.moved_on
     return Again(
         report=replace(
             planned,

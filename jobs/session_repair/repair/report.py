@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from session_repair.errors import Exit, shortened
+from session_repair.kinds import levels_of, limit_of
 from session_repair.repair.outcomes import Outcomes
-from session_repair.scope import corrected_codes
-from session_repair.settings import SCAN, levels_of, limit_of
+from session_repair.settings import SCAN
+from session_repair.symptoms import corrected_codes
 from session_repair.verbs import DELETE_ORPHANS
 
 LISTED = 20  # sessions that are kept, by name, of each kind
@@ -149,10 +150,10 @@ def kept_sessions(types: Mapping[str, Sequence[str]]) -> tuple[Kept, ...]:
     )
 
 
-Kind = TypeVar("Kind")
+Made = TypeVar("Made")
 
 
-def made(kind: type[Kind], document: dict[str, Any], **parts: Any) -> Kind:
+def made(kind: type[Made], document: dict[str, Any], **parts: Any) -> Made:
     """One of that kind. What a newer version may have written besides is left out."""
     values = {**document, **parts}
     names = inspect.signature(kind).parameters
@@ -191,7 +192,7 @@ class Report:
             for it in document["corrections"]
         ]
         malformed = [
-            made(OddType, it, samples=tuple(it["samples"])) for it in document.get("malformed", ())
+            made(OddType, it, samples=tuple(it["samples"])) for it in document["malformed"]
         ]
         outcomes, verification = document["outcomes"], document["verification"]
         return made(
@@ -203,11 +204,9 @@ class Report:
             malformed=tuple(malformed),
             outcomes=made(Outcomes, outcomes) if outcomes else None,
             verification=made(Verification, verification) if verification else None,
-            days=tuple(made(Day, it) for it in document.get("days", ())),
-            left=tuple(made(Left, it) for it in document.get("left", ())),
-            kept=tuple(
-                made(Kept, it, samples=tuple(it["samples"])) for it in document.get("kept", ())
-            ),
+            days=tuple(made(Day, it) for it in document["days"]),
+            left=tuple(made(Left, it) for it in document["left"]),
+            kept=tuple(made(Kept, it, samples=tuple(it["samples"])) for it in document["kept"]),
         )
 
     @property

@@ -25,8 +25,9 @@ from session_repair.repair.report import (
     Symptoms,
     Totals,
 )
+from session_repair.rules.predicates import TEXT_OF, in_short
 from session_repair.rules.schemas import CHANGES
-from session_repair.rules.symptoms import CODES, SYMPTOMS, in_short
+from session_repair.symptoms import CODES, SYMPTOMS
 from session_repair.verbs import DELETE_ORPHANS
 
 SAMPLES = 5  # of each symptom, and of the corrections
@@ -164,9 +165,7 @@ def symptoms_of(found: Found, samples: dict[str, tuple[Sample, ...]]) -> tuple[S
     )
 
 
-# What the suspects of a verb tell of all sessions: their findings, and their share of the totals.
-KNOWN_OF_EMPTY = ("empty_pages", "zero_events", "orphan_session")
-KNOWN_OF_ORPHANS = ("orphan_session",)
+# What the suspects of a correction tell of all sessions, beside findings.
 TOTALS_OF_EMPTY = ("names_no_page", "counts_nothing", "potentially_empty")
 
 
@@ -176,7 +175,8 @@ def only_known(report: Report, sessions: int) -> Report:
     A correction is planned for what was read only, so all figures on corrections are known.
     """
     is_of_empty = report.verb != DELETE_ORPHANS
-    codes = KNOWN_OF_EMPTY if is_of_empty else KNOWN_OF_ORPHANS
+    least = 1 if is_of_empty else 2  # of pages and count are empty in the suspects
+    codes = [it.code for it in SYMPTOMS if it.empty >= least]
     unknown = [name for name in OBSERVED if not (is_of_empty and name in TOTALS_OF_EMPTY)]
     seen: dict[str, Any] = {**asdict(report.totals), **dict.fromkeys(unknown)}
     totals = Totals(**{**seen, "sessions": sessions})
@@ -209,14 +209,13 @@ def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:
 
 def changed_fields() -> Column:
     """The fields to be written, as text: what is stored and what will be."""
-    text_of = {symptom.field: symptom.text for symptom in SYMPTOMS if symptom.field}
     changed = [
         F.when(
             F.col(f"changes.{name}").isNotNull(),
             F.struct(
                 F.lit(name).alias("field"),
-                text_of[name](F.col(f"stored.{name}")).alias("stored"),
-                text_of[name](F.col(f"changes.{name}")).alias("rebuilt"),
+                TEXT_OF[name](F.col(f"stored.{name}")).alias("stored"),
+                TEXT_OF[name](F.col(f"changes.{name}")).alias("rebuilt"),
             ),
         )
         for name in CHANGES.fieldNames()

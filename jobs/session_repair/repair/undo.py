@@ -8,9 +8,8 @@ from typing import Any
 
 from session_repair.errors import shortened
 from session_repair.mongo.store import Store
-from session_repair.repair.batches import Row, rows_in_batches
-from session_repair.repair.changes import undoing
-from session_repair.repair.journal import Plan
+from session_repair.repair.changes import change_of
+from session_repair.repair.journal import Plan, Row, in_batches, read_rows
 from session_repair.repair.outcomes import LEFT_ALONE, RESTORABLE
 
 Document = dict[str, Any]
@@ -46,11 +45,11 @@ def survey_undo(store: Store, document: Document) -> UndoReport:
     """What an undo would do, and after one, what it did. Writes nothing."""
     if "first_at" not in (document.get("progress") or {}):  # no batch was ever written
         return UndoReport(document["_id"], {}, ())
-    step, plan = undoing(store, document), Plan.of(document)
+    step, plan = change_of(document).undo(store, document), Plan.of(document)
     undone = document.get("undo") or {}
     counts = Counter(undone.get("counts") or {})
     left_alone = marked_rows(store, plan)
-    for rows in rows_in_batches(store, step.rows(undone.get("after", ""))):
+    for rows in in_batches(read_rows(store, step.rows(undone.get("after", "")))):
         for row, state in step.states(rows, None):
             counts[state] += 1
             if state in LEFT_ALONE and len(left_alone) < LISTED:

@@ -8,20 +8,17 @@ from typing import Any
 from pymongo import DESCENDING
 
 from session_repair.errors import Exit, Refused
+from session_repair.kinds import instant_of, parse_duration
 from session_repair.mongo.runs import DONE
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.settings import (
     LAST_SUCCESS,
+    SAME,
     describe,
-    instant_of,
-    parse_duration,
 )
 
 Document = dict[str, Any]
-
-# A run goes on from one that looked in the same way at the same data.
-SAME = ("sessions", "events", "session_fields", "event_fields", "scope", "allow_shrink")
 
 
 def window_of(store: Store, now: datetime) -> ActiveWindow | None:
@@ -78,7 +75,7 @@ def last_success(store: Store) -> Document | None:
     now = describe(store.settings)
     same = {f"settings.{name}": now[name] for name in SAME}
     all_the_way: Document = {
-        "settings.only": now["only"] or {"$in": [None, []]},
+        "settings.only": now["only"],
         "settings.session_ids": [],
         "settings.until": None,
         "settings.since": {"$in": [None, LAST_SUCCESS]},
@@ -97,7 +94,7 @@ def last_success(store: Store) -> Document | None:
 
 def reached_by(run: Document) -> datetime:
     """The instant up to which the run saw what was active."""
-    window = run["report"].get("window")
+    window = run["report"]["window"]
     reached: datetime = window["until"] if window else run["report"]["server_time"]
     return reached
 

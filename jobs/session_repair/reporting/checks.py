@@ -4,64 +4,67 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from session_repair.symptoms import SYMPTOMS
+
 
 @dataclass(frozen=True)
 class Block:
-    """One numbered check: its heading, its count line, the symptoms it sums up.
+    """One numbered check, of the symptoms that name it by its heading; its count line.
 
-    ``wrong`` stands behind the number of them, the first of it behind 1.
+    ``wrong`` stands behind the number of them, the first of it behind 1. The guide counts all empty
+    sessions in its first two checks, orphans included: a ``total`` of the report.
     """
 
     heading: str
     counted: str
-    codes: tuple[str, ...]
     wrong: tuple[str, str]
     right: str
+    total: str | None = None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        return tuple(it.code for it in SYMPTOMS if it.block == self.heading)
 
 
 BLOCKS = (
     Block(
         "Empty Pages",
         "Sessions with empty pages",
-        ("empty_pages",),
         ("session needs page data", "sessions need page data"),
         "No session lacks page data that its events have",
+        "names_no_page",
     ),
     Block(
         "Zero Events",
         "Sessions with 0 events",
-        ("zero_events",),
         (
             "session reports 0 events although events exist",
             "sessions report 0 events although events exist",
         ),
         "No session reports 0 events although events exist",
+        "counts_nothing",
     ),
     Block(
         "Event Counts",
         "Sessions whose count differs from their events",
-        ("count_mismatch",),
         ("session counts other than its events", "sessions count other than their events"),
         "Every other count matches the events",
     ),
     Block(
         "Pages",
         "Sessions whose pages differ from their events",
-        ("pages_missing", "pages_extra"),
         ("difference between pages and events", "differences between pages and events"),
         "Every other list of pages matches the events",
     ),
     Block(
         "Timestamps",
         "First and last dates that differ from the events",
-        ("first_event_mismatch", "last_event_mismatch"),
         ("date differs from the events", "dates differ from the events"),
         "First and last dates match the events",
     ),
     Block(
         "Users",
         "Sessions whose user differs from their events",
-        ("user_mismatch", "user_conflict"),
         (
             "session disagrees with its events, or its events with each other",
             "sessions disagree with their events, or their events with each other",
@@ -71,7 +74,6 @@ BLOCKS = (
     Block(
         "Duplicates",
         "Documents that repeat a session_id",
-        ("duplicate_session",),
         (
             "document repeats the session_id of another",
             "documents repeat the session_id of another",
@@ -81,21 +83,18 @@ BLOCKS = (
     Block(
         "Orphan Sessions",
         "Empty sessions without any event",
-        ("orphan_session",),
         ("orphan session (created but no events)", "orphan sessions (created but no events)"),
         "No empty session is without events",
     ),
     Block(
         "Orphan Events",
         "Session ids that only events name",
-        ("orphan_events",),
         ("session id has events but no session", "session ids have events but no session"),
         "Every event belongs to a session",
     ),
     Block(
         "Phantom Sessions",
         "Filled sessions without any event",
-        ("phantom_session",),
         (
             "filled session has no event (archived?); it is never emptied",
             "filled sessions have no event (archived?); they are never emptied",
@@ -105,7 +104,6 @@ BLOCKS = (
     Block(
         "Malformed",
         "Sessions with a field of a wrong type, or such events",
-        ("malformed",),
         (
             "session is left alone because of a wrong type or its size",
             "sessions are left alone because of a wrong type or their size",

@@ -120,7 +120,6 @@ def correction_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
         .join(outcomes, "session_key", "left")
         .withColumn("old", fields_of("stored"))
         .withColumn("new", fields_of("changes"))
-        .withColumn("batch", F.lit(None).cast("int"))
         .transform(with_readable_id)
         .select(*CORRECTION_ROWS.fieldNames())
     )

@@ -21,9 +21,10 @@ def runs_table(documents: list[dict[str, Any]]) -> Iterator[str]:
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         verdict = document.get("verdict", "")
         planned = document.get("planned", "")
+        error = f"  {printable(document['error'])}" if document.get("error") else ""
         yield (
             f"{document['_id']:<24} {document['verb']:<15} {document.get('state', '?'):<9} "
-            f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error_note(document)}"
+            f"{verdict!s:>4} {planned!s:>8}  {outcomes}{error}"
         )
 
 
@@ -50,11 +51,7 @@ def trend(documents: list[dict[str, Any]], settings: Settings) -> Iterator[str]:
 
 def is_whole(document: dict[str, Any], settings: Settings) -> bool:
     """Whether the run looked at all sessions of these collections."""
-    asked = document.get("settings", {})
-    names = (asked.get("sessions"), asked.get("events"))
-    is_part = is_partial(asked, document.get("report") or {})
+    asked = document["settings"]
+    names = (asked["sessions"], asked["events"])
+    is_part = is_partial(asked, document["report"])
     return names == (settings.sessions, settings.events) and not is_part
-
-
-def error_note(document: dict[str, Any]) -> str:
-    return f"  {printable(document['error'])}" if document.get("error") else ""

@@ -22,12 +22,12 @@ from session_repair.reporting.deletions import deletable, not_planned
 from session_repair.reporting.formatting import printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import way_on
-from session_repair.rules.symptoms import CODES
+from session_repair.symptoms import CODES
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either
 
 MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}
-SINCE = {
+SINCE_THEN = {
     "put_back": "put back to what they were after the repair",
     "moved_on": "changed further by live ingest after the repair",
     "gone": "deleted after the repair",
@@ -218,7 +218,7 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     if report.outcomes:
         left = report.outcomes.left().items()
         told += [(count, f"{name}: {WHY[name]}") for name, count in left]
-    for name, why in SINCE.items():
+    for name, why in SINCE_THEN.items():
         count = getattr(report.verification, name) if report.verification else 0
         if count:
             told.append((count, f"{name}: {why}"))

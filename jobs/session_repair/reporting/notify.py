@@ -19,9 +19,10 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from session_repair.errors import Exit, Refused, RepairError
+from session_repair.errors import Exit, RepairError
 from session_repair.reporting.ending import Ending
 from session_repair.reporting.outputs import write_file
+from session_repair.secret import read_secret
 from session_repair.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,16 +44,8 @@ WORDS = {
 
 def read_notify_url(url: str | None, notify_file: str | None) -> str | None:
     """The webhook's URL: from ``--notify``, ``--notify-file`` or SESSION_REPAIR_NOTIFY_URL."""
-    if url is None and notify_file is not None:
-        try:
-            url = Path(notify_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", "it is not text in UTF-8")
-            raise Refused(f"--notify-file {notify_file}: {why}. Name a readable file.") from None
-        if not url.strip():
-            raise Refused(f"--notify-file {notify_file} is empty. Write the URL into it.")
     if url is None:
-        url = os.environ.get(URL_VARIABLE, "")
+        url = read_secret("--notify-file", notify_file, URL_VARIABLE, "the URL")
     return url.strip() or None
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from session_repair.home import COMMAND
 from session_repair.repair.outcomes import ALREADY_RIGHT, REFUSED
 from session_repair.repair.report import (
-    Correction,
     OddType,
     Report,
     Sample,
@@ -49,7 +48,7 @@ def verification_report(report: Report) -> Iterator[str]:
 def block_lines(report: Report, block: Block) -> Iterator[str]:
     symptoms = [report.symptom(code) for code in block.codes]
     found = sum(symptom.found or 0 for symptom in symptoms)  # verify knows all of them
-    yield f"  {block.counted}: {counted(report, block, found)}"
+    yield f"  {block.counted}: {getattr(report.totals, block.total) if block.total else found}"
     if not found:
         yield f"  ✅ {block.right}"
         return
@@ -65,15 +64,6 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
             yield f"     {sample_line(symptom, sample)}"
     if block.codes == ("malformed",):
         yield from (f"     {odd_type_line(it)}" for it in report.malformed)
-
-
-def counted(report: Report, block: Block, found: int) -> int | None:
-    """The guide counts all empty sessions in its first two checks, orphans included."""
-    if block.codes == ("empty_pages",):
-        return report.totals.names_no_page
-    if block.codes == ("zero_events",):
-        return report.totals.counts_nothing
-    return found
 
 
 def odd_type_line(odd: OddType) -> str:
@@ -128,9 +118,7 @@ def dry_run_report(report: Report) -> Iterator[str]:
     """What ``fix`` prints when it writes nothing."""
     would = f"Would fix {number_of(report.totals.planned, 'session')}"
     yield f"{would}. This was a dry run: nothing was written."
-    for correction in report.corrections:
-        yield from correction_lines(correction)
-    yield ""
+    yield from correction_lines(report)
     yield from verdict_lines(report)
 
 
@@ -139,17 +127,17 @@ def plan_report(report: Report) -> Iterator[str]:
     planned = report.totals.planned
     done = f"Planned to fix {number_of(planned, 'session')}"
     yield f"{done}. Nothing was written to {either(planned, 'it', 'them')}."
-    for correction in report.corrections:
-        yield from correction_lines(correction)
-    yield ""
+    yield from correction_lines(report)
     yield from absent_lines(report)
     yield f"Apply this plan with: {COMMAND} apply {report.run_id}"
 
 
-def correction_lines(correction: Correction) -> Iterator[str]:
-    yield f"  {printable(correction.session_id)}"
-    for change in correction.changes:
-        yield f"    {change.field}: {shown(change.stored)} → {shown(change.rebuilt)}"
+def correction_lines(report: Report) -> Iterator[str]:
+    for correction in report.corrections:
+        yield f"  {printable(correction.session_id)}"
+        for change in correction.changes:
+            yield f"    {change.field}: {shown(change.stored)} → {shown(change.rebuilt)}"
+    yield ""
 
 
 def fix_report(report: Report) -> Iterator[str]:

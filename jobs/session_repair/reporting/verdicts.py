@@ -8,7 +8,7 @@ from session_repair.errors import Exit
 from session_repair.mongo.runs import is_partial
 from session_repair.repair.report import Report, Verification
 from session_repair.reporting.formatting import SHOWN, printable, shown
-from session_repair.scope import CORRECTED, EMPTY
+from session_repair.symptoms import CORRECTED_CODES, EMPTY
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
@@ -77,7 +77,7 @@ def findings_outside(report: Report) -> int:
     """The findings that a wider scope may correct, as far as they were counted."""
     if report.settings.get("scope") != EMPTY and not report.settings.get("only"):
         return 0
-    found = [report.symptom(code) for code in CORRECTED]
+    found = [report.symptom(code) for code in CORRECTED_CODES]
     return sum(it.found - it.to_correct - it.deferred for it in found if it.found is not None)
 
 
@@ -94,14 +94,10 @@ def scope_of(report: Report) -> str:
     return ", ".join(options)
 
 
-def is_narrow(report: Report) -> bool:
-    """Whether the run was about some sessions only."""
-    return is_partial(report.settings, {"window": report.window})
-
-
 def in_scope(report: Report) -> str:
     """What the run was about, if not all sessions."""
-    return f" in this scope ({scope_of(report)})" if is_narrow(report) else ""
+    is_narrow = is_partial(report.settings, {"window": report.window})
+    return f" in this scope ({scope_of(report)})" if is_narrow else ""
 
 
 def way_on(report: Report) -> str:

@@ -9,13 +9,11 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from session_repair.rules.rebuild import ELEMENT_BYTES
-from session_repair.rules.schemas import CHANGES, CORRECTED, FINDING
-from session_repair.rules.symptoms import (
+from session_repair.rules.predicates import (
+    EVIDENCE,
     MAX_DOCUMENT,
     OTHER_PLAN,
-    SYMPTOMS,
-    Symptom,
+    TEXT_OF,
     array_of,
     differs,
     lacks,
@@ -23,7 +21,9 @@ from session_repair.rules.symptoms import (
     size_of_names,
     stored,
 )
-from session_repair.scope import ALL, OF_EMPTY
+from session_repair.rules.rebuild import ELEMENT_BYTES
+from session_repair.rules.schemas import CHANGES, CORRECTED, FINDING
+from session_repair.symptoms import ALL, OF_EMPTY, SYMPTOMS, Symptom
 
 TOO_LARGE = "left alone: its correction does not fit into 16 MB"
 OTHER_FIELDS = 1024  # bytes of a document that come with fields it did not have
@@ -45,8 +45,8 @@ def correct(
         diagnosed.withColumn(
             "changes", F.when(is_in_scope(scope, only), changes(allow_shrink, only))
         )
-        .withColumn("is_too_large", is_any_set(F.col("changes")) & ~can_be_stored())
-        .withColumn("changes", F.when(is_to_be_written(), F.col("changes")))
+        .withColumn("is_too_large", is_any_set() & ~can_be_stored())
+        .withColumn("changes", F.when(is_any_set() & ~F.col("is_too_large"), F.col("changes")))
         .withColumn("findings", findings(allow_shrink))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
@@ -136,15 +136,10 @@ def text_of(pages: Column) -> Column:
     return F.octet_length(F.array_join(pages, ""))
 
 
-def is_any_set(change: Column) -> Column:
+def is_any_set() -> Column:
     """True when at least one field is to be written. Never null."""
-    fields = [change[name].isNotNull() for name in CHANGES.fieldNames()]
+    fields = [F.col(f"changes.{name}").isNotNull() for name in CHANGES.fieldNames()]
     return F.coalesce(reduce(or_, fields), F.lit(False))
-
-
-def is_to_be_written() -> Column:
-    """True when there is a change and it can be stored. Never null."""
-    return is_any_set(F.col("changes")) & ~F.col("is_too_large")
 
 
 def findings(allow_shrink: bool) -> Column:
@@ -156,14 +151,14 @@ def findings(allow_shrink: bool) -> Column:
 def finding(symptom: Symptom, action: Column) -> Column:
     """One finding; what is too large to be stored is told in place of its evidence."""
     nothing = F.lit(None).cast("string")
-    field = symptom.field
+    field, evidence = symptom.field, EVIDENCE.get(symptom.code)
     too_large = F.when(F.col("is_too_large"), F.lit(TOO_LARGE))
     return F.struct(
         F.lit(symptom.code).alias("code"),
         F.lit(field).cast("string").alias("field"),
-        (symptom.text(stored(field)) if field else nothing).alias("stored"),
-        (symptom.text(rebuilt(field)) if field else nothing).alias("rebuilt"),
-        F.coalesce(too_large, symptom.evidence()).alias("evidence"),
+        (TEXT_OF[field](stored(field)) if field else nothing).alias("stored"),
+        (TEXT_OF[field](rebuilt(field)) if field else nothing).alias("rebuilt"),
+        F.coalesce(too_large, evidence() if evidence else nothing).alias("evidence"),
         action.alias("action"),
     )
 

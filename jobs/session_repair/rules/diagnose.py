@@ -10,10 +10,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-from session_repair.rules.schemas import DIAGNOSED, STORED
-from session_repair.rules.symptoms import (
-    SYMPTOMS,
-    Symptom,
+from session_repair.rules.predicates import (
+    HOLDS,
     array_of,
     counts_nothing,
     is_session,
@@ -22,7 +20,9 @@ from session_repair.rules.symptoms import (
     shared_facts,
     stored,
 )
+from session_repair.rules.schemas import DIAGNOSED, STORED
 from session_repair.rules.usual_types import USUAL_TYPES
+from session_repair.symptoms import CODES
 
 # Which of the sessions and of the rebuilt ones are joined: all; or of the suspects what both hold,
 # since what one lacks was no suspect any more when it was read; or, of what is active, that and
@@ -54,7 +54,7 @@ def diagnose(
         "events": rebuilt("event_count") + rebuilt("malformed_events"),
         "checked_events": rebuilt("checked_events"),
         "started_at": started_at(),
-        **{shows(symptom): symptom.holds() for symptom in SYMPTOMS},
+        **{shows(code): holds() for code, holds in HOLDS.items()},
     }
     is_sick = F.size("symptoms") > 0
     values = {
@@ -73,9 +73,9 @@ def diagnose(
     )
 
 
-def shows(symptom: Symptom) -> str:
+def shows(code: str) -> str:
     """The column that says whether the symptom holds."""
-    return f"shows_{symptom.code}"
+    return f"shows_{code}"
 
 
 def with_canonical(sessions: DataFrame) -> DataFrame:
@@ -136,6 +136,6 @@ def started_at() -> Column:
 
 def symptoms() -> Column:
     """The codes of those that hold, in the order of the table; at no cost for a sound row."""
-    holds = {it.code: F.col(shows(it)) for it in SYMPTOMS}
+    holds = {code: F.col(shows(code)) for code in CODES}
     found = array_of([(is_shown, F.lit(code)) for code, is_shown in holds.items()], StringType())
     return F.when(reduce(or_, holds.values()), found).otherwise(F.array().cast("array<string>"))

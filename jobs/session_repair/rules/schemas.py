@@ -170,7 +170,9 @@ JOURNAL_ROWS = StructType(
     ]
 )
 
-SCHEMA_VERSION = 3  # rises when a column is added; columns are only ever added
+# Rises when a column is added; columns are only ever added. Version 4, the last before the first
+# release, dropped one.
+SCHEMA_VERSION = 4
 
 KEPT_ROWS = StructType(
     [
@@ -203,7 +205,6 @@ CORRECTION_ROWS = StructType(
             "as planned on",
         ),
         column("new", CHANGES, "the fields written; null for those left alone"),
-        column("batch", IntegerType(), "null since version 3; number of the batch, from 0, before"),
         column("outcome", StringType(), "what became of it, see below; null before that is known"),
     ]
 )

@@ -65,14 +65,12 @@ LOGGING_VALUES = ("10.6.", "11.0.")  # connectors that log the values of documen
 
 BUILD_PLANS = ("functions", "PythonUtils")  # what PySpark calls thousands of times for a plan
 
-NOTHING: Mapping[str, str] = {}
 
-
-def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSession:
+def new_session(app_name: str, more: Mapping[str, str]) -> SparkSession:
     """The session with the required settings, and ``more``."""
     SparkContext._ensure_initialized()  # else the user's settings are not known yet
     known, builder = SparkConf(), SparkSession.builder.appName(app_name)
-    widened = {name: one_of(REQUIRED[name], known.get(name, "")) for name in REDACTED}
+    widened = {name: either_of(REQUIRED[name], known.get(name, "")) for name in REDACTED}
     for name, value in {**REQUIRED, **widened, **more}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
@@ -84,7 +82,7 @@ def new_session(app_name: str, more: Mapping[str, str] = NOTHING) -> SparkSessio
     return spark
 
 
-def one_of(ours: str, theirs: str | None) -> str:
+def either_of(ours: str, theirs: str | None) -> str:
     """A pattern that finds what one of the two does."""
     return f"{ours}|(?:{theirs})" if theirs else ours
 

@@ -29,7 +29,6 @@ from session_repair.mongo.rights import require_rights, rights_to_read
 from session_repair.mongo.store import Store
 from session_repair.settings import Settings
 from session_repair.spark.session import (
-    NOTHING,
     connector_version,
     new_session,
     plan_once,
@@ -70,8 +69,8 @@ class StartingSpark:
 
     app_name: str
     is_ours: bool
-    pem: Pem | None = None
-    until: float | None = None  # by time.monotonic: who waits for the session waits no longer
+    pem: Pem | None
+    until: float | None  # by time.monotonic: who waits for the session waits no longer
     found: SparkSession | None = None
     failure: BaseException | None = None
     is_given_up: bool = False
@@ -83,7 +82,7 @@ class StartingSpark:
 
     def start(self) -> None:
         try:
-            tls = use_tls(self.pem) if self.pem else NOTHING
+            tls = use_tls(self.pem) if self.pem else {}
             spark = new_session(self.app_name, {**tls, **log_level()})
         except BaseException as error:
             self.failure = error

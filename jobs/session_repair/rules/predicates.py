@@ -1,4 +1,4 @@
-"""Symptoms: what can be wrong with a session; a predicate and a line of the table for each. Pure.
+"""Predicates: when each symptom holds, and how its values are shown, by its code. Pure.
 
 The predicates look at the joined row of a session and its events: structs ``stored`` and
 ``rebuilt``, ``rebuilt`` being null for a session without events and ``stored`` for events without
@@ -10,7 +10,6 @@ said of its values.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -211,15 +210,7 @@ def user_text(user: Column) -> Column:
     return in_short(readable(user))
 
 
-def no_text(_: Column) -> Column:
-    return F.lit(None).cast("string")
-
-
 # What else a reader needs
-
-
-def no_evidence() -> Column:
-    return F.lit(None).cast("string")
 
 
 def canonical_document() -> Column:
@@ -251,44 +242,31 @@ def number_of_events() -> Column:
     return F.concat(count.cast("string"), F.lit(" events"))
 
 
-@dataclass(frozen=True)
-class Symptom:
-    """One kind of finding: its code, the field it concerns, when it holds, how it is shown.
-
-    ``mended_by`` is the change that mends it, None where it is only reported; ``by_shrinking``
-    where that change drops something, and so needs ``--allow-shrink``.
-    """
-
-    code: str
-    field: str | None
-    holds: Callable[[], Column]
-    text: Callable[[Column], Column] = no_text
-    evidence: Callable[[], Column] = no_evidence
-    mended_by: str | None = None
-    by_shrinking: bool = False
-
-
-def mendable(
-    code: str, field: str, holds: Callable[[], Column], text: Callable[[Column], Column]
-) -> Symptom:
-    """A symptom that writing its field mends."""
-    return Symptom(code, field, holds, text, mended_by=field)
-
-
-SYMPTOMS = (
-    mendable("empty_pages", "pages", has_empty_pages, pages_text),
-    mendable("zero_events", "event_count", has_zero_events, number_text),
-    mendable("count_mismatch", "event_count", has_count_mismatch, number_text),
-    mendable("pages_missing", "pages", has_pages_missing, pages_text),
-    replace(mendable("pages_extra", "pages", has_pages_extra, pages_text), by_shrinking=True),
-    mendable("first_event_mismatch", "first_event_at", has_first_event_mismatch, date_text),
-    mendable("last_event_mismatch", "last_event_at", has_last_event_mismatch, date_text),
-    mendable("user_mismatch", "user", has_user_mismatch, user_text),
-    Symptom("user_conflict", "user", has_user_conflict, user_text),
-    Symptom("duplicate_session", None, is_duplicate, evidence=canonical_document),
-    Symptom("orphan_session", None, is_orphan),
-    Symptom("phantom_session", None, is_phantom),
-    Symptom("orphan_events", None, is_events_without_session, evidence=number_of_events),
-    Symptom("malformed", None, is_malformed, evidence=wrong_types),
-)
-CODES = tuple(symptom.code for symptom in SYMPTOMS)
+HOLDS: dict[str, Callable[[], Column]] = {
+    "empty_pages": has_empty_pages,
+    "zero_events": has_zero_events,
+    "count_mismatch": has_count_mismatch,
+    "pages_missing": has_pages_missing,
+    "pages_extra": has_pages_extra,
+    "first_event_mismatch": has_first_event_mismatch,
+    "last_event_mismatch": has_last_event_mismatch,
+    "user_mismatch": has_user_mismatch,
+    "user_conflict": has_user_conflict,
+    "duplicate_session": is_duplicate,
+    "orphan_session": is_orphan,
+    "phantom_session": is_phantom,
+    "orphan_events": is_events_without_session,
+    "malformed": is_malformed,
+}
+TEXT_OF: dict[str, Callable[[Column], Column]] = {
+    "event_count": number_text,
+    "first_event_at": date_text,
+    "last_event_at": date_text,
+    "pages": pages_text,
+    "user": user_text,
+}
+EVIDENCE: dict[str, Callable[[], Column]] = {
+    "duplicate_session": canonical_document,
+    "orphan_events": number_of_events,
+    "malformed": wrong_types,
+}

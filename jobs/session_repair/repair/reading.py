@@ -1,0 +1,205 @@
+"""Reading: the three ways to read what a survey is of: by a scan, by suspects, by a window.
+
+Each tells how much there is to read, reads it, holds that against what the server counts, and knows
+what it can say of the sessions that it does not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import ceil
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyspark.sql import DataFrame, Observation, SparkSession
+
+from session_repair.mongo.census import (
+    Census,
+    require_all_rows,
+    require_between,
+    take_census,
+    uncounted_census,
+)
+from session_repair.mongo.lookup import look_up_events, look_up_sessions, lookups_per_cursor
+from session_repair.mongo.read import read_events, read_sessions
+from session_repair.mongo.spellings import spellings
+from session_repair.mongo.store import Store
+from session_repair.mongo.window import ActiveWindow, count_active
+from session_repair.repair.report import Report
+from session_repair.repair.summarize import only_known, passed
+from session_repair.rules.diagnose import OF_ACTIVE, OF_ALL, OF_SUSPECTS, diagnose
+from session_repair.rules.rebuild import rebuild, rebuild_looked_up
+from session_repair.settings import LOOKUP, SCAN
+
+if TYPE_CHECKING:
+    from session_repair.repair.preflight import Preflight
+
+Document = dict[str, Any]
+
+
+class Reading(Protocol):
+    """A way to read."""
+
+    @property
+    def reason(self) -> str:
+        """Why it was chosen."""
+
+    @property
+    def strategy(self) -> str:
+        """What a user calls it."""
+
+    @property
+    def window(self) -> ActiveWindow | None:
+        """Only what is active in it is read."""
+
+    def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
+        """Those of the sessions and of the events, as far as they are read."""
+
+    def documents(self, sessions: Census, events: Census) -> int:
+        """About how many documents are read."""
+
+    def diagnosed(
+        self, spark: SparkSession, store: Store, preflight: Preflight, read: Observation
+    ) -> DataFrame:
+        """One row per session that is read, and per session_id that only events name: DIAGNOSED."""
+
+    def require_all_read(
+        self, store: Store, preflight: Preflight, seen: Mapping[str, int], read: Observation
+    ) -> None:
+        """Raise IncompleteRead unless Spark saw as many documents as the server counts."""
+
+    def known(self, report: Report, preflight: Preflight) -> Report:
+        """The report, without what cannot be known of the sessions that were not read."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """All of both collections; with ``--session-id``, what they hold of these."""
+
+    reason: str
+    strategy: str = SCAN
+    window: None = None
+
+    def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
+        ids = store.settings.session_ids
+        fields = (store.settings.session_fields, store.settings.event_fields)
+        scopes = [{paths["session_id"]: {"$in": spellings(ids)}} if ids else {} for paths in fields]
+        return (
+            take_census(store.sessions, scopes[0], mark, bool(ids)),
+            take_census(store.events, scopes[1], mark, bool(ids)),
+        )
+
+    def documents(self, sessions: Census, events: Census) -> int:
+        return sessions.documents + events.documents
+
+    def diagnosed(
+        self, spark: SparkSession, store: Store, preflight: Preflight, read: Observation
+    ) -> DataFrame:
+        sessions = read_sessions(spark, store.settings, preflight.sessions)
+        events = read_events(spark, store.settings, preflight.events)
+        rebuilt = rebuild(events, preflight.mark, preflight.horizon)
+        return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, OF_ALL)
+
+    def require_all_read(
+        self, store: Store, preflight: Preflight, seen: Mapping[str, int], read: Observation
+    ) -> None:
+        require_all_rows(preflight.sessions, seen["old_sessions"])
+        require_all_rows(preflight.events, seen["old_events"])
+
+    def known(self, report: Report, preflight: Preflight) -> Report:
+        return report
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """The suspects that a filter finds, the ``share`` of all sessions, and what belongs to them."""
+
+    reason: str
+    suspects: Document
+    share: float
+    strategy: str = LOOKUP
+    window: None = None
+
+    def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
+        return (
+            take_census(store.sessions, self.suspects, mark),
+            uncounted_census(store.events, mark),
+        )
+
+    def documents(self, sessions: Census, events: Census) -> int:
+        return ceil(self.share * (sessions.documents + events.documents))
+
+    def diagnosed(
+        self, spark: SparkSession, store: Store, preflight: Preflight, read: Observation
+    ) -> DataFrame:
+        number = ceil(self.share * preflight.sessions.documents)
+        return looked_up(spark, store, preflight, read, number, OF_SUSPECTS)
+
+    def require_all_read(
+        self, store: Store, preflight: Preflight, seen: Mapping[str, int], read: Observation
+    ) -> None:
+        require_all_rows(preflight.sessions, passed(read)["old_sessions"])
+
+    def known(self, report: Report, preflight: Preflight) -> Report:
+        return only_known(report, preflight.sessions.documents)
+
+
+@dataclass(frozen=True)
+class LookUpActive:
+    """What is active in a window, each session of it whole."""
+
+    window: ActiveWindow
+    strategy: str = LOOKUP
+
+    @property
+    def reason(self) -> str:
+        return f"what is active from {self.window}"
+
+    def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
+        active = count_active(store, self.window)
+        sessions = uncounted_census(store.sessions, mark)
+        events = uncounted_census(store.events, mark)
+        theirs = ceil(events.documents * active / max(sessions.documents, 1))
+        scopes = self.window.sessions(store.settings), self.window.events(store.settings)
+        return (
+            replace(sessions, scope=scopes[0], documents=active, checked=active),
+            replace(events, scope=scopes[1], documents=theirs),
+        )
+
+    def documents(self, sessions: Census, events: Census) -> int:
+        return sessions.documents + events.documents
+
+    def diagnosed(
+        self, spark: SparkSession, store: Store, preflight: Preflight, read: Observation
+    ) -> DataFrame:
+        return looked_up(spark, store, preflight, read, preflight.sessions.documents, OF_ACTIVE)
+
+    def require_all_read(
+        self, store: Store, preflight: Preflight, seen: Mapping[str, int], read: Observation
+    ) -> None:
+        rows, checked = passed(read)["old_sessions"], preflight.sessions.checked
+        if rows != checked:
+            after = count_active(store, self.window)
+            what = f"session ids that are active from {self.window}"
+            require_between(rows, checked, after, what)
+
+    def known(self, report: Report, preflight: Preflight) -> Report:
+        return report
+
+
+def looked_up(
+    spark: SparkSession,
+    store: Store,
+    preflight: Preflight,
+    read: Observation,
+    number: int,
+    found_in: str,
+) -> DataFrame:
+    """What belongs to so many sessions, looked up by the indexes on their session ids."""
+    suspects, window = preflight.sessions, preflight.reading.window
+    lookups = lookups_per_cursor(spark, suspects, number)
+    sessions = look_up_sessions(spark, store.settings, suspects, lookups, window, read)
+    events = look_up_events(spark, store.settings, suspects, lookups, window, preflight.events)
+    rebuilt = rebuild_looked_up(events, preflight.mark, preflight.horizon)
+    return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, found_in)

@@ -1,0 +1,115 @@
+"""Steps: the two ways to go through the rows of a run, to apply its plan and to take it back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo.client_session import ClientSession
+
+from session_repair.mongo.runs import APPLYING, UNDOING, reached
+from session_repair.mongo.store import Store
+from session_repair.repair.journal import Plan, Row
+from session_repair.repair.outcomes import (
+    APPLIED,
+    CHANGED,
+    FAILED,
+    REFUSED,
+    RESTORABLE,
+    RESTORED,
+    SKIPPED_CHANGED,
+)
+
+Document = dict[str, Any]
+
+
+class TooLarge(Exception):
+    """The sessions of a batch do not fit into the memory that a batch may take."""
+
+
+@dataclass
+class Decision:
+    """What is to be done to a batch: the state of each row, and the writes to its session.
+
+    The writes of a row stand in their order; where the first finds nothing, the rest do not either.
+    """
+
+    states: dict[str, str] = field(default_factory=dict)
+    writes: dict[str, list[Any]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)  # what a row keeps of its session: before
+    errors: dict[str, str] = field(default_factory=dict)  # why MongoDB refused the session of a row
+
+
+class Step(ABC):
+    """A way to go through the rows of a run."""
+
+    part: str  # of the run's document, which says how far it came
+    mark: str  # of a row whose session was not changed
+    state: str  # of the run meanwhile
+    done: str  # of a row that needs no mark
+    changed: str  # of one whose session is another meanwhile
+    refused: str  # of one that MongoDB refuses to change
+
+    def __init__(self, store: Store, document: Document) -> None:
+        """For the run with this document."""
+        self.store, self.plan = store, Plan.of(document)
+
+    @abstractmethod
+    def rows(self, after: str) -> Document:
+        """The filter of the rows beyond one that are to be gone through."""
+
+    @abstractmethod
+    def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
+        """Read the sessions of the rows and compare them. Raises TooLarge."""
+
+    def look_back(self, first: str, last: str) -> list[Row]:
+        """The rows of a batch that has ended which have to be taken back after all: none."""
+        return []
+
+
+class Apply(Step):
+    """Through the plan, to change the sessions that are as it saw them."""
+
+    part, mark, state = "progress", "outcome", APPLYING
+    done, changed, refused = APPLIED, SKIPPED_CHANGED, FAILED
+
+    def rows(self, after: str) -> Document:
+        return self.plan.rows(after)
+
+
+class Undo(Step):
+    """Through what was applied, to put back the sessions that are as the run left them."""
+
+    part, mark, state = "undo", "undo", UNDOING
+    done, changed, refused = RESTORED, CHANGED, REFUSED
+
+    def __init__(self, store: Store, document: Document) -> None:
+        super().__init__(store, document)
+        self.applied = reached(document, "progress")
+
+    def rows(self, after: str) -> Document:
+        """Those without a mark that were gone through: they were applied."""
+        gone_through = self.plan.rows(after, self.applied or self.plan.prefix)
+        return {**gone_through, "outcome": {"$exists": False}}
+
+    @abstractmethod
+    def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
+        """What is in the place of each row's session: restorable, restored, or another."""
+
+    def states(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
+        """The same, but for what is to be left alone for other reasons."""
+        return self.compare(rows, session)
+
+    @abstractmethod
+    def put_back(self, row: Row, is_alone: bool) -> list[Any]:
+        """The writes that restore the session of the row."""
+
+    def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
+        decision = Decision()
+        for row, state in self.states(rows, session):
+            decision.states[row.id] = RESTORED if state == RESTORABLE else state
+            if state == RESTORABLE:
+                decision.writes[row.id] = self.put_back(row, is_alone=session is None)
+        return decision

@@ -1,0 +1,26 @@
+"""Secret: what no command line shows, from a file or from the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from session_repair.errors import Refused
+
+
+def read_secret(option: str, file: str | None, variable: str, what: str) -> str:
+    """What the file of the option holds, else the variable; empty where neither is there.
+
+    Raises Refused on a file that cannot be read, or that holds nothing.
+    """
+    if file is None:
+        return os.environ.get(variable, "").strip()
+    try:
+        secret = Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Refused(f"{option} {file}: {error.strerror}. Name a readable file.") from None
+    except UnicodeDecodeError:
+        raise Refused(f"{option} {file} is not text in UTF-8. Write it again.") from None
+    if not secret:
+        raise Refused(f"{option} {file} is empty. Write {what} into it.")
+    return secret

@@ -1,0 +1,77 @@
+"""Symptoms: one table of what can be wrong with a session, and for which of it a run corrects one.
+
+When a symptom holds say ``rules/predicates``, by its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from session_repair.errors import Refused
+
+SCOPES = EMPTY, ALL = "empty", "all"
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A row of the table, one kind of finding. ``empty`` is what a look-up can find it by."""
+
+    code: str
+    block: str  # of the report, by its heading: where it is counted
+    field: str | None = None  # that it concerns
+    scope: str | None = None  # the narrowest in which its field is written; None: only reported
+    by_shrinking: bool = False  # that drops something, and so needs --allow-shrink
+    empty: int = 0  # so many of pages and count are empty wherever it holds, at least
+
+    @property
+    def mended_by(self) -> str | None:
+        """The change that mends it; None where it is only reported."""
+        return self.field if self.scope else None
+
+
+SYMPTOMS = (
+    Symptom("empty_pages", "Empty Pages", "pages", EMPTY, empty=1),
+    Symptom("zero_events", "Zero Events", "event_count", EMPTY, empty=1),
+    Symptom("count_mismatch", "Event Counts", "event_count", ALL),
+    Symptom("pages_missing", "Pages", "pages", ALL),
+    Symptom("pages_extra", "Pages", "pages", ALL, by_shrinking=True),
+    Symptom("first_event_mismatch", "Timestamps", "first_event_at", ALL),
+    Symptom("last_event_mismatch", "Timestamps", "last_event_at", ALL),
+    Symptom("user_mismatch", "Users", "user", ALL),
+    Symptom("user_conflict", "Users", "user"),
+    Symptom("duplicate_session", "Duplicates"),
+    Symptom("orphan_session", "Orphan Sessions", empty=2),
+    Symptom("phantom_session", "Phantom Sessions"),
+    Symptom("orphan_events", "Orphan Events"),
+    Symptom("malformed", "Malformed"),
+)
+CODES = tuple(it.code for it in SYMPTOMS)
+
+# Either makes a session empty; such a session is corrected whole, whatever else it shows.
+OF_EMPTY = tuple(it.code for it in SYMPTOMS if it.scope == EMPTY)
+# What --scope all corrects, without dropping anything.
+CORRECTED_CODES = tuple(it.code for it in SYMPTOMS if it.scope and not it.by_shrinking)
+BY_SHRINKING = tuple(it.code for it in SYMPTOMS if it.by_shrinking)  # --allow-shrink corrects them
+
+
+def corrected_codes(scope: str, allow_shrink: bool) -> tuple[str, ...]:
+    """The findings for which a run of this scope corrects a session."""
+    if scope == EMPTY:
+        return OF_EMPTY
+    return (*CORRECTED_CODES, *BY_SHRINKING) if allow_shrink else CORRECTED_CODES
+
+
+def require_corrected(option: str, codes: Iterable[str], scope: str, allow_shrink: bool) -> None:
+    """Raise Refused on a code that corrects no session in this scope, or is given twice."""
+    known = corrected_codes(scope, allow_shrink)
+    seen = set()
+    for code in codes:
+        if code not in known:
+            raise Refused(
+                f"{option} {code}: --scope {scope}{' --allow-shrink' if allow_shrink else ''} "
+                f"corrects sessions for {', '.join(known)}, and for no other finding."
+            )
+        if code in seen:
+            raise Refused(f"{option} names {code} twice. Leave out one.")
+        seen.add(code)
