@@ -57,7 +57,7 @@ def recomputed_documents(db: Db) -> dict[Any, bytes]:
     for session in db.get_collection(SESSIONS, EXACT).find():
         is_empty = not session.get("pages") or not session.get("event_count")
         mended = right.get(session["session_id"], {}) if is_empty else {}
-        documents[session["_id"]] = bson.encode({**session, **mended})
+        documents[session["_id"]] = bson.encode(set_fields(session, mended))
     return documents
 
 
@@ -252,5 +252,13 @@ def compare(
     names = {"zero_events": "event_count", "count_mismatch": "event_count"}
     names |= {f"{it}_event_mismatch": f"{it}_event_at" for it in ("first", "last")}
     found |= {code: "correct" for code, name in names.items() if code in found and name in new}
-    order = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
-    return found, {**session, **{name: new[name] for name in order if name in new}}
+    return found, set_fields(session, new)
+
+
+def set_fields(document: Document, new: Document) -> Document:
+    """The document after $set: each field in its place, those that it lacked at its end.
+
+    They stand in the order of their names, whatever the order of the command's. Source: MongoDB's
+    manual, "$set", behavior, since 5.0.
+    """
+    return {**document, **dict(sorted(new.items()))}

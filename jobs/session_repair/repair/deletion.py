@@ -40,6 +40,8 @@ def whole_sessions(
     store: Store, rows: list[Row], session: ClientSession | None
 ) -> Iterator[tuple[Element, RawBSONDocument]]:
     """Each session of the rows that is there, by its _id and to the byte."""
+    if not rows:
+        return
     wanted = by_ids(row.planned.key for row in rows)
     for document in raw(store.sessions).find(wanted, session=session, collation=SIMPLE):
         yield id_of(document), document
