@@ -84,7 +84,7 @@ def a_good_run(database: Database[Document], orphans: int = 0) -> str:
             Symptoms(code, orphans if code == "orphan_session" else 0, 0, 0, ()) for code in CODES
         ),
         corrections=(),
-        outcomes=Outcomes(0, 0, 0, 0, 0),
+        outcomes=Outcomes(0, 0, 0, 0, 0, 0),
         verification=Verification(**{**nothing, "empty_remaining": orphans}),
     )
     run.end(DONE, asdict(report), 0)

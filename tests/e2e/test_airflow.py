@@ -20,7 +20,6 @@ from tests.e2e.airflow import Airflow, ended, install_airflow
 from tests.harness.cluster import LOCAL, SPARK, standalone_cluster
 from tests.harness.commands import spark_submit
 from tests.harness.documents import (
-    JOURNAL,
     RUNS,
     Db,
     Document,
@@ -30,7 +29,7 @@ from tests.harness.documents import (
     stored_bytes,
 )
 from tests.harness.holds import Point, held
-from tests.harness.runs import is_begun, last_run, the_run
+from tests.harness.runs import is_applying, last_run, the_run
 from tests.harness.shop import ANN, MORNING, Shop, minute
 from tests.oracle import recomputed_documents
 
@@ -250,17 +249,17 @@ def test_a_run_that_fails_fails_with_its_line(
     assert fingerprint(shop)[0]["sessions"] == before
 
 
-def test_a_stopped_fix_ends_its_batch_and_is_resumed(
+def test_a_stopped_fix_ends_at_once_and_is_resumed(
     airflow: Airflow, mongod: EmbeddedMongod, db: Db
 ) -> None:
-    generate(db, 20_000)  # two batches
+    generate(db, 20_000)
     expected = recomputed_documents(db)
     variables = connection(mongod, db, None)
-    with held(db, Point("aggregate", JOURNAL), seconds=2) as hold:
+    with held(db, Point("commitTransaction"), seconds=2) as hold:
         options = ("2025-10-24", *ONLY_FIX, "-c", json.dumps({"max_changes": "100%"}))
         command = ("-m", "airflow", "dags", "test", "session_repair")
         process = airflow.start(*command, *options, **variables)
-        hold.until(lambda: process.poll() is not None or is_begun(db))
+        hold.until(lambda: process.poll() is not None or is_applying(db))
         process.terminate()  # as Airflow stops a task
         hold.let_go()
         ran = airflow.ran("2025-10-24", ended(process).told)

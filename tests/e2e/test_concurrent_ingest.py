@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 from demo.ingest import Ingest
 from tests.harness.commands import Command, Ended, reported
 from tests.harness.documents import JOURNAL, Db
-from tests.harness.holds import ON_JOURNAL, held
+from tests.harness.holds import before_read, held
 from tests.harness.ingest import LONG_AGO, broken_session, raced_fix
-from tests.harness.runs import is_begun, last_run, outcomes
+from tests.harness.runs import last_run, outcomes
 from tests.oracle import mismatched
 
 
@@ -33,7 +33,7 @@ def test_a_late_event_with_an_old_timestamp_defers_its_session(command: Command,
     assert [row["plan"]["session_id"] for row in db[JOURNAL].find()] == [settled]
 
 
-def test_an_event_between_the_look_and_the_change_leaves_the_session_to_ingest(
+def test_an_event_between_the_plan_and_the_batch_leaves_the_session_to_ingest(
     command: Command, db: Db
 ) -> None:
     raced = broken_session(db, LONG_AGO)
@@ -43,15 +43,15 @@ def test_an_event_between_the_look_and_the_change_leaves_the_session_to_ingest(
     user = db["sessions"].find_one({"session_id": raced})["user_id"]  # type: ignore[index]
     with (
         ThreadPoolExecutor() as threads,
-        held(db, ON_JOURNAL, seconds=2) as hold,
+        held(db, before_read(1), seconds=2) as hold,
     ):
         applied: Future[Ended] = threads.submit(command, "apply", run_id, on=db)
-        hold.until(lambda: is_begun(db))
+        hold.wait()
         now = datetime.now(timezone.utc).replace(microsecond=0)
         Ingest(db).emit_event(user, raced, now, "/new", "page_view", {}, "c")
         hold.let_go()
         assert applied.result().code == 5
-    assert outcomes(db) == {"applied": 1, "changed_meanwhile": 1}
+    assert outcomes(db) == {"applied": 1, "skipped_changed": 1}
     assert mismatched(db) == [raced]
     session = db["sessions"].find_one({"session_id": raced})
     assert session is not None

@@ -12,7 +12,7 @@ from pymongo.database import Database
 from session_repair.errors import LONGEST
 from session_repair.mongo.store import Store
 from session_repair.repair.journal import Plan, plan_digest
-from session_repair.repair.readback import LISTED, account_for
+from session_repair.repair.readback import LISTED, read_back
 from session_repair.repair.report import Left
 from session_repair.reporting.outputs import PAGE_LIBRARIES
 from session_repair.settings import Settings
@@ -94,7 +94,9 @@ def test_the_sessions_that_were_left_are_named_and_few(db: Database[Document]) -
     outcomes = [None] * 3 + ["skipped_changed"] * (LISTED + 5) + ["skipped_gone", "failed"]
     journal, settings = db["session_repair_journal"], Settings(uri="", database=db.name)
     for number, outcome in enumerate(outcomes):
-        row = {"_id": f"r1:1:{number:03}", "plan": {"session": {}, "session_id": f"s{number:03}"}}
+        plan: Document = {"session": {"v": number}, "session_id": f"s{number:03}"}
+        plan |= {"observed": {}, "new": {"event_count": 1}}
+        row = {"_id": f"r1:1:{number:03}", "plan": plan}
         journal.insert_one(row if outcome is None else {**row, "outcome": outcome})
     journal.update_one(
         {"outcome": "failed"}, {"$set": {"error": "too large", "plan.session_id": "x" * 1_000}}
@@ -104,13 +106,16 @@ def test_the_sessions_that_were_left_are_named_and_few(db: Database[Document]) -
     run = {
         "_id": "r1",
         "attempt": 1,
+        "verb": "fix",
+        "settings": {},
         "planned": len(outcomes),
         "digest": plan_digest(Store(db, settings), Plan("r1", 1), len(outcomes)),
-        "progress": {"after": "r1:1:029", "begun": "r1:1:029", "counts": counts},
+        "progress": {"after": "r1:1:029", "counts": counts},
     }
-    account = account_for(Store(db, settings), run)
-    assert account.outcomes.by_name() == {**counts, "changed_meanwhile": 0}
-    left = account.left
+    again = read_back(Store(db, settings), run)
+    assert again.outcomes.by_name() == {**counts, "already_right": 0}
+    assert again.now == {"gone since": 3}  # there is no session at all
+    left = again.left
     assert [it.outcome for it in left[:LISTED]] == ["skipped_changed"] * LISTED
     assert [it.session_id for it in left[:LISTED]] == [f"s{n:03}" for n in range(3, 3 + LISTED)]
     assert left[LISTED:] == (

@@ -18,7 +18,7 @@ from demo.generate import generate
 from demo.ingest import Ingest, new_event, new_session
 from tests.harness.commands import Command, reported
 from tests.harness.documents import Db, Document
-from tests.harness.holds import ON_JOURNAL, held
+from tests.harness.holds import Point, held
 from tests.harness.runs import is_balanced, last_run, outcomes
 from tests.oracle import mismatched
 
@@ -84,7 +84,7 @@ def raced_fix(command: Command, db: Db, uri: str, seed: int) -> Document:
     # A short hold of each step gives the writers time between the plan, the look and the change.
     with (
         writers.at_work(),
-        held(db, ON_JOURNAL, seconds=0.2),
+        held(db, Point("update", "sessions"), seconds=0.2),
     ):
         code, report = reported(
             command, "fix", "--apply", "--scope", "all", *SETTLE, "--batch-size", "25", on=db

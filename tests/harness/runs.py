@@ -51,6 +51,11 @@ def is_planned(db: Db) -> bool:
     return any(run["state"] == "planned" for run in run_documents(db)[-1:])
 
 
+def is_applying(db: Db) -> bool:
+    """The first batch was committed."""
+    return any(run["state"] == "applying" for run in run_documents(db)[-1:])
+
+
 def is_copied(db: Db) -> bool:
     """Documents were deleted, and copied into the journal: a batch of them has been committed."""
     return db[JOURNAL].find_one({"before": {"$exists": True}}) is not None

@@ -158,7 +158,7 @@ def test_the_hosts_are_named_without_the_login(uri: str, hosts: list[str]) -> No
 
 
 def test_the_notice_holds_figures_and_the_run_id_and_no_markup(hook: Hook, state: Path) -> None:
-    outcomes = Outcomes(planned=5, applied=3, skipped_changed=1, skipped_gone=1, failed=0)
+    outcomes = Outcomes(5, 2, 1, 1, 1, 0)
     made = report(totals={"planned": 5, "deferred": 2}, outcomes=outcomes)
     hostile = replace(SETTINGS, database="<!channel> *x*")
     told = ending(Exit.PARTIAL, report=made, run_id="r1")
@@ -166,10 +166,10 @@ def test_the_notice_holds_figures_and_the_run_id_and_no_markup(hook: Hook, state
     (post,) = hook.posts
     assert post["text"] == (
         "session-repair fix on ??channel???x?: partial (exit 5). sessions 12, planned 5, "
-        "deferred 2, applied 3, skipped_changed 1, skipped_gone 1, failed 0, changed_meanwhile 0. "
+        "deferred 2, applied 2, already_right 1, skipped_changed 1, skipped_gone 1, failed 0. "
         "Run r1."
     )
-    assert (post["verdict"], post["run_id"], post["applied"]) == (5, "r1", 3)
+    assert (post["verdict"], post["run_id"], post["applied"]) == (5, "r1", 2)
     assert post["ended_at"] == "2026-01-01T00:00:03+00:00"
 
 

@@ -117,13 +117,13 @@ REPAIRED = replace(
     BROKEN,
     verb="fix",
     totals=replace(BROKEN.totals, deferred=0),
-    outcomes=Outcomes(12_545, 12_545, 0, 0, 0),
+    outcomes=Outcomes(12_545, 12_545, 0, 0, 0, 0),
     verification=Verification(45_291, 44_989, 302, 12_545, 0, 0, 0),
 )
 PARTIAL = replace(
     BROKEN,
     verb="fix",
-    outcomes=Outcomes(12_545, 12_540, 3, 1, 1),
+    outcomes=Outcomes(12_545, 12_540, 0, 3, 1, 1),
     verification=Verification(45_290, 44_983, 307, 12_538, 0, 2, 0),
     left=(
         Left("68e33b8e7b61f174166a0001", "skipped_changed", None),
@@ -226,11 +226,11 @@ def page(request: pytest.FixtureRequest) -> str:
         (replace(BROKEN, totals=replace(BROKEN.totals, planned=1)), "1 session can be repaired"),
         (REPAIRED, "Repaired: 12,545 sessions"),
         (PARTIAL, "Repaired: 12,540 of 12,545 sessions"),
-        (replace(REPAIRED, outcomes=Outcomes(0, 0, 0, 0, 0)), "Nothing was to be repaired"),
+        (replace(REPAIRED, outcomes=Outcomes(0, 0, 0, 0, 0, 0)), "Nothing was to be repaired"),
         (DELETION, "302 orphan sessions can be deleted"),
-        (replace(DELETION, outcomes=Outcomes(1, 1, 0, 0, 0)), "Deleted: 1 orphan session"),
+        (replace(DELETION, outcomes=Outcomes(1, 1, 0, 0, 0, 0)), "Deleted: 1 orphan session"),
         (COPIES, "2 empty copies can be deleted"),
-        (replace(COPIES, outcomes=Outcomes(1, 1, 0, 0, 0)), "Deleted: 1 empty copy"),
+        (replace(COPIES, outcomes=Outcomes(1, 1, 0, 0, 0, 0)), "Deleted: 1 empty copy"),
     ],
 )
 def test_the_verdict_is_the_title_and_the_first_line(report: Report, verdict: str) -> None:

@@ -236,7 +236,7 @@ def test_a_dry_run_shows_old_and_new_values_and_that_nothing_was_written() -> No
 def test_a_fix_that_did_all_of_its_plan_says_so() -> None:
     done = report(
         Symptoms("orphan_session", 1, 0, 0, ()),
-        outcomes=Outcomes(3, 3, 0, 0, 0),
+        outcomes=Outcomes(3, 3, 0, 0, 0, 0),
         verification=VERIFICATION,
         verb="fix",
     )
@@ -256,10 +256,10 @@ def test_a_fix_that_did_all_of_its_plan_says_so() -> None:
 @pytest.mark.parametrize(
     ("outcomes", "verification", "line"),
     [
-        (Outcomes(3, 2, 1, 0, 0), VERIFICATION, "⚠️  1 skipped_changed"),
-        (Outcomes(3, 1, 0, 2, 0), VERIFICATION, "⚠️  2 skipped_gone"),
-        (Outcomes(3, 0, 0, 0, 3), VERIFICATION, "⚠️  3 failed"),
-        (Outcomes(3, 3, 0, 0, 0), replace(VERIFICATION, put_back=1), "put back: 1"),
+        (Outcomes(3, 2, 0, 1, 0, 0), VERIFICATION, "⚠️  1 skipped_changed"),
+        (Outcomes(3, 1, 0, 0, 2, 0), VERIFICATION, "⚠️  2 skipped_gone"),
+        (Outcomes(3, 0, 0, 0, 0, 3), VERIFICATION, "⚠️  3 failed"),
+        (Outcomes(3, 3, 0, 0, 0, 0), replace(VERIFICATION, put_back=1), "put back: 1"),
     ],
 )
 def test_a_fix_that_left_something_is_never_called_complete(
@@ -285,7 +285,7 @@ def done(*found: Symptoms, **parts: Any) -> str:
     """What a fix of one session prints that did all of its plan; the last block of it."""
     made = report(
         *found,
-        outcomes=Outcomes(1, 1, 0, 0, 0),
+        outcomes=Outcomes(1, 1, 0, 0, 0, 0),
         verification=parts.pop(
             "verification", replace(VERIFICATION, as_planned=1, empty_remaining=9)
         ),
@@ -343,7 +343,7 @@ def test_what_is_still_empty_after_a_whole_run_is_accounted_for() -> None:
 
 def closings(*found: Symptoms, **asked: Any) -> list[str]:
     """What each verb ends with that plans nothing."""
-    nothing = {**asked, "outcomes": Outcomes(0, 0, 0, 0, 0), "verification": OF_FEW}
+    nothing = {**asked, "outcomes": Outcomes(0, 0, 0, 0, 0, 0), "verification": OF_FEW}
     deletion: dict[str, Any] = {"verb": "delete-orphans"}
     made = [
         verification_report(report(*found, **asked)),
@@ -412,7 +412,7 @@ def test_a_deletion_tells_what_it_keeps_and_what_it_had_to_delete() -> None:
         "\n\n✅ All planned orphan sessions have been deleted!\n"
         "ℹ️  1 is too young, in flight, or without pages and count\n"
     )
-    nothing = replace(made, outcomes=Outcomes(0, 0, 0, 0, 0), verification=VERIFICATION)
+    nothing = replace(made, outcomes=Outcomes(0, 0, 0, 0, 0, 0), verification=VERIFICATION)
     nothing = replace(nothing, totals=replace(nothing.totals, planned=0))
     assert "\n✅ There was no orphan session to be deleted\n" in text(fix_report(nothing))
 
@@ -477,7 +477,7 @@ def test_a_known_level_is_let_pass_and_still_told(
     assert ends[verdict] in shown.splitlines()
 
 
-@pytest.mark.parametrize("counts", [(3, 2, 0, 0, 0), (3, 4, 0, 0, 0), (0, 0, 0, 1, 0)])
+@pytest.mark.parametrize("counts", [(3, 2, 0, 0, 0, 0), (3, 3, 1, 0, 0, 0), (0, 0, 0, 0, 1, 0)])
 def test_outcomes_that_do_not_add_up_to_the_plan_are_an_error(counts: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="outcomes for"):
         Outcomes(*counts)
