@@ -293,7 +293,8 @@ def test_a_mark_of_a_batch_that_was_killed_before_its_progress_moved_does_not_ou
     db: Db, uri: str, hold: Hold, command_alone: Command, verb: str
 ) -> None:
     before, expected, run = stored_bytes(db), recomputed_documents(db), the_run(db)["_id"]
-    key, words = planned_keys(db)[17], ("apply", run, *SMALL)
+    key = planned_keys(db)[17]
+    words: tuple[str, ...] = ("apply", run, *SMALL)
     if verb == "undo":
         assert command_alone(*words, on=db).code == 0
         words = ("undo", run, "--apply", *SMALL)
