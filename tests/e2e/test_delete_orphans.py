@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import bson
+import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 from bson.binary import UuidRepresentation
+from bson.raw_bson import RawBSONDocument
 
 from demo.ingest import new_event, new_session
-from tests.harness.commands import Command, reported
+from tests.harness.commands import Command, reported, started
 from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db, Document, stored_bytes
-from tests.harness.holds import Point, held
-from tests.harness.runs import is_copied, is_planned, last_run, outcomes
+from tests.harness.holds import Hold, Hook, Point, before_commit, held
+from tests.harness.runs import last_run, let_the_lease_expire, outcomes
 from tests.harness.shop import made_at
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -44,12 +49,17 @@ def event_of(session: Document, **snippet: Any) -> Document:
     }
 
 
-def orphans(db: Db, number: int) -> list[Any]:
-    """The _ids of that many old orphans, beside one sound session with its event."""
+def sound_one(db: Db) -> None:
+    """One session that is as its one event says."""
     sound = session_of(LONG_AGO, event_count=1, pages=["/home"])
     event = event_of(sound)
     db["events"].insert_one({**event, "_id": ObjectId.from_datetime(LONG_AGO)})
     db["sessions"].insert_one({**sound, "last_event_at": LONG_AGO})
+
+
+def orphans(db: Db, number: int) -> list[Any]:
+    """The _ids of that many old orphans, beside one sound session with its event."""
+    sound_one(db)
     # Values and an order of fields that a careless copy would lose.
     odd: Document = {"zip": Int64(7), "amount": Decimal128("1.50"), "at": {"b": 1, "a": [None]}}
     made = [session_of(LONG_AGO + timedelta(hours=n), **odd) for n in range(number)]
@@ -57,28 +67,43 @@ def orphans(db: Db, number: int) -> list[Any]:
     return [session["_id"] for session in made]
 
 
+# The commands of a batch of orphans, in one transaction: who names them, what they are, delete.
+# Once it is committed, who names them is asked again.
+ASKED, DELETED = Point("aggregate", "events"), Point("delete", SESSIONS)
+ASKED_AGAIN = Point("aggregate", "events", skip=1)
+
+
+def planned_deletion(command: Command, db: Db, options: Sequence[str]) -> str:
+    """A run that has its plan, and was stopped before its first batch."""
+    with tempfile.NamedTemporaryFile() as pause:
+        assert command(*options, "--pause-file", pause.name, on=db).code == 5
+    assert (last_run(db)["state"], outcomes(db).keys() - {"none"}) == ("planned", set())
+    return str(last_run(db)["_id"])
+
+
 @contextmanager
 def deletion(
     command: Command,
     db: Db,
     options: Sequence[str],
-    point: Point,
-    ready: Callable[[Db], bool] | None = None,
+    point: Point | None = None,
+    code: int = 5,
 ) -> Iterator[None]:
-    """Inside, a deletion is held at the point; at the end it goes on, to exit 5."""
-    seconds = 2 if ready else 4
+    """Inside, a deletion is planned, or held at the point; at the end it goes on, to that exit."""
+    run = planned_deletion(command, db, options)
+    if point is None:
+        yield
+        assert command("apply", run, on=db).code == code
+        return
     with (
         ThreadPoolExecutor() as threads,
-        held(db, point, seconds) as hold,
+        held(db, point, seconds=3) as hold,
     ):
-        deleted = threads.submit(command, *options, on=db)
-        if ready is None:
-            hold.wait()
-        else:
-            hold.until(lambda: ready(db))
+        deleted = threads.submit(command, "apply", run, on=db)
+        hold.wait()
         yield
         hold.let_go()
-        assert deleted.result().code == 5
+        assert deleted.result().code == code
 
 
 def test_a_dry_run_of_deletion_writes_nothing(command: Command, db: Db) -> None:
@@ -138,21 +163,27 @@ def test_more_orphans_than_max_delete_stop_the_run_before_it_writes(
 def test_an_event_between_plan_and_deletion_saves_its_session(command: Command, db: Db) -> None:
     saved, *others = orphans(db, 4)
     before = stored_bytes(db)
-    with deletion(command, db, APPLY, Point("aggregate", JOURNAL), is_planned):
+    with deletion(command, db, APPLY):
         db["events"].insert_one(event_of({"session_id": str(saved)}))
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1}
     assert stored_bytes(db) == {k: before[k] for k in before if k not in others}
 
 
+@pytest.mark.parametrize(
+    "point",
+    [ASKED, DELETED, before_commit(1), ASKED_AGAIN],
+    ids=["before it asks", "before it deletes", "before it commits", "before it asks again"],
+)
 def test_an_event_of_a_plain_insert_beside_the_deletion_brings_its_session_back(
-    command: Command, db: Db
+    command: Command, db: Db, point: Point
 ) -> None:
     saved, *others = orphans(db, 4)
     before = stored_bytes(db)
-    with deletion(command, db, APPLY, Point("delete", SESSIONS)):
-        # the transaction has looked for events, and has not deleted yet
+    with deletion(command, db, APPLY, point):
+        # The transaction sees the events as they were when it began.
         db["events"].insert_one(event_of({"session_id": str(saved)}))
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1}
+    assert last_run(db)["progress"]["counts"] == outcomes(db)
     assert stored_bytes(db) == {k: before[k] for k in before if k not in others}
 
 
@@ -160,8 +191,8 @@ def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
     command: Command, db: Db
 ) -> None:
     touched, filled, vanished, *others = orphans(db, 5)
-    with deletion(command, db, APPLY, Point("aggregate", JOURNAL), is_planned):
-        # Held before the copy: what the plan observed decides, and only that.
+    with deletion(command, db, APPLY):
+        # What the plan observed decides, and only that.
         db["sessions"].update_one({"_id": filled}, {"$inc": {"event_count": 1}})
         db["sessions"].delete_one({"_id": vanished})
     assert outcomes(db) == {"applied": 3, "skipped_changed": 1, "skipped_gone": 1}
@@ -173,7 +204,7 @@ def test_a_session_changed_or_deleted_between_plan_and_deletion_is_left(
 
 def test_an_event_in_any_spelling_and_another_name_save_a_session(command: Command, db: Db) -> None:
     spelled, listed, renamed, other = orphans(db, 4)
-    with deletion(command, db, APPLY, Point("aggregate", JOURNAL), is_planned):
+    with deletion(command, db, APPLY):
         db["events"].insert_one(event_of({"session_id": spelled}))
         db["events"].insert_one(event_of({"session_id": [str(listed), 5]}))
         db["sessions"].update_one({"_id": renamed}, {"$set": {"session_id": "another"}})
@@ -258,20 +289,60 @@ def test_an_event_that_spells_the_id_in_another_type_saves_its_session_after_the
     gone = orphans(db, 2)
     spelled(db)
     before = stored_bytes(db)
-    with deletion(command, db, APPLY, Point("aggregate", JOURNAL), is_planned):
+    with deletion(command, db, APPLY):
         spell(db)
     assert outcomes(db) == {"applied": 2, "skipped_changed": len(SPELLED)}
     assert stored_bytes(db) == {key: before[key] for key in before if key not in gone}
 
 
-def test_any_other_field_changed_after_the_copy_keeps_the_session(command: Command, db: Db) -> None:
-    touched, *others = orphans(db, 3)
-    with deletion(command, db, APPLY, Point("find", JOURNAL), is_copied):
-        assert db[JOURNAL].count_documents({"before": {"$exists": True}}) == 3
+@pytest.mark.parametrize("point", [ASKED, DELETED], ids=["before the read", "after the read"])
+def test_what_is_written_to_a_session_up_to_its_deletion_is_what_undo_brings_back(
+    command: Command, db: Db, point: Point
+) -> None:
+    """What was read before is not what is deleted: the transaction fails, and is tried again."""
+    touched, *_ = orphans(db, 3)
+    with deletion(command, db, APPLY, point, code=0):
         db["sessions"].update_one({"_id": touched}, {"$set": {"note": "by support"}})
+        before = stored_bytes(db)
+    assert outcomes(db) == {"applied": 3}
+    kept = {row["before"]["_id"]: row["before"].get("note") for row in db[JOURNAL].find()}
+    assert kept[touched] == "by support"
+    assert db["sessions"].count_documents({}) == 1
+    assert command("undo", last_run(db)["_id"], "--apply", on=db).code == 0
+    assert stored_bytes(db) == before
+
+
+def test_a_session_that_is_filled_beside_the_deletion_stays(command: Command, db: Db) -> None:
+    filled, *others = orphans(db, 3)
+    with deletion(command, db, APPLY, DELETED):
+        db["sessions"].update_one({"_id": filled}, {"$inc": {"event_count": 1}})
+        before = stored_bytes(db)
     assert outcomes(db) == {"applied": 2, "skipped_changed": 1}
-    assert db["sessions"].count_documents({"_id": {"$in": others}}) == 0
-    assert db["sessions"].find_one({"_id": touched})["note"] == "by support"  # type: ignore[index]
+    assert stored_bytes(db) == {key: before[key] for key in before if key not in others}
+
+
+def test_a_deletion_killed_before_it_asks_again_does_so_when_it_is_resumed(
+    command: Command, db: Db, mongo_uri: str, hold: Hold
+) -> None:
+    early, late, *others = orphans(db, 5)
+    before = stored_bytes(db)
+    run = planned_deletion(command, db, APPLY)
+    hold.at(db, ASKED_AGAIN)
+    with started(mongo_uri, db.name, "apply", run) as process:
+        hold.wait()
+        db["events"].insert_one(event_of({"session_id": str(early)}))
+        process.kill()
+    hold.kill()
+    assert outcomes(db) == last_run(db)["progress"]["counts"] == {"applied": 5}
+    assert db["sessions"].count_documents({}) == 1
+    db["events"].insert_one(event_of({"session_id": str(late)}))
+    let_the_lease_expire(db)
+    assert command("resume", run, on=db).code == 5
+    assert outcomes(db) == {"applied": 3, "skipped_changed": 2}
+    assert last_run(db)["progress"]["counts"] == outcomes(db)
+    assert stored_bytes(db) == {key: before[key] for key in before if key not in others}
+    assert command("undo", run, "--apply", on=db).code == 0
+    assert stored_bytes(db) == before
 
 
 def test_empty_sessions_without_a_session_id_end_as_an_outcome(command: Command, db: Db) -> None:
@@ -337,7 +408,7 @@ def test_a_copy_whose_canonical_document_has_gone_stays(command: Command, db: Db
     kept, copy = copies(db, "s", FULL, {})
     _, other_copy = copies(db, "renamed", FULL, {})
     _, third_copy = copies(db, "sound", FULL, {})
-    with deletion(command, db, COPIES, Point("aggregate", JOURNAL), is_planned):
+    with deletion(command, db, COPIES):
         db["sessions"].delete_one({"_id": kept})
         db["sessions"].update_one(
             {"session_id": "renamed", "event_count": 1}, {"$set": {"session_id": "other"}}
@@ -353,7 +424,111 @@ def test_a_canonical_document_deleted_beside_the_deletion_brings_its_copy_back(
 ) -> None:
     kept, copy = copies(db, "s", FULL, {})
     before = stored_bytes(db)
-    with deletion(command, db, COPIES, Point("delete", SESSIONS)):
+    with deletion(command, db, COPIES, DELETED):
         # the transaction has seen the canonical document, and has not deleted yet
         db["sessions"].delete_one({"_id": kept})
     assert stored_bytes(db) == {copy: before[copy]}
+
+
+# Documents of any kind and size
+
+
+def raw(document: Document, old: bytes = b"", new: bytes = b"") -> RawBSONDocument:
+    """The document with some of its bytes in the place of as many others."""
+    assert len(old) == len(new)
+    return RawBSONDocument(bson.encode(document).replace(old, new))
+
+
+def assert_all_go_and_come_back(command: Command, db: Db, number: int) -> None:
+    """Beside the one sound session all are deleted; undo brings them back to the byte."""
+    before = stored_bytes(db)
+    code, report = reported(command, *APPLY, on=db)
+    assert (code, report["outcomes"]["applied"]) == (0, number)
+    assert db["sessions"].count_documents({}) == 1
+    assert command("undo", report["run_id"], "--apply", on=db).code == 0
+    assert last_run(db)["undo"]["counts"] == {"restored": number}
+    assert stored_bytes(db) == before
+
+
+def test_an_orphan_of_nine_megabytes_goes_and_comes_back_among_many(
+    command: Command, db: Db
+) -> None:
+    sound_one(db)
+    large = session_of(LONG_AGO, recording="x" * 9_000_000)
+    many = [session_of(LONG_AGO + timedelta(seconds=n)) for n in range(1, 2501)]
+    db["sessions"].insert_many([large, *many])
+    assert_all_go_and_come_back(command, db, 2501)
+
+
+def test_orphans_with_text_that_is_no_utf8_go_and_come_back_to_the_byte(
+    command: Command, db: Db
+) -> None:
+    orphans(db, 19)
+    odd = session_of(LONG_AGO, user_agent="MozQ")
+    db["sessions"].insert_one(raw(odd, b"MozQ", b"Moz\xe9"))
+    assert_all_go_and_come_back(command, db, 20)
+
+
+def test_an_orphan_in_which_a_field_stands_twice_is_not_deleted(command: Command, db: Db) -> None:
+    gone = orphans(db, 3)
+    twice = [
+        raw(session_of(LONG_AGO, note="a", nota="b"), b"nota", b"note"),
+        raw(session_of(LONG_AGO, more={"note": "a", "nota": "b"}), b"nota", b"note"),
+        raw(session_of(LONG_AGO, more=[{"note": "a", "nota": "b"}]), b"nota", b"note"),
+    ]
+    db["sessions"].insert_many(twice)
+    before = stored_bytes(db)
+    assert command(*APPLY, on=db).code == 5
+    assert outcomes(db) == {"applied": 3, "skipped_changed": 3}
+    assert stored_bytes(db) == {key: before[key] for key in before if key not in gone}
+
+
+def test_an_orphan_that_its_journal_row_cannot_hold_stays_and_is_named(
+    command: Command, db: Db
+) -> None:
+    gone = orphans(db, 3)
+    large = session_of(LONG_AGO, recording="x" * (16 * 1024 * 1024 - 400))
+    db["sessions"].insert_one(large)
+    before = stored_bytes(db)
+    ended = command(*APPLY, on=db)
+    assert ended.code == 5
+    assert outcomes(db) == {"applied": 3, "failed": 1}
+    why = "Resulting document after update is larger than 16777216"
+    assert f"{large['session_id']}  {why}" in ended.out
+    assert stored_bytes(db) == {key: before[key] for key in before if key not in gone}
+
+
+MOST_BYTES = 8 * 1024 * 1024
+
+
+def test_a_batch_of_large_orphans_holds_no_more_than_8_mb_of_them(
+    command: Command, db: Db, before_command: Callable[[Hook], None]
+) -> None:
+    """Nor does its undo."""
+    sound_one(db)
+    db["sessions"].insert_many(
+        session_of(LONG_AGO + timedelta(seconds=n), recording="x" * 2_000_000) for n in range(40)
+    )
+    before, sizes = stored_bytes(db), Counter[tuple[str, int]]()
+
+    def weigh(database: str, sent: Mapping[str, Any]) -> None:
+        if database != db.name or sent.get("autocommit") is not False:
+            return
+        if sent.get("update") == JOURNAL:
+            kept = [it["u"]["$set"].get("before") for it in sent["updates"]]
+            sizes["delete", sent["txnNumber"]] += sum(len(it.raw) for it in kept if it)
+        if sent.get("insert") == SESSIONS:
+            put_back = [len(it.raw) for it in sent["documents"]]
+            sizes["undo", sent["txnNumber"]] += sum(put_back)
+
+    before_command(weigh)
+    run = planned_deletion(command, db, APPLY)
+    assert command("apply", run, on=db).code == 0
+    assert db["sessions"].count_documents({}) == 1
+    assert command("undo", run, "--apply", on=db).code == 0
+    assert stored_bytes(db) == before
+    of_both = {kind: [sizes[it] for it in sizes if it[0] == kind] for kind in ("delete", "undo")}
+    for each in of_both.values():
+        assert sum(each) > 40 * 2_000_000
+        assert max(each) <= MOST_BYTES
+        assert len(each) <= 20  # at least two at a time

@@ -18,8 +18,12 @@ Document = dict[str, Any]
 Db = Database[Document]
 
 SESSIONS, JOURNAL, RUNS = "sessions", "session_repair_journal", "session_repair_runs"
-# Some dates are beyond the years that Python knows.
-RAW: Any = CodecOptions(RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
+# Some dates are beyond the years that Python knows, some text is no UTF-8.
+RAW: Any = CodecOptions(
+    RawBSONDocument,
+    datetime_conversion=DatetimeConversion.DATETIME_MS,
+    unicode_decode_error_handler="surrogateescape",
+)
 
 
 @contextmanager
