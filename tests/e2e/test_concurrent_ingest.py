@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
 from demo.ingest import Ingest
-from tests.harness.commands import Command, Ended, reported
-from tests.harness.documents import JOURNAL, Db
-from tests.harness.holds import before_read, held
+from tests.harness.commands import Command, reported
+from tests.harness.documents import JOURNAL, Db, Document
+from tests.harness.holds import Point, before_commit, before_read, before_write, held
 from tests.harness.ingest import LONG_AGO, broken_session, raced_fix
 from tests.harness.runs import last_run, outcomes
 from tests.oracle import mismatched
@@ -33,27 +38,65 @@ def test_a_late_event_with_an_old_timestamp_defers_its_session(command: Command,
     assert [row["plan"]["session_id"] for row in db[JOURNAL].find()] == [settled]
 
 
-def test_an_event_between_the_plan_and_the_batch_leaves_the_session_to_ingest(
-    command: Command, db: Db
-) -> None:
-    raced = broken_session(db, LONG_AGO)
-    other = broken_session(db, LONG_AGO)
+@contextmanager
+def raced(command: Command, db: Db, at: Point) -> Iterator[tuple[str, str]]:
+    """Two broken sessions; inside, their repair is held at the point. It ends as it ends."""
+    one, other = broken_session(db, LONG_AGO), broken_session(db, LONG_AGO)
     assert command("fix", "--plan", on=db).code == 3
-    run_id = last_run(db)["_id"]
-    user = db["sessions"].find_one({"session_id": raced})["user_id"]  # type: ignore[index]
     with (
         ThreadPoolExecutor() as threads,
-        held(db, before_read(1), seconds=2) as hold,
+        held(db, at, seconds=2) as hold,
     ):
-        applied: Future[Ended] = threads.submit(command, "apply", run_id, on=db)
+        applied = threads.submit(command, "apply", last_run(db)["_id"], on=db)
         hold.wait()
-        now = datetime.now(timezone.utc).replace(microsecond=0)
-        Ingest(db).emit_event(user, raced, now, "/new", "page_view", {}, "c")
+        yield one, other
         hold.let_go()
-        assert applied.result().code == 5
+        applied.result()
+
+
+def visit(db: Db, session_id: str) -> None:
+    """An event of now of the session, as the ingest writes and counts it."""
+    user = session_of(db, session_id)["user_id"]
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    Ingest(db).emit_event(user, session_id, now, "/new", "page_view", {}, "c")
+
+
+def session_of(db: Db, session_id: str) -> Document:
+    found = db["sessions"].find_one({"session_id": session_id})
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("at", [before_read(1), before_write(1)], ids=["read", "write"])
+def test_an_event_between_the_plan_and_the_write_leaves_the_session_to_ingest(
+    command: Command, db: Db, at: Point
+) -> None:
+    with raced(command, db, at) as (one, other):
+        visit(db, one)
     assert outcomes(db) == {"applied": 1, "skipped_changed": 1}
-    assert mismatched(db) == [raced]
-    session = db["sessions"].find_one({"session_id": raced})
-    assert session is not None
-    assert (session["event_count"], session["pages"]) == (1, ["/new"])
-    assert db["sessions"].find_one({"session_id": other})["event_count"] == 1  # type: ignore[index]
+    assert (last_run(db)["state"], last_run(db)["verdict"]) == ("done", 5)
+    assert mismatched(db) == [one]
+    assert (session_of(db, one)["event_count"], session_of(db, one)["pages"]) == (1, ["/new"])
+    assert session_of(db, other)["event_count"] == 1
+
+
+def test_an_event_between_the_write_and_its_commit_waits_and_is_counted_upon_it(
+    command: Command, db: Db
+) -> None:
+    with (
+        ThreadPoolExecutor() as threads,
+        raced(command, db, before_commit(1)) as (one, other),
+    ):
+        ingested = threads.submit(visit, db, one)
+        with pytest.raises(NotYet):
+            ingested.result(0.5)  # its session is not the ingest's to write before the commit
+        assert session_of(db, one)["event_count"] == 0
+    ingested.result()
+    assert outcomes(db) == {"applied": 2}
+    assert last_run(db)["verdict"] == 0
+    assert mismatched(db) == []
+    assert (session_of(db, one)["event_count"], session_of(db, one)["pages"]) == (
+        2,
+        ["/late", "/new"],
+    )
+    assert session_of(db, other)["event_count"] == 1

@@ -10,8 +10,16 @@ import pytest
 from demo.generate import generate
 from demo.server import ReplicaSet
 from tests.harness.commands import Command
-from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Db
-from tests.harness.holds import Point
+from tests.harness.documents import JOURNAL, SESSIONS, Db
+from tests.harness.holds import (
+    Point,
+    before_commit,
+    before_lease,
+    before_move,
+    before_read,
+    before_rows,
+    before_write,
+)
 from tests.harness.members import assert_as_after_a_clean_run, finish, with_primary_lost
 from tests.harness.runs import last_run
 from tests.oracle import recomputed_documents
@@ -21,6 +29,10 @@ from tests.oracle import recomputed_documents
 def command(three: ReplicaSet, command: Command) -> Command:
     """As everywhere, but on the three members."""
     return partial(command, uri=three.uri)
+
+
+IN_A_BATCH = (before_rows, before_lease, before_read, before_write, before_move, before_commit)
+BATCHES = 5  # of 20 rows, which 83 make
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
@@ -50,7 +62,7 @@ def test_the_primary_lost_at_ten_points_of_apply_costs_nothing(
         on_three.drop_collection(JOURNAL)
         assert command("fix", "--plan", on=on_three).code == 3
         words = ("apply", last_run(on_three)["_id"], "--batch-size", "20")
-        at = rng.choice([Point("aggregate", JOURNAL, rng.randrange(14)), Point("update", RUNS, 3)])
+        at = rng.choice(IN_A_BATCH)(rng.randint(1, BATCHES))
         code = with_primary_lost(
             command, on_three, three, how, words, at, 20 if how == "frozen" else 5
         )

@@ -18,7 +18,7 @@ from demo.generate import generate
 from demo.ingest import Ingest, new_event, new_session
 from tests.harness.commands import Command, reported
 from tests.harness.documents import Db, Document
-from tests.harness.holds import Point, held
+from tests.harness.holds import before_write, held
 from tests.harness.runs import is_balanced, last_run, outcomes
 from tests.oracle import mismatched
 
@@ -81,10 +81,10 @@ def raced_fix(command: Command, db: Db, uri: str, seed: int) -> Document:
     """Sixteen writers throughout one ``fix --apply``; asserts that nothing is lost."""
     figures = generate(db, 1_500, seed=seed)
     writers = Writers(uri, db.name, seed)
-    # A short hold of each step gives the writers time between the plan, the look and the change.
+    # A short hold of each write gives the writers time between what a batch reads and writes.
     with (
         writers.at_work(),
-        held(db, Point("update", "sessions"), seconds=0.2),
+        held(db, before_write(1), seconds=0.2),
     ):
         code, report = reported(
             command, "fix", "--apply", "--scope", "all", *SETTLE, "--batch-size", "25", on=db
