@@ -43,7 +43,7 @@ def page() -> Iterator[str]:
         yield "| `run_date` | date | day of the run by the server's clock (UTC); from the path |"
         yield "| `run_id` | string | the run; from the path |"
     yield "\n## Outcomes\n\n| outcome | |\n|---|---|"
-    yield f"| `{APPLIED}` | as planned when it was read back |"
+    yield f"| `{APPLIED}` | written as planned |"
     yield from (f"| `{name}` | {why} |" for name, why in WHY.items())
 
 
