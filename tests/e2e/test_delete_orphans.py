@@ -345,6 +345,36 @@ def test_a_deletion_killed_before_it_asks_again_does_so_when_it_is_resumed(
     assert stored_bytes(db) == before
 
 
+def test_a_session_that_was_made_anew_is_not_put_back_beside_it(command: Command, db: Db) -> None:
+    again, *others = orphans(db, 4)
+    with deletion(command, db, APPLY, ASKED_AGAIN, code=0):
+        db["events"].insert_one(event_of({"session_id": str(again)}))
+        anew = {"event_count": 1, "pages": ["/home"]}  # as an ingest does that misses its session
+        db["sessions"].update_one({"session_id": str(again)}, {"$set": anew}, upsert=True)
+    assert outcomes(db) == last_run(db)["progress"]["counts"] == {"applied": 4}
+    (made,) = db["sessions"].find({"session_id": {"$in": list(map(str, (again, *others)))}})
+    assert (made["session_id"], made["event_count"]) == (str(again), 1)
+
+
+def test_a_document_that_cannot_be_put_back_is_named_and_stops_nothing(
+    command: Command, db: Db
+) -> None:
+    refused, *others = orphans(db, 5)
+    before = stored_bytes(db)
+    rule = {"_id": {"$ne": refused}}
+    with deletion(command, db, (*APPLY, "--batch-size", "2"), ASKED_AGAIN):
+        db["events"].insert_one(event_of({"session_id": str(refused)}))
+        db.command("collMod", SESSIONS, validator=rule, validationLevel="strict")
+    db.command("collMod", SESSIONS, validator={}, validationLevel="strict")
+    assert outcomes(db) == last_run(db)["progress"]["counts"] == {"applied": 4, "failed": 1}
+    (left,) = last_run(db)["report"]["left"]
+    assert left["error"].startswith("deleted, needed since, and not to be put back: ")
+    row = db[JOURNAL].find_one({"outcome": "failed"})
+    assert row is not None
+    assert row["before"]["_id"] == refused
+    assert stored_bytes(db) == {k: before[k] for k in before if k not in (refused, *others)}
+
+
 def test_empty_sessions_without_a_session_id_end_as_an_outcome(command: Command, db: Db) -> None:
     orphans(db, 2)
     nameless = session_of(LONG_AGO)

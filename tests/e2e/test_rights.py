@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from demo.server import EmbeddedMongod
 from session_repair.mongo.rights import TO_READ, lacking_rights
@@ -17,9 +18,9 @@ from session_repair.settings import Settings
 from tests.e2e.shell import Mongosh
 from tests.e2e.test_refusals import one_line
 from tests.harness.commands import ROOT, Command
-from tests.harness.documents import SESSIONS, Db, Document, data_of, stored_bytes
+from tests.harness.documents import RUNS, SESSIONS, Db, Document, data_of, stored_bytes
 from tests.harness.holds import Hook
-from tests.harness.runs import last_run
+from tests.harness.runs import LONG_AGO, last_run
 from tests.harness.shop import Shop
 
 RIGHTS = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
@@ -121,6 +122,25 @@ def test_each_verb_works_with_its_role_alone(shop: Db, command: Command, login: 
     assert shop[SESSIONS].distinct("session_id") == ["broken"]
     assert run(DELETE, "undo", last_run(shop)["_id"], "--apply") == 0
     assert stored_bytes(shop) == before
+
+
+@pytest.mark.usefixtures("roles")
+def test_its_role_is_enough_to_end_what_a_dead_holder_of_the_lease_left_open(
+    shop: Db, command: Command, login: Login
+) -> None:
+    uri = login(FIX)
+    assert command("fix", "--plan", on=shop, uri=uri).code == 3
+    with MongoClient[Document](uri) as client, client.start_session() as dead:
+        dead.start_transaction()
+        note = {"$set": {"note": "never to be"}}
+        client["shop"][SESSIONS].update_one({"session_id": "broken"}, note, session=dead)
+        left = {"session": dead.session_id["id"], "expires_at": LONG_AGO}
+        shop[RUNS].update_one({"_id": "lease"}, {"$set": left})
+        ended = command("apply", last_run(shop)["_id"], on=shop, uri=uri)
+        assert ended.code == 0, ended.told
+        with pytest.raises(OperationFailure, match="has been aborted"):
+            dead.commit_transaction()
+    assert shop[SESSIONS].count_documents({"pages": ["/home", "/cart"], "note": None}) == 1
 
 
 def without(privileges: list[Document], number: int, action: str) -> list[Document]:

@@ -619,8 +619,15 @@ def test_a_session_that_mongodb_refuses_to_restore_is_left_alone_and_named(
             "refused by MongoDB",
         )
         assert "Document failed validation" in row["error"]
+        assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("undoing", 5)
     finally:
         planned.command("collMod", SESSIONS, validator={}, validationLevel="strict")
+    # What was refused then is no more.
+    assert command("undo", run, "--apply", on=planned).code == 0
+    assert differing(planned, before) == []
+    assert (the_run(planned)["state"], the_run(planned)["error"]) == ("undone", None)
+    assert the_run(planned)["undo"]["counts"] == {"restored": BROKEN}
+    assert planned[JOURNAL].count_documents({"undo": {"$exists": True}}) == 0
 
 
 # One index for each of two sessions, which takes them empty and not filled.

@@ -126,8 +126,9 @@ class Pace:
         """
 
         def note(_signal: int, _frame: FrameType | None) -> None:
+            is_first = not self.is_interrupted.is_set()
             self.is_interrupted.set()
-            if at_once:
+            if at_once and is_first:  # another one would break off what ends the transaction
                 self.stop_if_asked()
 
         if threading.current_thread() is not threading.main_thread():

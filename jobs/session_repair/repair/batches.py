@@ -13,13 +13,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from pymongo import InsertOne, UpdateOne
+from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
-from session_repair.errors import LONGEST
+from session_repair.errors import LONGEST, RepairError
 from session_repair.mongo.connection import has_transactions, hello_of
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.pace import Pace
@@ -125,7 +126,8 @@ class Batches:
         def change(session: ClientSession | None) -> Counter[str]:
             began = time.monotonic()
             states = self.change(rows, session, rate, decided)
-            self.pace.after_batch(len(rows), time.monotonic() - began)
+            if rows:
+                self.pace.after_batch(len(rows), time.monotonic() - began)
             return states
 
         if self.is_atomic:
@@ -185,8 +187,11 @@ class Batches:
             UpdateOne({"_id": row}, {"$set": {"before": document}})
             for row, document in decision.kept.items()
         ]
-        if kept:
-            journal.bulk_write(kept, session=session)
+        if kept and journal.bulk_write(kept, session=session).matched_count < len(kept):
+            raise RepairError(
+                f"rows of the journal of run {self.run.run_id} are lost or have expired: nothing "
+                "is deleted that they could not keep. Plan again."
+            )
         if session is None:  # this batch may have been begun before, and marked what is done now
             marked = {"_id": {"$in": list(decision.states)}, mark: {"$exists": True}}
             journal.update_many(
@@ -203,7 +208,10 @@ class Batches:
 
     def refuse(self, row: Row, error: OperationFailure, rate: int | None) -> Counter[str]:
         """Mark a row that fails alone; raises the error where a batch of no row meets it too."""
-        self.transaction([], None)
+        try:
+            self.transaction([], None)
+        except Conflicting as conflicting:
+            raise conflicting.cause from None
         refused = Decision({row.id: self.step.refused}, errors={row.id: why_refused(error)})
         return self.transaction([row], rate, refused)
 
@@ -211,16 +219,22 @@ class Batches:
         """Take back what the batch that has ended should not have done, as it turned out since."""
         if self.previous is None:
             return
-        rows = patiently(self.step.look_back, self.previous, self.after)
-        if rows:
-            in_transaction(
-                self.lease.session, lambda session: self.take_back(rows, session), len(rows)
-            )
+        for row in patiently(self.step.look_back, self.previous, self.after):
+            try:
+                in_transaction(self.lease.session, partial(self.take_back, row, ""), 1)
+            except (Conflicting, OperationFailure) as raised:
+                error = raised.cause if isinstance(raised, Conflicting) else raised
+                if is_of_all(error):
+                    raise error from None
+                why = f"deleted, needed since, and not to be put back: {why_refused(error)}"
+                in_transaction(self.lease.session, partial(self.take_back, row, why), 1)
 
-    def take_back(self, rows: list[Row], session: ClientSession) -> None:
+    def take_back(self, row: Row, error: str, session: ClientSession) -> None:
+        """Put back the document of a row; where there is an error, only say so."""
         self.lease.renew(session)
-        self.store.sessions.bulk_write([InsertOne(row.before) for row in rows], session=session)
-        decision = Decision(dict.fromkeys((row.id for row in rows), self.step.changed))
-        self.write_marks(decision, session)
-        counts = {self.step.done: -len(rows), self.step.changed: len(rows)}
-        self.run.recount(self.step.part, counts, session)
+        if not error:
+            self.store.sessions.insert_one(row.before, session=session)
+        state = self.step.refused if error else self.step.changed
+        told = Decision({row.id: state}, errors={row.id: error} if error else {})
+        self.write_marks(told, session)
+        self.run.recount(self.step.part, {self.step.done: -1, state: 1}, session)

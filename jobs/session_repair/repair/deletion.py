@@ -92,8 +92,23 @@ class ApplyDeletions(Apply):
         needed = needed_rows(self.store, rows, None) if rows else set()
         kept = {"_id": {"$in": sorted(needed)}}
         again = list(read_rows(self.store, kept)) if needed else []
-        there = {key for key, _ in whole_sessions(self.store, again, None)} if again else set()
-        return [row for row in again if row.planned.key not in there]
+        there = {key for key, _ in whole_sessions(self.store, again, None)}
+        made_anew = self.sessions_named([row.planned.session_id for row in again])
+        return [
+            row
+            for row in again
+            if row.planned.key not in there and row.planned.session_id not in made_anew
+        ]
+
+    def sessions_named(self, session_ids: list[str]) -> set[str]:
+        """Those of the session_ids that a session has, whoever made it."""
+        path = self.store.path("session_id")
+        stages: list[Document] = [
+            {"$match": {path: {"$in": session_ids}}},
+            {"$group": {"_id": f"${path}"}},
+        ]
+        found = self.store.sessions.aggregate(stages)
+        return {it["_id"] for it in found if isinstance(it["_id"], str)}
 
 
 class UndoDeletions(Undo):

@@ -30,6 +30,8 @@ from session_repair.mongo.runs import (
 from session_repair.mongo.store import Store
 from session_repair.repair.batches import Batches
 from session_repair.repair.changes import change_of
+from session_repair.repair.journal import Plan
+from session_repair.repair.outcomes import REFUSED
 from session_repair.repair.preconditions import (
     require_intact_plan,
     require_ready,
@@ -154,6 +156,18 @@ def planned_report(document: Document) -> Report:
     return replace(Report.from_document(document["report"]), outcomes=None, verification=None)
 
 
+def with_refused_again(store: Store, run: Run) -> Document:
+    """The run's document; an undo in which MongoDB refused sessions begins anew, for theirs."""
+    document = run.read()
+    if not ((document.get("undo") or {}).get("counts") or {}).get(REFUSED):
+        return document
+    marked = {**Plan.of(document).rows(), "undo": {"$exists": True}}
+    marks = dict.fromkeys(("undo", "undo_at", "error"), "")
+    store.journal.update_many(marked, {"$unset": marks})
+    run.record(undo={"after": "", "counts": {}})
+    return run.read()
+
+
 def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
     """Restore what the run wrote; it is undone unless that is nothing, or journal rows are lost."""
 
@@ -161,7 +175,7 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
         notice(f"  {line}")
 
     pace = Pace(store, lease.taken, tell, f"undo {run.run_id} --apply")
-    document = run.read()
+    document = with_refused_again(store, run)
     step = change_of(document).undo(store, document)
     batches = Batches(store, run, lease, pace, step)
     with pace.interruptible(batches.is_atomic):
@@ -170,9 +184,13 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
     if undone.is_empty:
         return undone
     verdict = int(Exit.CLEAN if undone.is_whole else Exit.PARTIAL)
+    refused = undone.counts.get(REFUSED, 0)
     if undone.lost:
         are = either(undone.lost, "is lost or has", "are lost or have")
         error = f"{number_of(undone.lost, 'row')} of the journal {are} expired"
+        run.record(verdict=verdict, error=error)
+    elif refused:
+        error = f"MongoDB refused to put back {number_of(refused, 'session')}: undo it again"
         run.record(verdict=verdict, error=error)
     else:
         run.record(state=UNDONE, verdict=verdict, error=None)
