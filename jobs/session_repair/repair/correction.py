@@ -8,10 +8,10 @@ from typing import Any
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
-from session_repair.mongo.bson_bytes import Element, as_document, documents_in, elements, nested
+from session_repair.mongo.bson_bytes import Element, as_document, elements, nested
 from session_repair.mongo.observe import SIMPLE, by_id, by_ids, observation
 from session_repair.mongo.rights import TO_CORRECT
-from session_repair.mongo.store import Store
+from session_repair.mongo.store import Store, raw
 from session_repair.repair.compare import (
     ABSENT,
     ANOTHER,
@@ -44,9 +44,12 @@ def seen_sessions(
     store: Store, keys: Iterable[Element], session: ClientSession | None
 ) -> dict[Element, bytes]:
     """What the server says of each of these sessions that is there, by its _id."""
-    stages = [{"$match": by_ids(keys)}, *observation(store)]
-    found = store.sessions.aggregate_raw_batches(stages, session=session, collation=SIMPLE)
-    return {key_in(it): it[4:-1] for it in documents_in(found)}
+    wanted = list(keys)
+    stages = [{"$match": by_ids(wanted)}, *observation(store)]
+    most = len(wanted) + 1  # all in one answer, as far as 16 MB go
+    found = raw(store.sessions).aggregate(stages, session=session, collation=SIMPLE, batchSize=most)
+    members = (bytes(it.raw) for it in found)
+    return {key_in(it): it[4:-1] for it in members}
 
 
 def key_in(seen: bytes) -> Element:
