@@ -10,16 +10,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from session_repair.errors import Refused, Unreachable
+from session_repair.health.counts import end_of, latest_counts, recounted
 from session_repair.health.model import Count, Health, HeldLease, json_schema
 from session_repair.health.page import banner, with_banner
 from session_repair.health.queries import (
-    end_of,
     has_ended,
     judge,
     last_run_of,
-    latest_counts,
     lease_of,
-    recounted,
     unknown,
 )
 from session_repair.repair.outcomes import Outcomes

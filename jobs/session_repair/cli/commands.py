@@ -28,16 +28,9 @@ from session_repair.cli.options import (
     with_told_ending,
 )
 from session_repair.errors import Exit, Refused
+from session_repair.health.counts import count_empty, recounted
 from session_repair.health.model import AtWork, json_schema
-from session_repair.health.queries import (
-    MAX_AGE,
-    bounded,
-    count_empty,
-    look,
-    recounted,
-    run_at_work,
-    unknown,
-)
+from session_repair.health.queries import MAX_AGE, bounded, look, run_at_work, unknown
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.runs import DONE, PLANNED, UNDONE, Run, list_runs
 from session_repair.repair.execute import finish, take_back, working
