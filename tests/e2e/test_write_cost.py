@@ -24,6 +24,7 @@ BATCH = [
     COMMIT,
 ]
 NEXT_ROWS = ("find", JOURNAL, None)
+OF_LAG = ("hello", "replSetGetStatus", "replSetGetConfig")  # every three seconds
 WRITES = ("insert", "update", "delete", "findAndModify", "commitTransaction")
 
 
@@ -40,9 +41,10 @@ class Sent:
     def note(self, database: str, sent: Mapping[str, Any]) -> None:
         name = next(iter(sent))
         is_commit = name == "commitTransaction"
-        if database != self.database and not is_commit:
+        if database not in (self.database, "admin") or name in OF_LAG:
             return
-        collection = None if is_commit else sent[name]
+        collection = sent.get("collection") if name == "getMore" else sent[name]
+        collection = None if is_commit else collection
         one = (name, collection, sent.get("writeConcern", {}).get("w"))
         self.everything.append(one)
         if sent.get("autocommit") is not False:
@@ -86,6 +88,22 @@ def test_a_batch_is_a_transaction_that_waits_once_for_a_majority_however_large_i
         end = [("update", RUNS)] * 2  # the run has ended, the lease is given back
         batches = [("commitTransaction", None)] * 3
         assert [it[:2] for it in waited] == [*begin, *batches, *end]
+
+
+def test_a_full_batch_is_read_by_one_answer_of_the_journal_and_one_of_the_sessions(
+    db: Database[Document], command: Command, before_command: Callable[[Hook], None]
+) -> None:
+    """A cursor's first answer has 101 documents where nobody asks for more."""
+    run = planned(db, command, 260)
+    for words in (("apply", run), ("undo", run, "--apply")):
+        sent = Sent(db.name)
+        before_command(sent.note)
+        assert command(*words, "--database", db.name).code == 0
+        assert sent.batches == [BATCH] * 2
+        assert [len(writes) for writes in sent.writes] == [250, 10]
+        first = sent.everything.index(BATCH[0])
+        last = len(sent.everything) - sent.everything[::-1].index(COMMIT)
+        assert sent.everything[first - 1 : last] == [NEXT_ROWS, *BATCH, NEXT_ROWS, *BATCH]
 
 
 def test_only_rows_that_were_not_applied_are_written_again(
