@@ -12,8 +12,8 @@ from pymongo.database import Database
 from session_repair.errors import LONGEST
 from session_repair.mongo.store import Store
 from session_repair.repair.journal import Plan, plan_digest
-from session_repair.repair.readback import LISTED, read_back
-from session_repair.repair.report import Left
+from session_repair.repair.readback import read_back
+from session_repair.repair.report import LISTED, Left
 from session_repair.reporting.outputs import PAGE_LIBRARIES
 from session_repair.settings import Settings
 from tests.harness.commands import Command

@@ -13,7 +13,7 @@ from session_repair.errors import Exit
 from session_repair.health.model import UNKNOWN_COUNT, Count, Health
 from session_repair.kinds import format_duration
 from session_repair.mongo.census import empty_sessions
-from session_repair.mongo.runs import DONE, UNDOING, UNDONE, is_partial
+from session_repair.mongo.runs import DONE, UNDOING, UNDONE, counted, is_partial
 from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import ALREADY_RIGHT, APPLIED, RESTORED, SKIPPED_GONE
 from session_repair.settings import LAST_SUCCESS
@@ -92,7 +92,7 @@ def goes_on(document: Document) -> bool:
 def still_fixable(document: Document) -> int:
     """Of the planned corrections, those not made, and those undone or put back since."""
     report = document["report"]
-    done = report["outcomes"] or document.get("progress", {}).get("counts", {})
+    done = report["outcomes"] or counted(document, "progress")
     applied = done.get(APPLIED, 0)
     others = done.get(ALREADY_RIGHT, 0) + done.get(SKIPPED_GONE, 0)
     left: int = report["totals"]["planned"] - applied - others

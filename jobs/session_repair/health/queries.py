@@ -21,7 +21,7 @@ from session_repair.kinds import format_duration
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
-from session_repair.mongo.runs import PLANNED, PLANNING, UNDOING
+from session_repair.mongo.runs import PLANNED, PLANNING, UNDOING, counted
 from session_repair.mongo.store import Store
 from session_repair.settings import PARTIAL, Settings
 from session_repair.wording import either, number_of
@@ -94,7 +94,7 @@ def at_work(store: Store, lease: HeldLease) -> AtWork | None:
         verb=document.get("verb", "?"),
         state=document.get("state", "?"),
         planned=document.get("planned"),
-        done=sum((progress.get("counts") or {}).values()),
+        done=sum(counted(document, "progress").values()),
         rows_per_second=progress.get("rows_per_second"),
         waiting=progress.get("waiting"),
     )

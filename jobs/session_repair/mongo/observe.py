@@ -19,9 +19,8 @@ Document = dict[str, Any]
 
 # The fields that a run may write, under the names of the plan and of the settings, in its order.
 FIELDS = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
-SIMPLE: Mapping[str, Any] = {
-    "locale": "simple"
-}  # an _id is its bytes, whatever the collection says
+# An _id is its bytes, whatever the collection says.
+SIMPLE: Mapping[str, Any] = {"locale": "simple"}
 
 
 def observation(store: Store) -> list[Document]:

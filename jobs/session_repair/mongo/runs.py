@@ -231,6 +231,12 @@ def reached(document: Document, part: str) -> str:
     return after
 
 
+def counted(document: Document, part: str) -> dict[str, int]:
+    """What became of the rows that are done of a run's ``progress`` or ``undo``, by name."""
+    counts: dict[str, int] | None = (document.get(part) or {}).get("counts")
+    return counts or {}
+
+
 @contextmanager
 def recorded_errors(run: Run) -> Iterator[None]:
     """What ends the run early is written into its document, as far as MongoDB can be reached."""

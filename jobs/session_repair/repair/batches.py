@@ -24,12 +24,11 @@ from session_repair.errors import LONGEST, RepairError
 from session_repair.mongo.connection import has_transactions, hello_of
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.pace import Pace
-from session_repair.mongo.runs import Run, reached
+from session_repair.mongo.runs import Run, counted, reached
 from session_repair.mongo.store import Store
 from session_repair.repair.journal import Row, in_batches, read_rows
 from session_repair.repair.retry import (
     RETRY_PAUSE,
-    Conflicting,
     in_transaction,
     is_of_all,
     patiently,
@@ -57,9 +56,8 @@ class Batches:
         self.is_atomic = has_transactions(hello_of(self.store))
         document = self.run.read()
         self.after = reached(document, self.step.part)
-        told = document.get(self.step.part) or {}
-        self.done = sum((told.get("counts") or {}).values())
-        self.previous: str | None = told.get("previous")
+        self.done = sum(counted(document, self.step.part).values())
+        self.previous: str | None = (document.get(self.step.part) or {}).get("previous")
         self.written: set[str] = set()  # without a transaction: the rows of this batch so far
 
     def carry_out(self, on_progress: Callable[[int], None] = lambda _: None) -> None:
@@ -102,12 +100,11 @@ class Batches:
                 states = self.transaction(rows, rate)
             except TooLarge:
                 rows = rows[: len(rows) // 2]
-            except (Conflicting, OperationFailure) as raised:
-                error = raised.cause if isinstance(raised, Conflicting) else raised
+            except OperationFailure as error:
                 if is_of_all(error):
                     time.sleep(RETRY_PAUSE)  # who takes the lease over ends first what was open
                     self.lease.renew()
-                    raise error from None
+                    raise
                 if len(rows) == 1:
                     states = self.refuse(rows[0], error, rate)
                     break
@@ -208,10 +205,7 @@ class Batches:
 
     def refuse(self, row: Row, error: OperationFailure, rate: int | None) -> Counter[str]:
         """Mark a row that fails alone; raises the error where a batch of no row meets it too."""
-        try:
-            self.transaction([], None)
-        except Conflicting as conflicting:
-            raise conflicting.cause from None
+        self.transaction([], None)
         refused = Decision({row.id: self.step.refused}, errors={row.id: why_refused(error)})
         return self.transaction([row], rate, refused)
 
@@ -222,10 +216,9 @@ class Batches:
         for row in patiently(self.step.look_back, self.previous, self.after):
             try:
                 in_transaction(self.lease.session, partial(self.take_back, row, ""), 1)
-            except (Conflicting, OperationFailure) as raised:
-                error = raised.cause if isinstance(raised, Conflicting) else raised
+            except OperationFailure as error:
                 if is_of_all(error):
-                    raise error from None
+                    raise
                 why = f"deleted, needed since, and not to be put back: {why_refused(error)}"
                 in_transaction(self.lease.session, partial(self.take_back, row, why), 1)
 

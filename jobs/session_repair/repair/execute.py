@@ -22,6 +22,7 @@ from session_repair.mongo.runs import (
     PLANNING,
     UNDONE,
     Run,
+    counted,
     fence,
     is_partial,
     new_run_id,
@@ -159,7 +160,7 @@ def planned_report(document: Document) -> Report:
 def with_refused_again(store: Store, run: Run) -> Document:
     """The run's document; an undo in which MongoDB refused sessions begins anew, for theirs."""
     document = run.read()
-    if not ((document.get("undo") or {}).get("counts") or {}).get(REFUSED):
+    if not counted(document, "undo").get(REFUSED):
         return document
     marked = {**Plan.of(document).rows(), "undo": {"$exists": True}}
     marks = dict.fromkeys(("undo", "undo_at", "error"), "")

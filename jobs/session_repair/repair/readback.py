@@ -24,11 +24,9 @@ from session_repair.repair.outcomes import (
     WHY,
     Outcomes,
 )
-from session_repair.repair.report import Left, Verification
+from session_repair.repair.report import LISTED, Left, Verification
 
 Document = dict[str, Any]
-
-LISTED = 20  # sessions of each outcome, by name
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from session_repair.settings import SCAN
 from session_repair.symptoms import corrected_codes
 from session_repair.verbs import DELETE_ORPHANS
 
-LISTED = 20  # sessions that are kept, by name, of each kind
+LISTED = 20  # sessions by name, of each kind that is kept, left or not restored
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
 
 

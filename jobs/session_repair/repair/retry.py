@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -27,18 +27,10 @@ MOST_CONFLICTS = 3  # of a batch, with what others write; then a smaller one may
 ALONE_SECONDS = 5.0  # so long a row that conflicts alone is tried again
 
 
-class Conflicting(Exception):
-    """Others write the documents of a batch, or hold them; ``cause`` is what the server said."""
+class GaveUp(Exception):
+    """What pymongo would try again for two minutes is not to be; ``cause`` is how it failed."""
 
-    def __init__(self, cause: OperationFailure) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-class Away(Exception):
-    """MongoDB was away for longer than an election takes; ``cause`` is how that showed."""
-
-    def __init__(self, cause: Exception) -> None:
+    def __init__(self, cause: PyMongoError) -> None:
         super().__init__(str(cause))
         self.cause = cause
 
@@ -63,8 +55,8 @@ def in_transaction(
 ) -> Result:
     """The step's result, committed by a majority.
 
-    Failovers are waited for, conflicts with other writers tried again a few times. Raises
-    Conflicting where they go on, which a step over fewer rows may pass.
+    Failovers are waited for, conflicts with other writers tried again a few times. Raises the
+    server's error where they go on; one of a conflict a step over fewer rows may pass.
     """
     began, conflicts = time.monotonic(), 0
 
@@ -79,9 +71,9 @@ def in_transaction(
             if isinstance(error, OperationFailure) and error.code not in FAILOVER_CODES:
                 conflicts += 1
                 if waited > ALONE_SECONDS if rows <= 1 else conflicts >= MOST_CONFLICTS:
-                    raise Conflicting(error) from error
+                    raise GaveUp(error) from error
             elif waited > ELECTION_TIME:
-                raise Away(error) from error
+                raise GaveUp(error) from error
             raise
 
     try:
@@ -91,8 +83,8 @@ def in_transaction(
             write_concern=WriteConcern("majority"),
             read_preference=ReadPreference.PRIMARY,
         )
-    except Away as away:
-        raise away.cause from None
+    except GaveUp as gave_up:
+        raise gave_up.cause from None
 
 
 def is_of_all(error: OperationFailure) -> bool:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from session_repair.errors import shortened
+from session_repair.mongo.runs import counted, reached
 from session_repair.mongo.store import Store
 from session_repair.repair.changes import change_of
-from session_repair.repair.journal import Plan, Row, in_batches, read_rows
+from session_repair.repair.journal import Plan, in_batches, read_rows
 from session_repair.repair.outcomes import LEFT_ALONE, RESTORABLE
+from session_repair.repair.report import LISTED
 
 Document = dict[str, Any]
-
-LISTED = 20  # sessions that cannot be restored, by name
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,13 @@ def survey_undo(store: Store, document: Document) -> UndoReport:
     if "first_at" not in (document.get("progress") or {}):  # no batch was ever written
         return UndoReport(document["_id"], {}, ())
     step, plan = change_of(document).undo(store, document), Plan.of(document)
-    undone = document.get("undo") or {}
-    counts = Counter(undone.get("counts") or {})
+    counts = Counter(counted(document, "undo"))
     left_alone = marked_rows(store, plan)
-    for rows in in_batches(read_rows(store, step.rows(undone.get("after", "")))):
+    for rows in in_batches(read_rows(store, step.rows(reached(document, "undo")))):
         for row, state in step.states(rows, None):
             counts[state] += 1
             if state in LEFT_ALONE and len(left_alone) < LISTED:
-                left_alone.append((name_of(row), state, None))
+                left_alone.append((shortened(row.planned.session_id), state, None))
     lost = document["planned"] - store.journal.count_documents(plan.rows())
     return UndoReport(document["_id"], dict(counts), tuple(left_alone), lost)
 
@@ -66,7 +65,3 @@ def marked_rows(store: Store, plan: Plan) -> list[tuple[str, str, str | None]]:
         (shortened(row["plan"]["session_id"]), row["undo"], row.get("error"))
         for row in found.limit(LISTED)
     ]
-
-
-def name_of(row: Row) -> str:
-    return shortened(row.planned.session_id)

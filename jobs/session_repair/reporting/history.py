@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from session_repair.mongo.runs import is_partial
+from session_repair.mongo.runs import counted, is_partial
 from session_repair.reporting.formatting import printable
 from session_repair.settings import Settings
 
@@ -17,7 +17,7 @@ def runs_table(documents: list[dict[str, Any]]) -> Iterator[str]:
     """What ``runs`` prints: a line for each run, the newest first."""
     yield f"{'run':<24} {'verb':<15} {'state':<9} {'exit':>4} {'planned':>8}  outcomes"
     for document in documents:
-        counts = document.get("progress", {}).get("counts", {})
+        counts = counted(document, "progress")
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         verdict = document.get("verdict", "")
         planned = document.get("planned", "")
