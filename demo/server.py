@@ -17,7 +17,8 @@ from urllib.parse import quote_plus
 
 from pymongo import MongoClient
 
-from demo.member import POLL_SECONDS, START_SECONDS, Member, ServerStartError, mongod_binary
+from demo.member import POLL_SECONDS, START_SECONDS, Member
+from demo.mongod import ServerStartError, mongod_binary
 
 __all__ = ["EmbeddedMongod", "Member", "ReplicaSet", "ServerStartError", "mongod_binary"]
 

@@ -23,7 +23,7 @@ from benchmarks.figures import Measured, document, growth, ratios, text
 from benchmarks.measure import Cost
 from benchmarks.peers import PEERS, rebuilt
 from demo.generate import Figures
-from demo.member import ServerStartError
+from demo.mongod import ServerStartError
 
 ROOT = Path(__file__).resolve().parents[2]
 SESSIONS = 300

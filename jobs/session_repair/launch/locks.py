@@ -21,7 +21,9 @@ from session_repair.errors import Refused
 from session_repair.home import COMMAND
 from session_repair.launch.steps import locked, quietly, say
 
-MAIN, BUILD, JAVA = "requirements", "requirements-build", "requirements-java"
+MAIN, BUILD = "requirements", "requirements-build"
+JAVA, LIBCURL = "requirements-java", "requirements-libcurl"
+LACKS = {JAVA: "Java 8, 11 or 17", LIBCURL: "libcurl.so.4, which MongoDB's server needs,"}
 
 
 @dataclass
@@ -85,8 +87,8 @@ class Venv:
         with locked(self.lock):
             if self.holds(name):
                 return
-            if name == JAVA:
-                say("no Java 8, 11 or 17 found: installing one into .venv")
+            if lacks := LACKS.get(name):
+                say(f"no {lacks} found: installing one into .venv")
             if name == MAIN:
                 self.make()
                 self.pip_install(BUILD)
