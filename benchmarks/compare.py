@@ -30,7 +30,7 @@ from benchmarks.contenders import AGAINST, ROOT, VERBS, Contender, Result, conte
 from benchmarks.data import Bench, bench
 from benchmarks.figures import Measured, document, text
 from benchmarks.measure import CommandFailed, Cost, reap_orphans, wait_until_quiet
-from demo.member import ServerStartError
+from demo.mongod import ServerStartError
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 

@@ -25,7 +25,8 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from demo.generate import SEED, SESSIONS, Figures, generate, visits
-from demo.member import POLL_SECONDS, START_SECONDS, Member, ServerStartError
+from demo.member import POLL_SECONDS, START_SECONDS, Member
+from demo.mongod import ServerStartError
 from demo.server import OPLOG_MB, SET_NAME
 
 Document = dict[str, Any]

@@ -35,6 +35,8 @@ def chromium() -> Iterator[Browser]:
         "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
         "FONTCONFIG_FILE": str(folder / "fonts.conf"),
     }
+    # Playwright's own node needs a library that not every machine has.
+    os.environ["PLAYWRIGHT_NODEJS_PATH"], _ = node_and_npm()
     # What it shows are files of the tests; its sandbox cannot start under root or in a container.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
