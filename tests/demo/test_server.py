@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from demo import member as member_module
+from demo.mongod import PACKAGES, environment_of, missing_library, mongod_binary
 from demo.server import EmbeddedMongod, Member, ReplicaSet, ServerStartError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,6 +165,27 @@ def test_a_server_that_cannot_start_shows_its_own_words(temporary: Path) -> None
     with pytest.raises(ServerStartError, match="noSuchParameter"):
         EmbeddedMongod(parameters={"noSuchParameter": 1}).__enter__()
     assert list(temporary.iterdir()) == []
+
+
+def test_a_library_that_the_machine_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the loader itself, of a mongod that asks for another one."""
+    for library, other in (("liblzma.so.5", "liblzmx.so.5"), ("libcurl.so.4", "libcurx.so.4")):
+        mongod = tmp_path / other
+        linked = mongod_binary().read_bytes()
+        mongod.write_bytes(linked.replace(library.encode() + b"\0", other.encode() + b"\0"))
+        mongod.chmod(0o755)
+        assert missing_library(mongod, os.environ) == other
+        with pytest.raises(
+            ServerStartError, match=rf"needs the library {other}, which .*\. Install"
+        ):
+            environment_of(mongod)
+        monkeypatch.setitem(PACKAGES, other, PACKAGES[library])
+        with pytest.raises(ServerStartError, match=rf", apt install {PACKAGES[library]}$"):
+            environment_of(mongod)
+    assert missing_library(mongod_binary(), os.environ) is None
+    assert environment_of(mongod_binary()) == os.environ
 
 
 def test_a_port_taken_by_a_stranger_costs_one_attempt(

@@ -20,7 +20,7 @@ from session_repair.launch.connector import (
     scala_of,
 )
 from session_repair.launch.java import Java, candidates, find_java, java_of
-from session_repair.launch.locks import JAVA, MAIN, Site, Venv
+from session_repair.launch.locks import JAVA, MAIN, Site, Venv, require_known_machine
 from session_repair.launch.options import parse
 from session_repair.launch.properties import SparkSettings
 from session_repair.launch.steps import reason_in
@@ -266,6 +266,56 @@ def test_the_reason_of_a_failure_is_its_last_line_that_tells_of_one(
     output: str, reason: str
 ) -> None:
     assert reason_in(output) == reason
+
+
+PIP = """\
+WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<object>: Failed
+ to establish a new connection: [Errno -3] Temporary failure in name resolution')': /simple/wheel/
+ERROR: Could not find a version that satisfies the requirement wheel (from versions: none)
+ERROR: No matching distribution found for wheel==0.46.0
+"""
+IVY = """\
+  Server access error (java.net.UnknownHostException: repo.example)
+:: USED BY ::
+Exception in thread "main" java.lang.RuntimeException: [unresolved dependency: x#y;1: not found]
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        (PIP.replace("Failed\n", "Failed"), "[Errno -3] Temporary failure in name resolution"),
+        (IVY, "repo.example"),
+    ],
+)
+def test_a_registry_that_is_not_reached_is_the_reason_of_what_is_not_found(
+    output: str, why: str
+) -> None:
+    assert reason_in(output).startswith(f"the package registry is not reached ({why}). A proxy is")
+    last = "ERROR: something else"
+    assert reason_in(f"{output}{last}\n") == last
+
+
+@pytest.mark.parametrize(
+    ("machine", "told"),
+    [
+        (("Linux", "x86_64", ""), "Linux x86_64 with an unknown C library: "),
+        (("Linux", "x86_64", "musl"), "Linux x86_64 with musl: "),
+        (("Linux", "riscv64", "glibc"), "Linux riscv64 with glibc: "),
+        (("Darwin", "arm64", ""), "Darwin arm64 with an unknown C library: "),
+    ],
+)
+def test_a_machine_that_no_package_is_built_for_is_told_what_is_asked_for(
+    machine: tuple[str, str, str], told: str
+) -> None:
+    require_known_machine("Linux", "x86_64", "glibc")
+    require_known_machine("Linux", "aarch64", "glibc")
+    with pytest.raises(Refused) as refused:
+        require_known_machine(*machine)
+    assert str(refused.value) == (
+        f"nothing is installed on {told}the packages are built for Linux with glibc on x86_64 or "
+        "aarch64. Use such a machine or container, or name a Spark of your own in SPARK_HOME."
+    )
 
 
 def pins_of(lock: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from session_repair.launch.steps import locked, quietly, say
 
 MAIN, BUILD = "requirements", "requirements-build"
 JAVA, LIBCURL = "requirements-java", "requirements-libcurl"
+PROCESSORS = ("x86_64", "aarch64")
 LACKS = {JAVA: "Java 8, 11 or 17", LIBCURL: "libcurl.so.4, which MongoDB's server needs,"}
 
 
@@ -79,6 +81,7 @@ class Venv:
         """Bring the packages of a lock into .venv, which is made when it is absent or outdated."""
         if self.holds(name):
             return
+        require_known_machine(platform.system(), platform.machine(), platform.libc_ver()[0])
         if not os.access(self.root, os.W_OK):
             raise Refused(
                 f"cannot write to {self.root}, where .venv belongs. Run '{COMMAND} setup' once as "
@@ -178,6 +181,16 @@ class Site:
             )
         if not self.holds(name):
             raise Refused(f"{name}.lock is in the source folder alone.")
+
+
+def require_known_machine(system: str, processor: str, libc: str) -> None:
+    """Raises Refused where the packages are not built for such a machine."""
+    if (system, libc) != ("Linux", "glibc") or processor not in PROCESSORS:
+        raise Refused(
+            f"nothing is installed on {system} {processor} with {libc or 'an unknown C library'}: "
+            f"the packages are built for Linux with glibc on {' or '.join(PROCESSORS)}. Use such a "
+            "machine or container, or name a Spark of your own in SPARK_HOME."
+        )
 
 
 def version_of(python: Path) -> bytes:

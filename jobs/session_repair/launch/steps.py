@@ -16,6 +16,11 @@ from session_repair.errors import RepairError
 from session_repair.home import COMMAND
 
 REASON = re.compile("error|exception|unresolved|not found", re.IGNORECASE)
+# What pip and Spark's Ivy say in the end of what they could not fetch, and why before that.
+NOTHING_FETCHED = re.compile("No matching distribution|Could not find a version|unresolved")
+UNREACHED = re.compile(
+    r"(?:establish a new connection: |UnknownHostException: |ConnectException: )([^'\n)]+)"
+)
 
 
 def sha256(file: Path) -> str:
@@ -54,7 +59,14 @@ def quietly(what: str, command: Sequence[str], environment: Mapping[str, str]) -
 
 
 def reason_in(output: str) -> str:
-    """The last line that tells of an error, else the last one."""
+    """The last line that tells of an error, else the last one; or that no registry is reached."""
     lines = output.splitlines()
     telling = [line for line in lines if REASON.search(line)]
-    return (telling or lines or ["no reason given"])[-1]
+    reason = (telling or lines or ["no reason given"])[-1]
+    why = UNREACHED.search(output)
+    if why and NOTHING_FETCHED.search(reason):
+        return (
+            f"the package registry is not reached ({why[1]}). A proxy is named in HTTPS_PROXY, a "
+            "mirror of PyPI in PIP_INDEX_URL"
+        )
+    return reason
