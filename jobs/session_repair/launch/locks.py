@@ -25,6 +25,8 @@ from session_repair.launch.steps import locked, quietly, say
 MAIN, BUILD = "requirements", "requirements-build"
 JAVA, LIBCURL = "requirements-java", "requirements-libcurl"
 PROCESSORS = ("x86_64", "aarch64")
+# pyspark comes as source: its 300 MB of jars need not be packed a second time on the way.
+STORED = "--config-settings=--build-option=--compression=stored"
 LACKS = {JAVA: "Java 8, 11 or 17", LIBCURL: "libcurl.so.4, which MongoDB's server needs,"}
 
 
@@ -117,7 +119,8 @@ class Venv:
             f"pip install -r {name}.lock",
             [
                 *(str(self.python), "-m", "pip", "install", "--disable-pip-version-check"),
-                *("--require-hashes", "--no-build-isolation", "-r", f"{self.root}/{name}.lock"),
+                *("--require-hashes", "--no-build-isolation", STORED),
+                *("-r", f"{self.root}/{name}.lock"),
             ],
             {**self.environment, "PIP_USER": "0"},
         )
