@@ -47,24 +47,32 @@ environment=$(./spark-submit.sh env requirements-test)
 eval "$environment"
 unset SPARK_HOME # a test of the command must find it as a user has it
 
-failed=()
-step() {
-  echo "== $*"
-  "${@:2}" || failed+=("$1")
-}
 if [[ $bin != .venv/bin ]]; then
   ((${#options[@]})) || options=(tests/unit tests/e2e tests/faults)
   exec "$bin/python" -m pytest "${workers[@]}" "${tier[@]}" "${options[@]}"
 fi
 code=()
 for folder in jobs demo docs tests benchmarks dags; do [[ ! -d $folder ]] || code+=("$folder"); done
-step shellcheck "$bin/shellcheck" spark-submit.sh run-tests.sh .ci/run
-step lint "$bin/python" -m ruff check
-step format "$bin/python" -m ruff format --check
-step types "$bin/python" -m mypy "${code[@]}"
-step tests "$bin/python" -m pytest "${workers[@]}" "${tier[@]}" "${options[@]}"
 
-if ((${#failed[@]})); then
-  echo "run-tests.sh: failed: ${failed[*]}" >&2
+# Each step with its name before what it says; the names of those that fail, in a file.
+told=$(mktemp -d)
+trap 'kill %% 2>/dev/null || :; rm -rf "$told"' EXIT
+step() {
+  echo "== $*"
+  "${@:2}" || echo "$1" >>"$told/failed"
+}
+checks() {
+  step shellcheck "$bin/shellcheck" spark-submit.sh run-tests.sh .ci/run
+  step lint "$bin/python" -m ruff check
+  step format "$bin/python" -m ruff format --check
+  step types "$bin/python" -m mypy "${code[@]}"
+}
+checks >"$told/checks" 2>&1 & # beside the tests, which wait for MongoDB and Spark at times
+step tests "$bin/python" -m pytest "${workers[@]}" "${tier[@]}" "${options[@]}"
+wait
+cat "$told/checks"
+
+if [[ -s $told/failed ]]; then
+  echo "run-tests.sh: failed: $(paste -sd " " "$told/failed")" >&2
   exit 1
 fi
