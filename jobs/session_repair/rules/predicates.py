@@ -42,6 +42,12 @@ def lacks(some: Column, others: Column) -> Column:
     return F.size(F.array_except(F.coalesce(others, nothing), F.coalesce(some, nothing))) > 0
 
 
+def exceeds(some: Column, others: Column) -> Column:
+    """True when ``some`` has an element that ``others`` lacks, or one twice. Never null."""
+    has_twice = F.size(F.array_distinct(some)) < F.size(some)
+    return lacks(others, some) | F.coalesce(has_twice, F.lit(False))
+
+
 def differs(stored: Column, rebuilt: Column) -> Column:
     """True when there is a rebuilt value and the stored one is another or none. Never null."""
     return rebuilt.isNotNull() & ~stored.eqNullSafe(rebuilt)
@@ -138,7 +144,7 @@ def has_pages_missing() -> Column:
 
 
 def has_pages_extra() -> Column:
-    return can_be_judged() & has_events() & lacks(rebuilt("pages"), stored("pages"))
+    return can_be_judged() & has_events() & exceeds(stored("pages"), rebuilt("pages"))
 
 
 def has_first_event_mismatch() -> Column:
