@@ -176,8 +176,8 @@ def foresee(db: Db) -> Foreseen:
         found, after = judge(session, same, events.get(text_id(session), []))
         codes[key], documents[key] = found, bson.encode(after)
     without_session = {
-        session_id: {"orphan_events"} | (set() if all_sound(some) else {"malformed"})
-        for session_id, some in events.items()
+        session_id: {"orphan_events"}
+        for session_id in events
         if session_id is None or session_id not in of_id
     }
     return Foreseen(codes, without_session, documents)

@@ -263,7 +263,7 @@ TABLES: dict[str, list[tuple[str, Row, bool]]] = {
         ("a field of the session, no event", both(BAD_SESSION, NO_EVENTS), True),
         ("one event", BAD_EVENT, True),
         ("all events", NO_SOUND_EVENT, True),
-        ("an event and no session", both(ONLY_EVENTS, BAD_EVENT), True),
+        ("an event and no session", both(ONLY_EVENTS, BAD_EVENT), False),
         ("pages that fill a document", events_say(pages_size=16 * 1024 * 1024 + 1), True),
         ("pages that nearly fill it", events_say(pages_size=15 * 1024 * 1024), False),
     ],
