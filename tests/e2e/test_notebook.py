@@ -159,8 +159,8 @@ def test_one_session_is_shown_as_mongodb_has_it(
         uri=mongo_uri,
         database=db.name,
         sessions="visits",
-        session_fields={"session_id": "ids.visit"},
-        event_fields={"session_id": "visit", "page": "seen.page"},
+        session_fields={**SHOP.session_fields, "session_id": "ids.visit"},
+        event_fields={**SHOP.event_fields, "session_id": "visit", "page": "seen.page"},
     )
     write(tmp_path / "report", RUN, NOTHING, settings, findings=[finding("s", MORNING)])
     told = run_notebook(tmp_path / "report", tmp_path, MONGODB_URI=mongo_uri)
