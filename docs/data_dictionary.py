@@ -28,7 +28,7 @@ version 3.) A run is complete once it stands in `summary`, which is written last
 Made by `docs/data_dictionary.py` from `jobs/session_repair/rules/schemas.py`."""
 
 DATASETS = (
-    ("findings", "One row per session and symptom.", FINDING_ROWS),
+    ("findings", "One row per session and symptom, of the sessions that were read.", FINDING_ROWS),
     ("corrections", "One row per planned document.", CORRECTION_ROWS),
     ("summary", "One row per run and metric.", SUMMARY_ROWS),
 )

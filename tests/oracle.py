@@ -176,8 +176,8 @@ def foresee(db: Db) -> Foreseen:
         found, after = judge(session, same, events.get(text_id(session), []))
         codes[key], documents[key] = found, bson.encode(after)
     without_session = {
-        session_id: {"orphan_events"} | (set() if all_sound(some) else {"malformed"})
-        for session_id, some in events.items()
+        session_id: {"orphan_events"}
+        for session_id in events
         if session_id is None or session_id not in of_id
     }
     return Foreseen(codes, without_session, documents)
@@ -228,11 +228,11 @@ def compare(
     else:
         found = {}
     lacking = [page for page in should["pages"] if page not in pages]
+    has_extra = len(pages) > len(set(pages) & set(should["pages"]))
     if lacking:
         found["empty_pages" if not pages else "pages_missing"] = "correct"
-        is_part = set(pages) <= set(should["pages"])
-        new["pages"] = should["pages"] if is_part else [*pages, *lacking]
-    if not set(pages) <= set(should["pages"]):
+        new["pages"] = [*pages, *lacking] if has_extra else should["pages"]
+    if has_extra:
         found["pages_extra"] = "report"
     for name, wider in (("first_event_at", min), ("last_event_at", max)):
         stored, rebuilt = value(session, name), should[name]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from session_repair.errors import Refused
 
+MALFORMED, ORPHAN_EVENTS = "malformed", "orphan_events"
 SCOPES = EMPTY, ALL = "empty", "all"
 
 
@@ -43,8 +44,8 @@ SYMPTOMS = (
     Symptom("duplicate_session", "Duplicates"),
     Symptom("orphan_session", "Orphan Sessions", empty=2),
     Symptom("phantom_session", "Phantom Sessions"),
-    Symptom("orphan_events", "Orphan Events"),
-    Symptom("malformed", "Malformed"),
+    Symptom(ORPHAN_EVENTS, "Orphan Events"),
+    Symptom(MALFORMED, "Malformed"),
 )
 CODES = tuple(it.code for it in SYMPTOMS)
 

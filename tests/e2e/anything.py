@@ -63,6 +63,11 @@ users = st.sampled_from(
 WRONG = [
     2.9,
     3.0,
+    0.0,
+    -0.0,
+    Decimal128("0"),
+    [0],
+    [[]],
     float("nan"),
     True,
     "7",

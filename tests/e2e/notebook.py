@@ -9,7 +9,7 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "inspect_report.ipynb"
-OF_A_READER = ("MONGODB_URI", "SESSION_REPAIR_DATABASE", "SESSION_REPAIR_SESSION")
+OF_A_READER = ("MONGODB_URI", "SESSION_REPAIR_SESSION")
 
 
 def run_notebook(report: Path, folder: Path, **environment: str) -> str:

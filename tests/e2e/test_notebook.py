@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from pymongo.database import Database
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from session_repair.reporting.datasets import NAMES
 from session_repair.rules.schemas import CORRECTION_ROWS, FINDING_ROWS, SUMMARY_ROWS
+from session_repair.settings import Settings, describe
 from tests.e2e.notebook import NOTEBOOK, run_notebook
 from tests.harness.documents import Document
 from tests.harness.shop import MORNING, Shop
@@ -28,15 +31,24 @@ DAY = 86_400_000_000  # microseconds
 YEAR_1, YEAR_9999, YEAR_20000 = -719_162 * DAY, 2_932_896 * DAY, 6_585_000 * DAY
 
 Row = dict[str, Any]
+SHOP = Settings(uri="mongodb://h", database="shop")
 
 
-def write(report: Path, run: str, metrics: Mapping[str, int], **rows: list[Row]) -> None:
+def write(
+    report: Path,
+    run: str,
+    metrics: Mapping[str, int | None],
+    settings: Settings = SHOP,
+    strategy: str = "scan",
+    **rows: list[Row],
+) -> None:
     """The three datasets of a run, as the job lays them out."""
     moment = datetime.strptime(run, "r%Y%m%d-%H%M%S-" + run[-6:]).replace(tzinfo=timezone.utc)
-    summary = [
-        {"verb": "fix", "server_time": moment, "metric": name, "value": value}
-        for name, value in metrics.items()
-    ]
+    told = describe(settings)
+    names = {name: told[name] for name in NAMES}
+    of_run = {"database": told["database"], "scope": "empty", "strategy": strategy}
+    about = {"verb": "fix", "server_time": moment, **of_run, "names": json.dumps(names)}
+    summary = [{**about, "metric": name, "value": value} for name, value in metrics.items()]
     for name, schema in SCHEMAS.items():
         folder = report / name / f"run_date={moment:%Y-%m-%d}" / f"run_id={run}"
         folder.mkdir(parents=True)
@@ -70,6 +82,7 @@ def test_a_report_without_findings_is_told_in_words(tmp_path: Path) -> None:
     told = run_notebook(tmp_path / "report", tmp_path)
     for line in (
         f"Run {RUN}, fix, 2025-11-01 12:00 UTC",
+        "Database shop, scope empty, read by scan",
         "Exit 0: clean, or all that is fixable is fixed",
         "5 sessions and 9 events were compared",
         "No findings: every session matches its events.",
@@ -78,6 +91,24 @@ def test_a_report_without_findings_is_told_in_words(tmp_path: Path) -> None:
         "The report names no session.",
     ):
         assert f"{line}\n" in told
+
+
+@pytest.mark.needs("notebook")
+def test_what_a_look_up_did_not_read_is_not_known(tmp_path: Path) -> None:
+    unknown = {"events": None, "found.count_mismatch": None, "found.user_conflict": None}
+    metrics = {**NOTHING, **unknown, "found.empty_pages": 1}
+    rows = [finding("a", MORNING), finding("b", MORNING, code="count_mismatch", action="report")]
+    write(tmp_path / "report", RUN, metrics, strategy="lookup", findings=rows)
+    told = run_notebook(tmp_path / "report", tmp_path)
+    for line in (
+        "Database shop, scope empty, read by lookup",
+        "Of 5 sessions the empty ones were compared with their events",
+        "Not known, as a look-up reads only some sessions: count_mismatch, user_conflict",
+    ):
+        assert f"{line}\n" in told
+    (row,) = re.findall(r"^empty_pages +(\d+) ", told, re.MULTILINE)
+    assert row == "1"
+    assert re.findall(r"^count_mismatch ", told, re.MULTILINE) == []
 
 
 @pytest.mark.needs("notebook")
@@ -107,7 +138,7 @@ def test_dates_that_pandas_does_not_know_and_hostile_texts_are_shown(tmp_path: P
         "Most often among users: $a$ (4)",
         "2 runs",
         "MONGODB_URI is not set. Set it before Jupyter starts, or look in mongosh:",
-        "  db.events.find({session_id: 's0'}).sort({timestamp: 1, _id: 1})",
+        '  db["events"].find({"session_id": "s0"}).sort({"timestamp": 1, "_id": 1})',
     ):
         assert f"{line}\n" in told
     assert [it for it in told if not it.isprintable() and it != "\n"] == []
@@ -121,10 +152,18 @@ def test_one_session_is_shown_as_mongodb_has_it(
     shop.session("s", pages=["/b"], name="\x1b[31m")
     shop.events("s", {3: "/late", 1: "/early", 2: None})
     shop.events("other", {1: "/other"})
-    write(tmp_path / "report", RUN, NOTHING, findings=[finding("s", MORNING)])
-    told = run_notebook(
-        tmp_path / "report", tmp_path, MONGODB_URI=mongo_uri, SESSION_REPAIR_DATABASE=db.name
+    db["sessions"].update_many({}, {"$rename": {"session_id": "ids.visit"}})
+    db["sessions"].rename("visits")
+    db["events"].update_many({}, {"$rename": {"page": "seen.page", "session_id": "visit"}})
+    settings = Settings(
+        uri=mongo_uri,
+        database=db.name,
+        sessions="visits",
+        session_fields={**SHOP.session_fields, "session_id": "ids.visit"},
+        event_fields={**SHOP.event_fields, "session_id": "visit", "page": "seen.page"},
     )
+    write(tmp_path / "report", RUN, NOTHING, settings, findings=[finding("s", MORNING)])
+    told = run_notebook(tmp_path / "report", tmp_path, MONGODB_URI=mongo_uri)
     last = told.partition("Session s: ")[2]
     assert last.startswith("1 documents, 3 events\n")
     assert "pages            ['/b']" in last

@@ -19,9 +19,10 @@ from tests.e2e.test_every_value import fill, of_databases
 from tests.harness.commands import Command
 from tests.harness.documents import JOURNAL, Document, raw_documents
 from tests.harness.shop import MORNING, Shop, made_at
-from tests.oracle import key_of
+from tests.oracle import EXACT, MISSING, is_right, key_of
 
 KNOWN = ("empty_pages", "zero_events", "orphan_session")
+TOTALS = ("sessions", "names_no_page", "counts_nothing", "potentially_empty", "planned", "deferred")
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +60,25 @@ def counts(report: Document) -> dict[str, int | None]:
     return {it["code"]: it["found"] for it in report["symptoms"]}
 
 
+def told(figures: dict[str, int | None]) -> dict[str, int]:
+    """Those that are known."""
+    return {name: count for name, count in figures.items() if count is not None}
+
+
+def samples(report: Document) -> dict[str, Any]:
+    """The samples of what both ways know."""
+    return {it["code"]: it["samples"] for it in report["symptoms"] if it["code"] in KNOWN}
+
+
+def of_wrong_type(db: Database[Document]) -> int:
+    """How many sessions that can be looked up have pages or a count of a wrong type."""
+    found = db.get_collection("sessions", EXACT).find(
+        {"$expr": {"$eq": [{"$type": "$session_id"}, "string"]}}
+    )
+    fields = ("pages", "event_count")
+    return sum(not all(is_right(it, one.get(it, MISSING), True) for it in fields) for one in found)
+
+
 @settings(of_databases, max_examples=4, derandomize=True)
 @given(shop=shops())
 def test_scan_and_look_up_plan_the_same(
@@ -82,8 +102,12 @@ def plan_both_ways(command: Command, db: Database[Document], tmp_path: Path, sho
     assert len(planned[0]) == scan["totals"]["planned"] == lookup["totals"]["planned"]
     assert corrections(lookup) == corrections(scan)
     assert lookup["corrections"] == scan["corrections"]
-    known = {code: count for code, count in counts(lookup).items() if count is not None}
+    assert told(lookup["totals"]) == {name: scan["totals"][name] for name in TOTALS}
+    known = told(counts(lookup))
+    # Of the malformed it tells those that it met: all whose pages or count are of a wrong type.
+    assert of_wrong_type(db) <= known.pop("malformed", 0) <= (counts(scan)["malformed"] or 0)
     assert known == {code: counts(scan)[code] for code in KNOWN}
+    assert samples(lookup) == samples(scan)
     for more in ((), ("--duplicates",)):
         verb = ("delete-orphans", "--max-delete", "100%", *more)
         by_scan = report_of(command, db, tmp_path, *verb, "--strategy", "scan")
@@ -121,6 +145,7 @@ def test_what_a_look_up_cannot_know_is_absent(
         "events_without_session": None,
         "planned": 1,
         "deferred": 0,
+        "filled_without_events": None,
     }
     assert {code: count for code, count in counts(report).items() if count is not None} == {
         "empty_pages": 1,

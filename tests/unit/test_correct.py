@@ -209,6 +209,10 @@ SHRUNK: dict[str, Case] = {
     "count": ({"event_count": 3}, {}),
     "pages": ({"pages": ["/x", "/home", "/cart"]}, {}),
     "pages both ways": ({"pages": ["/x", "/cart"]}, {}),
+    "pages twice": ({"pages": ["/home", "/home", "/cart"]}, {}),
+    "pages twice in another order": ({"pages": ["/cart", "/home", "/cart"]}, {}),
+    "pages twice, one missing": ({"pages": ["/cart", "/cart"]}, {}),
+    "pages twice in an empty session": ({"event_count": 0, "pages": ["/cart", "/cart"]}, {}),
     "dates within": (
         {"event_count": 3, "first_event_at": at("09:00"), "last_event_at": at("11:00")},
         {},
@@ -235,6 +239,23 @@ def test_no_count_is_lowered_no_page_dropped_and_dates_only_widen(spark: SparkSe
             "pages_missing: correct",
             "pages_extra: report",
             pages=["/x", "/cart", "/home"],
+        ),
+        # A page that stands twice is dropped no more than any other.
+        writes("pages twice", "pages_extra: report"),
+        writes("pages twice in another order", "pages_extra: report"),
+        writes(
+            "pages twice, one missing",
+            "pages_missing: correct",
+            "pages_extra: report",
+            pages=["/cart", "/cart", "/home"],
+        ),
+        writes(
+            "pages twice in an empty session",
+            "zero_events: correct",
+            "pages_missing: correct",
+            "pages_extra: report",
+            event_count=2,
+            pages=["/cart", "/cart", "/home"],
         ),
         writes(
             "dates within", count, "first_event_mismatch: report", "last_event_mismatch: report"
@@ -270,6 +291,22 @@ def test_where_shrinking_is_allowed_the_events_alone_decide(spark: SparkSession)
         writes("count", "count_mismatch: correct", event_count=2),
         writes("pages", "pages_extra: correct", pages=pages),
         writes("pages both ways", "pages_missing: correct", "pages_extra: correct", pages=pages),
+        writes("pages twice", "pages_extra: correct", pages=pages),
+        writes("pages twice in another order", "pages_extra: correct", pages=pages),
+        writes(
+            "pages twice, one missing",
+            "pages_missing: correct",
+            "pages_extra: correct",
+            pages=pages,
+        ),
+        writes(
+            "pages twice in an empty session",
+            "zero_events: correct",
+            "pages_missing: correct",
+            "pages_extra: correct",
+            event_count=2,
+            pages=pages,
+        ),
         writes("dates within", *both, "last_event_mismatch: correct", **dates),
         writes("dates beyond", *both, "last_event_mismatch: correct", **dates),
         writes("dates absent", *both, "last_event_mismatch: correct", **dates),

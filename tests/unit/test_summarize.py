@@ -61,7 +61,15 @@ def diagnosed(spark: SparkSession) -> DataFrame:
         session(2, session_id="busy", **EMPTY, created_at=NOW),
         session(3, session_id="twice", event_count=3, pages=["/x", "/cart"]),
         session(4, session_id="twice", pages=[]),
-        session(5, session_id="orphan", event_count=None, pages=[]),
+        session(5, session_id="orphan", event_count=None, pages=[], types={"event_count": "null"}),
+        session(
+            7,
+            session_id="not told",
+            event_count=None,
+            types={"event_count": "double"},
+            malformed="event_count: double",
+        ),
+        session(8, session_id="phantom"),
         session(6, session_id="sound"),
     ]
     events = {name: rebuilt(checked_events=1) for name in ("empty", "busy", "twice", "sound")}
@@ -92,7 +100,7 @@ def test_the_totals_count_every_document_and_every_event_once(diagnosed: DataFra
     found = count_findings(kept(observed(diagnosed, observation, at("12:00"))))
     seen = passed(observation)
     assert totals_of(seen, found) == Totals(
-        sessions=6,
+        sessions=8,
         events=4 * 2 + 8,
         names_no_page=4,
         counts_nothing=3,
@@ -100,8 +108,9 @@ def test_the_totals_count_every_document_and_every_event_once(diagnosed: DataFra
         events_without_session=8,
         planned=2,
         deferred=1,
+        filled_without_events=1,
     )
-    assert (seen["old_sessions"], seen["old_events"]) == (5, 4 * 1 + 2)
+    assert (seen["old_sessions"], seen["old_events"]) == (7, 4 * 1 + 2)
 
 
 def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame) -> None:
@@ -115,6 +124,7 @@ def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame)
         "pages_extra": (1, 0, 0),
         "duplicate_session": (1, 0, 0),
         "orphan_session": (1, 0, 0),
+        "phantom_session": (1, 0, 0),
         "orphan_events": (1, 0, 0),
         "malformed": (1, 0, 0),
     }
@@ -126,7 +136,9 @@ def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame)
     assert samples["duplicate_session"] == (
         Sample("twice", oid(4), None, None, f"canonical _id {oid_digits(3)}"),
     )
-    assert samples["orphan_events"] == (Sample("lost", None, None, None, "8 events"),)
+    assert samples["orphan_events"] == (
+        Sample("lost", None, None, None, "8 events, event page: int"),
+    )
     assert samples["user_conflict"] == ()
 
 
@@ -190,7 +202,7 @@ def test_a_frame_without_rows_has_totals_of_0(spark: SparkSession) -> None:
     observation = Observation()
     counted = count_findings(kept(observed(found, observation, at("12:00"))))
     seen = passed(observation)
-    assert totals_of(seen, counted) == Totals(0, 0, 0, 0, 0, 0, 0, 0)
+    assert totals_of(seen, counted) == Totals(0, 0, 0, 0, 0, 0, 0, 0, 0)
     assert (seen["old_sessions"], seen["old_events"]) == (0, 0)
 
 
@@ -231,6 +243,7 @@ def test_few_days_are_named_however_many_there_are(spark: SparkSession) -> None:
     began = F.expr("timestamp_seconds(86400 * least(id, 998))")
     years = F.when(F.col("id") < 3, F.lit(200_000 * 365)).otherwise(0)  # far beyond any date
     corrected = spark.range(1000).select(
+        F.col("id").cast("string").alias("session_key"),
         (began + F.make_dt_interval(years)).alias("started_at"),
         F.lit(None).cast("int").alias("changes"),
         found.alias("findings"),
@@ -241,6 +254,21 @@ def test_few_days_are_named_however_many_there_are(spark: SparkSession) -> None:
     assert days[-2] == Day(f"{last:%Y-%m-%d}", 2, 0, {"orphan_session": 2})
     assert days[-1] == Day(OTHER, 633, 0, {"orphan_session": 633})
     assert sum(day.sessions for day in days) == 1000
+
+
+def test_events_without_a_session_stand_on_their_day_and_are_no_session(
+    spark: SparkSession,
+) -> None:
+    found = diagnose(
+        sessions_frame(spark, session(1, session_id="a", **EMPTY)),
+        rebuilt_frame(spark, a=rebuilt(), lost=rebuilt(), lost_too=rebuilt(first_event_at=NOW)),
+        NOW,
+        SETTLE,
+    )
+    assert count_findings(kept(found)).days == (
+        Day("2025-10-01", 1, 1, {"empty_pages": 1, "zero_events": 1, "orphan_events": 1}),
+        Day("2025-10-20", 0, 0, {"orphan_events": 1}),
+    )
 
 
 def test_a_frame_without_findings_has_no_days(spark: SparkSession) -> None:

@@ -116,6 +116,28 @@ def block(shown: str, heading: str) -> list[str]:
     return shown.split(f" {heading}:\n")[1].split("\n\n", maxsplit=1)[0].rstrip("\n").split("\n")
 
 
+def test_events_without_a_session_are_told_by_id_and_by_event_and_odd_ones_of_no_session() -> None:
+    odd = OddType("events", "page", "int", 2, ("68f0", "68f1"))
+    shown = text(
+        verification_report(
+            report(
+                Symptoms("orphan_events", 1, 0, 0, ()),
+                totals={"events_without_session": 3},
+                malformed=(odd,),
+            )
+        )
+    )
+    assert block(shown, "Orphan Events") == [
+        "  Session ids that only events name: 1",
+        "  ⚠️  1 session id has events but no session: 3 events",
+    ]
+    assert block(shown, "Malformed") == [
+        "  Sessions with a field of a wrong type, or such events: 0",
+        "  ⚠️  0 sessions are left alone because of a wrong type or their size",
+        "     2 of events: page is int, as in 68f0, 68f1",
+    ]
+
+
 def test_empty_sessions_are_counted_as_the_guide_does_and_judged_by_their_events() -> None:
     sample = Sample("s1", "k1", "[]", '["/a"]', None)
     shown = text(

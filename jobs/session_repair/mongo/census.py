@@ -27,7 +27,6 @@ from session_repair.mongo.bson_types import (
     type_unless_twice,
 )
 from session_repair.mongo.store import Store, raw
-from session_repair.settings import Settings
 
 Document = dict[str, Any]
 
@@ -225,13 +224,15 @@ def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
     """A quick filter that lets pass every document whose field is of another type.
 
     A filter looks into arrays: one that holds a string passes for a string. So all that holds an
-    array, in the field or on the way to it, has to be looked at.
+    array, in the field or on the way to it, has to be looked at; in pages, its elements.
     """
     present = [name for name in types if name != "missing"]
     other: Document = {path: {"$not": {"$type": present}}}
     if "missing" in types:
         other = {path: {"$exists": True, "$not": {"$type": present}}}
     odd: list[Document] = [other, {path: {"$type": "array"}}]
+    if "array" in types:
+        odd[1] = {path: {"$elemMatch": {"$not": {"$type": "string"}}}}
     if "date" in types:
         odd.append({path: {"$lt": DatetimeMS(LEAST_DATE_MS)}})
         odd.append({path: {"$gt": DatetimeMS(GREATEST_DATE_MS)}})
@@ -265,10 +266,3 @@ def require_between(rows: int, before: int, after: int, what: str) -> None:
 def estimated_documents(store: Store) -> int:
     """About how many sessions and events there are, by MongoDB's own books."""
     return sum(it.estimated_document_count() for it in (store.sessions, store.events))
-
-
-def empty_sessions(settings: Settings, in_both: bool = False) -> Document:
-    """The filter that finds the sessions that name no page or count nothing; or that do both."""
-    count, pages = settings.session_fields["event_count"], settings.session_fields["pages"]
-    empty = [{pages: {"$in": [[], None]}}, {count: {"$in": [0, None]}}]
-    return {"$and" if in_both else "$or": empty}

@@ -16,7 +16,8 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
-from session_repair.mongo.census import Census, empty_sessions
+from session_repair.mongo.census import Census
+from session_repair.mongo.empty import empty_sessions, untold_sessions
 from session_repair.mongo.read import (
     EVENT_COLUMNS,
     SESSION_COLUMNS,
@@ -46,13 +47,17 @@ IS_FIRST = {"$lte": ["$number", 0]}  # of what a group brings; or it brings noth
 
 
 def suspects_of(settings: Settings, in_both: bool) -> Document:
-    """The filter of the empty sessions that can be looked up.
+    """The filter of the empty sessions that can be looked up, and of those that may be empty.
 
-    Only strings: null would find all that has no session id, an array would match on both sides.
+    Whether a field of a wrong type is cannot be told; of a session that has to be empty ``in_both``
+    no such is asked for. Only strings: null would find all that has no session id, an array would
+    match on both sides.
     """
     path = settings.session_fields["session_id"]
     is_string = {"$expr": {"$eq": [{"$type": f"${path}"}, "string"]}}
-    return {"$and": [empty_sessions(settings, in_both), is_string]}
+    empty = empty_sessions(settings, in_both)
+    suspects = empty if in_both else {"$or": [empty, untold_sessions(settings)]}
+    return {"$and": [suspects, is_string]}
 
 
 def may_look_up(settings: Settings, verb: str) -> bool:

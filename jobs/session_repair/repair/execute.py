@@ -113,12 +113,12 @@ def carry_out(store: Store, run: Run, lease: Lease) -> Report:
     with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
         batches.carry_out(on_progress)
     document = run.read()
-    is_of_all = not is_partial(document["settings"], document["report"])
-    again = read_back(store, document)
-    verification = again.verification(store, is_of_all)
+    planned, again = planned_report(document), read_back(store, document)
+    is_part = is_partial(document["settings"], document["report"])
+    verification = again.verification(store, None if is_part else planned.totals)
     log.info("read %s back as planned", number_of(verification.as_planned, "changed session"))
     report = replace(
-        planned_report(document),
+        planned,
         outcomes=again.outcomes,
         verification=verification,
         left=again.left,

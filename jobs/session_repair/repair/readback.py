@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from session_repair.errors import RepairError, shortened
 from session_repair.home import COMMAND
-from session_repair.mongo.census import empty_sessions
+from session_repair.mongo.empty import empty_sessions, untold_sessions
 from session_repair.mongo.runs import reached
 from session_repair.mongo.store import Store
 from session_repair.repair.changes import change_of
@@ -24,7 +24,7 @@ from session_repair.repair.outcomes import (
     WHY,
     Outcomes,
 )
-from session_repair.repair.report import LISTED, Left, Verification
+from session_repair.repair.report import LISTED, Left, Totals, Verification
 
 Document = dict[str, Any]
 
@@ -38,18 +38,30 @@ class ReadBack:
     now: Counter[str]  # the changed sessions by what an undo would find: restorable is as planned
     moved_on: tuple[str, ...]  # the session ids of some that others changed since
 
-    def verification(self, store: Store, is_of_all: bool) -> Verification:
-        """With the totals of all sessions, by scans, where they are asked for."""
-        sessions, count = store.sessions, store.sessions.count_documents
-        filled, empty = {store.path("event_count"): {"$gt": 0}}, empty_sessions(store.settings)
-        return Verification(
-            sessions=count({}) if is_of_all else sessions.estimated_document_count(),
-            with_events=count(filled) if is_of_all else None,
-            empty_remaining=count(empty) if is_of_all else None,
+    def verification(self, store: Store, of_all: Totals | None = None) -> Verification:
+        """With the figures of all sessions, by scans, where what was found is ``of_all``."""
+        of_few = Verification(
+            sessions=store.sessions.estimated_document_count(),
+            with_events=None,
+            empty_remaining=None,
             as_planned=self.now[RESTORABLE],
             put_back=self.now[RESTORED],
             moved_on=self.now[CHANGED],
             gone=self.now[GONE],
+        )
+        if of_all is None:
+            return of_few
+        count, is_empty = store.sessions.count_documents, empty_sessions(store.settings)
+        malformed = {"$and": [untold_sessions(store.settings), {"$nor": [is_empty]}]}
+        others = count(is_empty), of_all.filled_without_events, count(malformed)
+        sessions = count({})
+        return replace(
+            of_few,
+            sessions=sessions,
+            with_events=sessions - sum(it or 0 for it in others),
+            empty_remaining=others[0],
+            filled_without_events=others[1],
+            malformed=others[2],
         )
 
 

@@ -118,6 +118,7 @@ class LookUp:
     reason: str
     suspects: Document
     share: float
+    empty: Mapping[str, int]  # how many sessions are; nothing where that is not asked for
     strategy: str = LOOKUP
     window: None = None
 
@@ -142,7 +143,7 @@ class LookUp:
         require_all_rows(preflight.sessions, passed(read)["old_sessions"])
 
     def known(self, report: Report, preflight: Preflight) -> Report:
-        return only_known(report, preflight.sessions.documents)
+        return only_known(report, preflight.sessions.documents, self.empty)
 
 
 @dataclass(frozen=True)

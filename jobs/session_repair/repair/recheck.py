@@ -43,7 +43,7 @@ def look_again(store: Store, run_id: str) -> Again:
     planned_with = revived({name: document["settings"][name] for name in SEMANTIC})
     then = store.using(replace(settings, **planned_with))
     read = read_back(then, document, MOST_NAMED + 1)
-    seen = read.verification(then, is_of_all=False)
+    seen = read.verification(then)
     # What was found then is not what would be found now.
     planned = planned_report(document)
     totals = Totals(

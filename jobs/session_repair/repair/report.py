@@ -35,7 +35,8 @@ class Sample:
 class Symptoms:
     """All findings of one code: how many, how many to be corrected or deferred, a few of them.
 
-    How many there are is not known (None) where a look-up left sessions unread that may have it.
+    How many there are is not known (None) where a look-up left sessions unread that may have it;
+    of malformed ones it tells those that it met.
     """
 
     code: str
@@ -71,6 +72,7 @@ class Totals:
     events_without_session: int | None
     planned: int
     deferred: int
+    filled_without_events: int | None = None  # name a page and count something, whatever else
 
 
 @dataclass(frozen=True)
@@ -92,24 +94,28 @@ class Correction:
 class Verification:
     """What the database says after the write: of all sessions, unless the run was about a few.
 
-    Of the corrected sessions: still as planned, put back to what they were, moved on by live
-    ingest, gone since.
+    Each is one of four: empty, malformed in its pages or its count, filled without events as far as
+    the run knows (a look-up knows of none), or ``with_events``, the others. Of the corrected
+    sessions: still as planned, put back to what they were, moved on by live ingest, gone since.
     """
 
-    sessions: int  # an estimate where the next two are not known
+    sessions: int  # an estimate where the next two, and the last two, are not known
     with_events: int | None
     empty_remaining: int | None
     as_planned: int
     put_back: int
     moved_on: int
     gone: int
+    filled_without_events: int | None = None
+    malformed: int | None = None
 
 
 @dataclass(frozen=True)
 class Day:
     """What was found in the sessions that began on one day, or in all those of no day named here.
 
-    ``sessions`` have findings, ``to_correct`` of them are to be corrected; ``found`` by code.
+    ``sessions`` have findings, ``to_correct`` of them are to be corrected; ``found`` by code, where
+    events without a session stand by their session id.
     """
 
     day: str  # 2025-10-20, in UTC, or OTHER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from session_repair.errors import Refused
+from session_repair.mongo.empty import EITHER, empty_totals
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.lookup import needs_all_sessions, suspects_of
 from session_repair.mongo.store import Store
@@ -42,16 +43,18 @@ def choose(store: Store, verb: str, window: ActiveWindow | None) -> Reading:
         number = len(store.settings.session_ids)
         named = f"{number_of(number, 'session')} {either(number, 'is', 'are')} named"
         return Scan(named, LOOKUP)
-    suspects = suspects_of(store.settings, CHANGE_OF_VERB[verb].is_of_empty_in_both)
-    sessions = store.sessions
+    in_both = CHANGE_OF_VERB[verb].is_of_empty_in_both
+    suspects, sessions = suspects_of(store.settings, in_both), store.sessions
     number, all_ = sessions.count_documents(suspects), sessions.estimated_document_count()
-    found = f"{number} of {number_of(all_, 'session')} {either(number, 'is', 'are')} empty"
+    empty = {} if in_both else empty_totals(store)
+    what = "empty" if in_both or number <= empty[EITHER] else "empty or malformed"
+    found = f"{number} of {number_of(all_, 'session')} {either(number, 'is', 'are')} {what}"
     share = number / max(all_, 1)
     if store.settings.strategy == LOOKUP:
-        return LookUp("as asked for", suspects, share)
+        return LookUp("as asked for", suspects, share, empty)
     if share > MOST_SUSPECTS:
         return Scan(f"{found}, too many to look up")
-    return LookUp(found, suspects, share)
+    return LookUp(found, suspects, share, empty)
 
 
 def scan_because(settings: Settings, reason: str, remedy: str) -> Reading:

@@ -27,7 +27,7 @@ from session_repair.repair.report import (
 )
 from session_repair.rules.predicates import TEXT_OF, in_short
 from session_repair.rules.schemas import CHANGES
-from session_repair.symptoms import CODES, SYMPTOMS
+from session_repair.symptoms import CODES, MALFORMED, SYMPTOMS
 from session_repair.verbs import DELETE_ORPHANS
 
 SAMPLES = 5  # of each symptom, and of the corrections
@@ -41,6 +41,7 @@ OBSERVED = (
     "counts_nothing",
     "potentially_empty",
     "events_without_session",
+    "filled_without_events",
 )
 
 
@@ -53,6 +54,8 @@ def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> 
     is_potentially_empty = F.col("names_no_page") | F.col("counts_nothing")
     # Duplicates are all joined with the same events, which are counted once.
     first_of_session = F.coalesce(F.col("session_key") == F.col("canonical_key"), ~is_session)
+    # Whatever is told of it, such a session has a finding, so that its values are there.
+    is_filled = (F.size("stored.pages") > 0) & (F.col("stored.event_count") != 0)
     is_old = is_session & F.coalesce(F.col("created_at") < F.lit(mark), F.lit(True))
     return diagnosed.observe(
         observation,
@@ -62,6 +65,9 @@ def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> 
         F.count(F.when(F.col("counts_nothing"), 1)).alias("counts_nothing"),
         F.count(F.when(is_potentially_empty, 1)).alias("potentially_empty"),
         F.sum(F.when(~is_session, F.col("events"))).alias("events_without_session"),
+        F.count(F.when(is_filled & (F.coalesce("events", F.lit(0)) == 0), 1)).alias(
+            "filled_without_events"
+        ),
         F.count(F.when(is_old, 1)).alias("old_sessions"),
         F.sum(F.when(first_of_session, F.col("checked_events"))).alias("old_events"),
     )
@@ -97,7 +103,7 @@ def count_findings(kept: DataFrame) -> Found:
     counted = ("sessions", "planned", *(f"found.{code}" for code in CODES))
     rest = {name: total[name] - sum(day[name] for day in named) for name in counted}
     return Found(
-        days=tuple(day_of(day) for day in [*named, {"day": OTHER, **rest}] if day["sessions"]),
+        days=tuple(it for it in map(day_of, [*named, {"day": OTHER, **rest}]) if it.found),
         by_code={code: {name: total[f"{name}.{code}"] for name in ACTIONS} for code in CODES},
         planned=total["planned"],
         deferred=total["deferred"],
@@ -113,11 +119,12 @@ def by_day(kept: DataFrame) -> DataFrame:
     date = F.to_date("started_at")
     is_named = date.between("0001-01-01", "9999-12-31")  # what Python and others call a date
     figures = [
-        F.count("*").alias("sessions"),
+        F.count("session_key").alias("sessions"),
         F.count(F.when(F.col("is_planned"), 1)).alias("planned"),
         F.count(F.when(F.col("is_deferred"), 1)).alias("deferred"),
     ]
     rows = kept.select(  # no values: each row is copied for the total
+        "session_key",
         F.when(is_named, date.cast("string")).otherwise(OTHER).alias("day"),
         F.col("changes").isNotNull().alias("is_planned"),
         F.array_contains("findings.action", "defer").alias("is_deferred"),
@@ -165,22 +172,22 @@ def symptoms_of(found: Found, samples: dict[str, tuple[Sample, ...]]) -> tuple[S
     )
 
 
-# What the suspects of a correction tell of all sessions, beside findings.
-TOTALS_OF_EMPTY = ("names_no_page", "counts_nothing", "potentially_empty")
-
-
-def only_known(report: Report, sessions: int) -> Report:
+def only_known(report: Report, sessions: int, empty: Mapping[str, int]) -> Report:
     """The report of a look-up: what it cannot know of the sessions that it did not read is None.
 
-    A correction is planned for what was read only, so all figures on corrections are known.
+    How many are ``empty`` the server counted, those included that cannot be looked up. A correction
+    is planned for what was read only, so all figures on corrections are known. Of malformed
+    sessions those are told that it met, if any.
     """
     is_of_empty = report.verb != DELETE_ORPHANS
     least = 1 if is_of_empty else 2  # of pages and count are empty in the suspects
     codes = [it.code for it in SYMPTOMS if it.empty >= least]
-    unknown = [name for name in OBSERVED if not (is_of_empty and name in TOTALS_OF_EMPTY)]
-    seen: dict[str, Any] = {**asdict(report.totals), **dict.fromkeys(unknown)}
-    totals = Totals(**{**seen, "sessions": sessions})
-    symptoms = [it if it.code in codes else replace(it, found=None) for it in report.symptoms]
+    known = {**dict.fromkeys(OBSERVED), "sessions": sessions, **empty}
+    totals = Totals(**{**asdict(report.totals), **known})
+    met = {it.code: it.found or None for it in report.symptoms if it.code == MALFORMED}
+    symptoms = [
+        it if it.code in codes else replace(it, found=met.get(it.code)) for it in report.symptoms
+    ]
     days = [
         replace(day, found={code: day.found[code] for code in codes if code in day.found})
         for day in report.days

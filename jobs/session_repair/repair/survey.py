@@ -31,6 +31,7 @@ from session_repair.repair.summarize import (
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
 from session_repair.settings import describe
+from session_repair.symptoms import MALFORMED, ORPHAN_EVENTS
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def odd_types(
     found: Found,
 ) -> tuple[OddType, ...]:
     """The types that make documents malformed, as the read counted them; asked of no sound data."""
-    if not found.by_code["malformed"]["found"]:
+    if not any(found.by_code[code]["found"] for code in (MALFORMED, ORPHAN_EVENTS)):
         return ()
     counted = count_odd_types(kept, SESSION_TYPES)
     odd: list[OddType] = []

@@ -102,7 +102,8 @@ class Timeline:
 
 def timeline(days: Sequence[Day]) -> Timeline | None:
     """The span in which nearly all sessions with findings began; None without a credible day."""
-    known = [(date.fromisoformat(day.day), day) for day in days if day.day != OTHER]
+    of_sessions = [day for day in days if day.sessions and day.day != OTHER]
+    known = [(date.fromisoformat(day.day), day) for day in of_sessions]
     dated = [(day, counts) for day, counts in known if CREDIBLE[0] <= day <= CREDIBLE[1]]
     if not dated:
         return None

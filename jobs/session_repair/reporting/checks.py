@@ -20,6 +20,7 @@ class Block:
     wrong: tuple[str, str]
     right: str
     total: str | None = None
+    events: str | None = None  # a total of the report that tells what is wrong by event
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -91,6 +92,7 @@ BLOCKS = (
         "Session ids that only events name",
         ("session id has events but no session", "session ids have events but no session"),
         "Every event belongs to a session",
+        events="events_without_session",
     ),
     Block(
         "Phantom Sessions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from math import ceil
 from typing import Any
@@ -29,6 +30,7 @@ from session_repair.rules.schemas import (
 from session_repair.settings import Settings
 
 ROWS_PER_FILE = 500_000
+NAMES = ("sessions", "events", "session_fields", "event_fields")  # what a reader needs of them
 STAGING = "_staging"  # readers pass over names that begin with an underscore
 
 
@@ -149,8 +151,10 @@ def summary_rows(spark: SparkSession, report: Report) -> DataFrame:
     for part in ("outcomes", "verification"):
         figures = getattr(report, part)
         metrics.update({f"{part}.{k}": v for k, v in (asdict(figures) if figures else {}).items()})
-    known = {name: value for name, value in metrics.items() if value is not None}
-    rows = [(report.verb, report.server_time, name, value) for name, value in known.items()]
+    settings = report.settings
+    names = json.dumps({name: settings[name] for name in NAMES})
+    which = (settings["database"], settings["scope"], report.strategy, names)
+    rows = [(report.verb, report.server_time, *which, *metric) for metric in metrics.items()]
     return rows_of(rows, spark, SUMMARY_ROWS)
 
 

@@ -22,7 +22,7 @@ from session_repair.reporting.deletions import deletable, not_planned
 from session_repair.reporting.formatting import printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import way_on
-from session_repair.symptoms import CODES
+from session_repair.symptoms import CODES, ORPHAN_EVENTS
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either
 
@@ -158,6 +158,11 @@ def story(report: Report) -> list[str]:
     if totals.deferred and not is_deletion(report):
         wait = either(totals.deferred, "waits", "wait")
         told.append(f"{sessions(totals.deferred)} in flight {wait} for a later run.")
+    without = 0 if is_deletion(report) else totals.events_without_session
+    if without:
+        ids = report.symptom(ORPHAN_EVENTS).found or 0
+        events = f"{without:,} {either(without, 'event', 'events')}"
+        told.append(f"No session has the {ids:,} session {either(ids, 'id', 'ids')} of {events}.")
     orphans = 0 if is_deletion(report) else report.symptom("orphan_session").found
     if orphans:
         remain = either(orphans, "remains", "remain")

@@ -56,6 +56,8 @@ def figures_of_run(ending: Ending) -> Iterator[Figure]:
     found = {symptom.code: symptom.found for symptom in ending.report.symptoms}
     yield figure("sessions", "Sessions read", totals.sessions)
     yield figure("events", "Events read", totals.events)
+    without = totals.events_without_session
+    yield figure("events_without_session", "Events that belong to no session", without)
     yield figure("findings", "Findings before the run wrote, by code", found, "code")
     yield figure("planned", "Sessions to be corrected or deleted", totals.planned)
     yield figure("deferred", "Sessions in flight, left for a later run", totals.deferred)

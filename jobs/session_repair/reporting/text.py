@@ -18,6 +18,7 @@ from session_repair.reporting.checks import BLOCKS, Block
 from session_repair.reporting.deletions import deletion_verdict
 from session_repair.reporting.formatting import LINE, SHOWN, printable, shown, title, window_line
 from session_repair.reporting.verdicts import absent_lines, fix_verdict, verdict_lines
+from session_repair.symptoms import MALFORMED
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
@@ -49,10 +50,13 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
     symptoms = [report.symptom(code) for code in block.codes]
     found = sum(symptom.found or 0 for symptom in symptoms)  # verify knows all of them
     yield f"  {block.counted}: {getattr(report.totals, block.total) if block.total else found}"
-    if not found:
+    odd = report.malformed if block.codes == (MALFORMED,) else ()
+    if not found and not odd:
         yield f"  ✅ {block.right}"
         return
-    yield f"  ⚠️  {number_of(found, *block.wrong)}"
+    events = getattr(report.totals, block.events) if block.events else None
+    by_event = "" if events is None else f": {number_of(events, 'event')}"
+    yield f"  ⚠️  {number_of(found, *block.wrong)}{by_event}"
     to_correct = sum(symptom.to_correct for symptom in symptoms)
     deferred = sum(symptom.deferred for symptom in symptoms)
     if to_correct or deferred:
@@ -62,8 +66,7 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
     for symptom in symptoms:
         for sample in symptom.samples:
             yield f"     {sample_line(symptom, sample)}"
-    if block.codes == ("malformed",):
-        yield from (f"     {odd_type_line(it)}" for it in report.malformed)
+    yield from (f"     {odd_type_line(it)}" for it in odd)
 
 
 def odd_type_line(odd: OddType) -> str:
@@ -171,11 +174,15 @@ def fix_report(report: Report) -> Iterator[str]:
 
 
 def whole_collection(verification: Verification) -> Iterator[str]:
-    """The figures of all sessions; a run about some of them counts no others."""
+    """The figures of all sessions, which add up; a run about some of them counts no others."""
     if verification.with_events is None:
         return
     yield f"Total sessions: {verification.sessions}"
     yield f"Sessions with events: {verification.with_events}"
+    if verification.filled_without_events:
+        yield f"Filled sessions without events: {verification.filled_without_events}"
+    if verification.malformed:
+        yield f"Sessions malformed in pages or count: {verification.malformed}"
     yield f"Empty sessions remaining: {verification.empty_remaining}"
 
 

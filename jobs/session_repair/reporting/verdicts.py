@@ -63,8 +63,9 @@ def remaining_lines(report: Report) -> Iterator[str]:
         yield f"   {remain} (created but no events)"
     malformed = report.symptom("malformed").found
     if malformed:
-        cannot = f"{number_of(malformed, 'session')} {either(malformed, 'is', 'are')} malformed"
-        yield f"   {cannot} and left alone"
+        met = " of those looked up" if report.totals.events is None else ""
+        are = either(malformed, "is", "are")
+        yield f"   {number_of(malformed, 'session')}{met} {are} malformed and left alone"
     others = findings_outside(report)
     if others:
         yield (

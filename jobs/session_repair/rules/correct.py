@@ -16,7 +16,7 @@ from session_repair.rules.predicates import (
     TEXT_OF,
     array_of,
     differs,
-    lacks,
+    exceeds,
     rebuilt,
     size_of_names,
     stored,
@@ -97,11 +97,11 @@ def is_to_mend(change: str, only: Sequence[str]) -> Column:
 
 
 def with_missing_pages() -> Column:
-    """The rebuilt pages; where the session has pages beyond them, its own with the missing ones."""
+    """The rebuilt pages; where the session's own exceed them, those with the missing ones."""
     nothing = F.array().cast("array<string>")
     own = F.coalesce(stored("pages"), nothing)
     added = F.concat(own, F.array_except(rebuilt("pages"), own))
-    return F.when(lacks(rebuilt("pages"), own), added).otherwise(rebuilt("pages"))
+    return F.when(exceeds(own, rebuilt("pages")), added).otherwise(rebuilt("pages"))
 
 
 def can_be_stored() -> Column:

@@ -15,6 +15,7 @@ from session_repair.rules.predicates import (
     array_of,
     counts_nothing,
     is_session,
+    is_told,
     names_no_page,
     rebuilt,
     shared_facts,
@@ -49,8 +50,10 @@ def diagnose(
     """
     facts = {
         "in_flight": is_in_flight(now, settle),
-        "names_no_page": is_session() & names_no_page(stored("pages")),
-        "counts_nothing": is_session() & counts_nothing(stored("event_count")),
+        "names_no_page": is_session() & is_told("pages") & names_no_page(stored("pages")),
+        "counts_nothing": is_session()
+        & is_told("event_count")
+        & counts_nothing(stored("event_count")),
         "events": rebuilt("event_count") + rebuilt("malformed_events"),
         "checked_events": rebuilt("checked_events"),
         "started_at": started_at(),

@@ -42,6 +42,12 @@ def lacks(some: Column, others: Column) -> Column:
     return F.size(F.array_except(F.coalesce(others, nothing), F.coalesce(some, nothing))) > 0
 
 
+def exceeds(some: Column, others: Column) -> Column:
+    """True when ``some`` has an element that ``others`` lacks, or one twice. Never null."""
+    has_twice = F.size(F.array_distinct(some)) < F.size(some)
+    return lacks(others, some) | F.coalesce(has_twice, F.lit(False))
+
+
 def differs(stored: Column, rebuilt: Column) -> Column:
     """True when there is a rebuilt value and the stored one is another or none. Never null."""
     return rebuilt.isNotNull() & ~stored.eqNullSafe(rebuilt)
@@ -58,6 +64,12 @@ def rebuilt(field: str) -> Column:
     """What the events say of the field; a user that is an integer in the type of the stored one."""
     value = F.col(f"rebuilt.{field}")
     return in_type_of(stored(field), value) if field == "user" else value
+
+
+def is_told(field: str) -> Column:
+    """True when the stored value is known, or is none: not of a wrong type. Never null."""
+    is_none = F.coalesce(stored(f"types.{field}").isin("missing", "null"), F.lit(False))
+    return stored(field).isNotNull() | is_none
 
 
 def is_session() -> Column:
@@ -138,7 +150,7 @@ def has_pages_missing() -> Column:
 
 
 def has_pages_extra() -> Column:
-    return can_be_judged() & has_events() & lacks(rebuilt("pages"), stored("pages"))
+    return can_be_judged() & has_events() & exceeds(stored("pages"), rebuilt("pages"))
 
 
 def has_first_event_mismatch() -> Column:
@@ -174,7 +186,8 @@ def is_events_without_session() -> Column:
 
 
 def is_malformed() -> Column:
-    return ~is_well_formed()
+    """True of a session; what is wrong with events without one is told with them. Never null."""
+    return is_session() & ~is_well_formed()
 
 
 def array_of(cases: Iterable[tuple[Column, Column]], element: DataType) -> Column:
@@ -219,14 +232,17 @@ def canonical_document() -> Column:
 
 def wrong_types() -> Column:
     of_session = F.concat(F.lit("session "), F.col("malformed"))
-    of_events = F.when(
-        F.size(rebuilt("malformed")) > 0,
-        F.concat(F.lit("event "), F.array_join(rebuilt("malformed.types"), ", ")),
-    )
     sizes = [F.lit("over 16 MB: rebuilt pages of "), rebuilt("pages_size"), F.lit(" bytes")]
     size = F.concat(*sizes)
     too_large = F.when(~fits_into_a_document(), size)
-    return in_short(F.concat_ws(", ", of_session, of_events, too_large, hint_on_session_ids()))
+    return in_short(
+        F.concat_ws(", ", of_session, wrong_types_of_events(), too_large, hint_on_session_ids())
+    )
+
+
+def wrong_types_of_events() -> Column:
+    types = F.array_join(rebuilt("malformed.types"), ", ")
+    return F.when(F.size(rebuilt("malformed")) > 0, F.concat(F.lit("event "), types))
 
 
 def hint_on_session_ids() -> Column:
@@ -239,7 +255,8 @@ def hint_on_session_ids() -> Column:
 
 def number_of_events() -> Column:
     count = rebuilt("event_count") + rebuilt("malformed_events")
-    return F.concat(count.cast("string"), F.lit(" events"))
+    told = F.concat(count.cast("string"), F.lit(" events"))
+    return in_short(F.concat_ws(", ", told, wrong_types_of_events()))
 
 
 HOLDS: dict[str, Callable[[], Column]] = {

@@ -213,8 +213,12 @@ SUMMARY_ROWS = StructType(
     [
         column("verb", StringType(), "the command that ran"),
         column("server_time", TimestampType(), "the server's clock when the run began"),
+        column("database", StringType(), "the database that it read"),
+        column("scope", StringType(), "empty or all: what it corrects, or would"),
+        column("strategy", StringType(), "scan or lookup: how it read"),
+        column("names", StringType(), "JSON: its collections, and the paths of their fields"),
         column("metric", StringType(), "the figure's name"),
-        column("value", LongType(), "its value"),
+        column("value", LongType(), "its value; null where a look-up did not read what it is of"),
     ]
 )
 

@@ -1,0 +1,62 @@
+"""Empty: the one definition of it, for the server; for Spark ``rules/predicates`` says the same.
+
+Pages are empty where they are absent, null or []; a count where it is absent, null or the integer
+0. A field of another type, or one that stands there twice, is neither empty nor filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from session_repair.mongo.bson_types import SESSION_TYPES, type_unless_twice
+from session_repair.mongo.census import is_maybe_odd
+from session_repair.mongo.store import Store
+from session_repair.settings import Settings
+
+Document = dict[str, Any]
+
+EMPTY_VALUES: Mapping[str, list[Any]] = {"pages": [[], None], "event_count": [0, None]}
+TOTALS_OF_EMPTY = {"pages": "names_no_page", "event_count": "counts_nothing"}  # of a report
+EITHER = "potentially_empty"
+
+
+def empty_sessions(settings: Settings, in_both: bool = False) -> Document:
+    """The filter that finds the sessions that name no page or count nothing; or that do both."""
+    fields = [
+        {**is_maybe_empty(settings, field), "$expr": is_empty(settings, field)}
+        for field in EMPTY_VALUES
+    ]
+    return {"$and" if in_both else "$or": fields}
+
+
+def is_maybe_empty(settings: Settings, field: str) -> Document:
+    """A quick filter that lets pass every session whose field is empty.
+
+    And 0.0, what holds a null or an empty list, and what has no object on its way.
+    """
+    return {settings.session_fields[field]: {"$in": EMPTY_VALUES[field]}}
+
+
+def is_empty(settings: Settings, field: str) -> Document:
+    """Whether the field of a session is empty, as an expression."""
+    path = settings.session_fields[field]
+    is_nothing = {"$in": [{"$ifNull": [f"${path}", None]}, EMPTY_VALUES[field]]}
+    is_typed = {"$in": [type_unless_twice(field, path), list(SESSION_TYPES[field])]}
+    return {"$and": [is_nothing, is_typed]}
+
+
+def untold_sessions(settings: Settings) -> Document:
+    """The filter that finds the sessions whose pages or count are of a wrong type."""
+    paths = settings.session_fields
+    return {"$or": [is_maybe_odd(paths[field], SESSION_TYPES[field]) for field in EMPTY_VALUES]}
+
+
+def empty_totals(store: Store) -> dict[str, int]:
+    """How many sessions name no page, how many count nothing, and how many do one or the other."""
+    maybe = {"$match": {"$or": [is_maybe_empty(store.settings, it) for it in EMPTY_VALUES]}}
+    holds = {name: is_empty(store.settings, field) for field, name in TOTALS_OF_EMPTY.items()}
+    holds[EITHER] = {"$or": list(holds.values())}
+    counted = {name: {"$sum": {"$cond": [is_, 1, 0]}} for name, is_ in holds.items()}
+    found = list(store.sessions.aggregate([maybe, {"$group": {"_id": None, **counted}}]))
+    return {name: found[0][name] if found else 0 for name in holds}
