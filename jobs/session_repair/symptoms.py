@@ -9,6 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from session_repair.errors import Refused
+from session_repair.reasons import (
+    CONFLICT,
+    COPY,
+    MALFORMED,
+    NO_EVENTS,
+    NO_SESSION,
+    OF_CORRECTED,
+)
 
 SCOPES = EMPTY, ALL = "empty", "all"
 
@@ -23,11 +31,17 @@ class Symptom:
     scope: str | None = None  # the narrowest in which its field is written; None: only reported
     by_shrinking: bool = False  # that drops something, and so needs --allow-shrink
     empty: int = 0  # so many of pages and count are empty wherever it holds, at least
+    left: str = ""  # why it is only reported
 
     @property
     def mended_by(self) -> str | None:
         """The change that mends it; None where it is only reported."""
         return self.field if self.scope else None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it may be left alone."""
+        return (self.left,) if self.left else OF_CORRECTED
 
 
 SYMPTOMS = (
@@ -39,12 +53,12 @@ SYMPTOMS = (
     Symptom("first_event_mismatch", "Timestamps", "first_event_at", ALL),
     Symptom("last_event_mismatch", "Timestamps", "last_event_at", ALL),
     Symptom("user_mismatch", "Users", "user", ALL),
-    Symptom("user_conflict", "Users", "user"),
-    Symptom("duplicate_session", "Duplicates"),
-    Symptom("orphan_session", "Orphan Sessions", empty=2),
-    Symptom("phantom_session", "Phantom Sessions"),
-    Symptom("orphan_events", "Orphan Events"),
-    Symptom("malformed", "Malformed"),
+    Symptom("user_conflict", "Users", "user", left=CONFLICT),
+    Symptom("duplicate_session", "Duplicates", left=COPY),
+    Symptom("orphan_session", "Orphan Sessions", empty=2, left=NO_EVENTS),
+    Symptom("phantom_session", "Phantom Sessions", left=NO_EVENTS),
+    Symptom("orphan_events", "Orphan Events", left=NO_SESSION),
+    Symptom("malformed", "Malformed", left=MALFORMED),
 )
 CODES = tuple(it.code for it in SYMPTOMS)
 

@@ -28,6 +28,8 @@ from session_repair.mongo.read import (
     session_rows,
     session_stages,
 )
+from session_repair.mongo.spellings import spellings
+from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
 from session_repair.rules.rebuild import is_checked
@@ -53,6 +55,26 @@ def suspects_of(settings: Settings, in_both: bool) -> Document:
     path = settings.session_fields["session_id"]
     is_string = {"$expr": {"$eq": [{"$type": f"${path}"}, "string"]}}
     return {"$and": [empty_sessions(settings, in_both), is_string]}
+
+
+def types_of_empty(store: Store, in_both: bool) -> dict[str, int]:
+    """How many empty sessions there are, by the type of their session_id."""
+    path = store.path("session_id")
+    by_type = {"_id": {"$type": f"${path}"}, "sessions": {"$sum": 1}}
+    stages = [{"$match": empty_sessions(store.settings, in_both)}, {"$group": by_type}]
+    return {it["_id"]: it["sessions"] for it in store.sessions.aggregate(stages)}
+
+
+def ids_without_session(store: Store) -> tuple[str, ...]:
+    """The session_ids that ``--session-id`` names and no session has, in any spelling."""
+    ids, path = store.settings.session_ids, store.path("session_id")
+    if not ids:
+        return ()
+    is_known = {"$in": [{"$type": f"${path}"}, ["string", "objectId"]]}
+    text = {"$cond": [is_known, {"$toString": f"${path}"}, None]}
+    stages = [{"$match": {path: {"$in": spellings(ids)}}}, {"$group": {"_id": text}}]
+    there = {it["_id"] for it in store.sessions.aggregate(stages)}
+    return tuple(it for it in dict.fromkeys(ids) if it not in there)
 
 
 def may_look_up(settings: Settings, verb: str) -> bool:

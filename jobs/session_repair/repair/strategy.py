@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from session_repair.errors import Refused
 from session_repair.mongo.indexes import can_look_up, create_index_line
-from session_repair.mongo.lookup import needs_all_sessions, suspects_of
+from session_repair.mongo.lookup import needs_all_sessions, suspects_of, types_of_empty
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow, require_indexes
 from session_repair.repair.changes import CHANGE_OF_VERB
@@ -42,16 +42,16 @@ def choose(store: Store, verb: str, window: ActiveWindow | None) -> Reading:
         number = len(store.settings.session_ids)
         named = f"{number_of(number, 'session')} {either(number, 'is', 'are')} named"
         return Scan(named, LOOKUP)
-    suspects = suspects_of(store.settings, CHANGE_OF_VERB[verb].is_of_empty_in_both)
-    sessions = store.sessions
-    number, all_ = sessions.count_documents(suspects), sessions.estimated_document_count()
+    in_both = CHANGE_OF_VERB[verb].is_of_empty_in_both
+    odd_ids, all_ = types_of_empty(store, in_both), store.sessions.estimated_document_count()
+    number, suspects = odd_ids.pop("string", 0), suspects_of(store.settings, in_both)
     found = f"{number} of {number_of(all_, 'session')} {either(number, 'is', 'are')} empty"
     share = number / max(all_, 1)
     if store.settings.strategy == LOOKUP:
-        return LookUp("as asked for", suspects, share)
+        return LookUp("as asked for", suspects, share, odd_ids)
     if share > MOST_SUSPECTS:
         return Scan(f"{found}, too many to look up")
-    return LookUp(found, suspects, share)
+    return LookUp(found, suspects, share, odd_ids)
 
 
 def scan_because(settings: Settings, reason: str, remedy: str) -> Reading:

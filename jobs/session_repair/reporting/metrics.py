@@ -57,6 +57,8 @@ def figures_of_run(ending: Ending) -> Iterator[Figure]:
     yield figure("sessions", "Sessions read", totals.sessions)
     yield figure("events", "Events read", totals.events)
     yield figure("findings", "Findings before the run wrote, by code", found, "code")
+    malformed = {"sessions": totals.sessions_malformed, "events": totals.events_malformed}
+    yield figure("malformed", "Those read that have a wrong type", malformed, "of")
     yield figure("planned", "Sessions to be corrected or deleted", totals.planned)
     yield figure("deferred", "Sessions in flight, left for a later run", totals.deferred)
     if outcomes is not None:
