@@ -76,11 +76,11 @@ class Totals:
     events_without_session: int | None
     planned: int
     deferred: int
-    # What was read, also by a look-up, and how much of that is malformed.
-    sessions_read: int = 0
-    sessions_malformed: int = 0
-    events_read: int = 0
-    events_malformed: int = 0
+    # What was read, also by a look-up, and how much of that is malformed; None in older reports.
+    sessions_read: int | None = None
+    sessions_malformed: int | None = None
+    events_read: int | None = None
+    events_malformed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,9 @@ class Report:
             (totals.sessions_malformed, totals.sessions_read, "session"),
             (totals.events_malformed, totals.events_read, "event"),
         ):
-            if limit is not None and odd > (most := limit_of(limit, read)):
+            if limit is None or odd is None or read is None:
+                continue
+            if odd > (most := limit_of(limit, read)):
                 are = f"{odd} of {number_of(read, noun)} read {either(odd, 'is', 'are')} malformed"
                 return f"{are}, --max-malformed {limit} allows {most}"
         return None

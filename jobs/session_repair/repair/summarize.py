@@ -217,8 +217,8 @@ def with_odd_ids(report: Report, odd_ids: Mapping[str, int]) -> Report:
         met[key] = replace(seen, documents=seen.documents + count)
     totals = replace(
         report.totals,
-        sessions_read=report.totals.sessions_read + more,
-        sessions_malformed=report.totals.sessions_malformed + more,
+        sessions_read=(report.totals.sessions_read or 0) + more,
+        sessions_malformed=(report.totals.sessions_malformed or 0) + more,
     )
     return replace(report, totals=totals, malformed=tuple(met.values()))
 
