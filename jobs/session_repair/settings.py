@@ -156,6 +156,9 @@ class Settings:
     batch_size: int = setting(BATCH_SIZE, SIZE, "Most sessions of a batch (250).", "writing")
     journal_ttl: timedelta = setting("30d", DURATION)
     plan_ttl: timedelta = setting("24h", DURATION, "Refuse a plan older than this (24h).")
+    max_malformed: str = setting(
+        "5%", LIMIT, "Stop when more of what is read is malformed (5%).", "reading", GUARD
+    )
     confirm_delay: timedelta = setting("0s", DURATION, "Look twice, that long apart.", role=GUARD)
     max_changes: str | None = setting(
         None, LIMIT, "Stop when more sessions are to be changed.", role=GUARD

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from session_repair import reasons
 from session_repair.errors import Refused
 
 MALFORMED, ORPHAN_EVENTS = "malformed", "orphan_events"
@@ -24,11 +25,17 @@ class Symptom:
     scope: str | None = None  # the narrowest in which its field is written; None: only reported
     by_shrinking: bool = False  # that drops something, and so needs --allow-shrink
     empty: int = 0  # so many of pages and count are empty wherever it holds, at least
+    left: str = ""  # why it is only reported
 
     @property
     def mended_by(self) -> str | None:
         """The change that mends it; None where it is only reported."""
         return self.field if self.scope else None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it may be left alone."""
+        return (self.left,) if self.left else reasons.OF_CORRECTED
 
 
 SYMPTOMS = (
@@ -40,12 +47,12 @@ SYMPTOMS = (
     Symptom("first_event_mismatch", "Timestamps", "first_event_at", ALL),
     Symptom("last_event_mismatch", "Timestamps", "last_event_at", ALL),
     Symptom("user_mismatch", "Users", "user", ALL),
-    Symptom("user_conflict", "Users", "user"),
-    Symptom("duplicate_session", "Duplicates"),
-    Symptom("orphan_session", "Orphan Sessions", empty=2),
-    Symptom("phantom_session", "Phantom Sessions"),
-    Symptom(ORPHAN_EVENTS, "Orphan Events"),
-    Symptom(MALFORMED, "Malformed"),
+    Symptom("user_conflict", "Users", "user", left=reasons.CONFLICT),
+    Symptom("duplicate_session", "Duplicates", left=reasons.COPY),
+    Symptom("orphan_session", "Orphan Sessions", empty=2, left=reasons.NO_EVENTS),
+    Symptom("phantom_session", "Phantom Sessions", left=reasons.NO_EVENTS),
+    Symptom(ORPHAN_EVENTS, "Orphan Events", left=reasons.NO_SESSION),
+    Symptom(MALFORMED, "Malformed", left=reasons.MALFORMED),
 )
 CODES = tuple(it.code for it in SYMPTOMS)
 

@@ -184,13 +184,18 @@ def test_fixable_sessions_are_degraded() -> None:
     assert status(run("r1", DAY, verdict=5), 7) == ("degraded", reason)
 
 
+def test_what_a_circuit_breaker_stopped_is_degraded_and_says_why() -> None:
+    stopped = {**run("r1", DAY, verdict=4), "error": "BreakerTripped: 9 of 9: too many"}
+    reason = "the last run, r1, was stopped: 9 of 9: too many"
+    assert status(stopped, 0) == ("degraded", reason)
+
+
 @pytest.mark.parametrize(
     ("last", "reason"),
     [
         (None, "no run has ended yet"),
         (run("r1", 27 * HOUR), "the last run, r1, ended more than 26h ago"),
         (run("r1", DAY, verdict=75), "the last run, r1, ended with exit 75"),
-        (run("r1", DAY, verdict=4), "the last run, r1, ended with exit 4"),
         (run("r1", DAY, verdict=130), "the last run, r1, ended with exit 130"),
         (planned("r1", DAY, state="applying"), "the last run, r1, ended without a verdict"),
         (planned("r1", DAY, state="planning"), "the last run, r1, ended without a verdict"),

@@ -36,6 +36,7 @@ class Rules:
         return self.states[-1][self.made[name]["_id"]]
 
 
+FEW_MALFORMED = ("--max-malformed", "2")
 ONE, EMPTY, ALL = range(3)  # fix --session-id, fix, fix --scope all; each with --apply
 
 
@@ -51,7 +52,7 @@ def rules(module_db: Database[Document], command: Command) -> Rules:
     module_db.command("collMod", "sessions", validator=rule)
     states, ended = [snapshot(module_db)], []
     for options in (["--session-id", "one"], [], ["--scope", "all"]):
-        ended.append(command("fix", "--database", module_db.name, "--apply", *options))
+        ended.append(command("fix", "--apply", *FEW_MALFORMED, *options, on=module_db))
         states.append(snapshot(module_db))
     return Rules(made, states, ended)
 
@@ -264,7 +265,7 @@ def test_sessions_in_flight_are_reported_as_deferred(rules: Rules) -> None:
 def test_a_later_verify_counts_what_is_left_by_its_kind(
     rules: Rules, module_db: Database[Document], command: Command
 ) -> None:
-    ended = command("verify", "--database", module_db.name, "--scope", "all", "--settle", "0s")
+    ended = command("verify", *FEW_MALFORMED, "--scope", "all", "--settle", "0s", on=module_db)
     assert ended.code == 3
     labels = {
         "Sessions whose count differs from their events": 1,  # events expired

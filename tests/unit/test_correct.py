@@ -7,6 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from session_repair.reasons import REASONS
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import diagnose
 from session_repair.rules.schemas import CHANGES, CORRECTED
@@ -401,4 +402,87 @@ def test_a_session_is_left_alone_only_where_a_journal_row_cannot_hold_it(
         "its own pages twice": (True, [None]),
         "its own pages and much else": (True, [None]),
         "its own pages twice are too many": (False, [why]),
+    }
+
+
+def why_not(planned: DataFrame) -> dict[str, dict[str, str | None]]:
+    """By case, why each finding is left alone; None where it is corrected."""
+    rows = planned.persist().select("session_id", F.inline("findings")).collect()
+    told: dict[str, dict[str, str | None]] = {}
+    for row in rows:
+        told.setdefault(row["session_id"], {})[row["code"]] = row["why"]
+        assert (row["why"] is None) == (row["action"] == "correct")
+        assert (row["why"] == "in_flight") == (row["action"] == "defer")
+    return told
+
+
+COUNTS_MORE: Row = {"event_count": 17, "pages": ["/home", "/cart", "/old"]}
+LEFT: dict[str, Case] = {
+    "empty": ({**EMPTY, "user": ALICE}, {}),
+    "user": ({"user": BOB}, {}),
+    "counts more": (COUNTS_MORE, {}),
+    "wider": ({"event_count": 9, "first_event_at": at("09:00")}, {}),
+    "narrower": ({"event_count": 9, "first_event_at": at("10:01")}, {}),
+    "busy": ({**EMPTY, "user": ALICE, "created_at": NOW}, {}),
+    "conflict": ({}, {"user": None, "user_conflict": True}),
+    "orphan": (EMPTY, None),
+    "phantom": ({}, None),
+    "odd": ({"malformed": "pages: int"}, {}),
+}
+WHOLLY: dict[str, str | None] = dict.fromkeys(
+    ("empty_pages", "zero_events", "first_event_mismatch", "last_event_mismatch")
+)
+ALWAYS: dict[str, dict[str, str | None]] = {
+    "conflict": {"user_conflict": "conflict"},
+    "orphan": {"orphan_session": "no_events"},
+    "phantom": {"phantom_session": "no_events"},
+    "odd": {"malformed": "malformed"},
+    "counts more": {"count_mismatch": "shrink", "pages_extra": "shrink"},
+}
+
+
+def test_of_each_finding_that_is_left_alone_it_is_said_why(spark: SparkSession) -> None:
+    assert why_not(corrected(spark, LEFT, scope="empty")) == {
+        **ALWAYS,
+        "empty": WHOLLY,
+        "busy": dict.fromkeys(WHOLLY, "in_flight"),
+        "user": {"user_mismatch": "scope"},
+        "wider": {"count_mismatch": "shrink", "first_event_mismatch": "shrink"},
+        "narrower": {"count_mismatch": "shrink", "first_event_mismatch": "scope"},
+    }
+    assert why_not(corrected(spark, LEFT)) == {
+        **ALWAYS,
+        "empty": WHOLLY,
+        "busy": dict.fromkeys(WHOLLY, "in_flight"),
+        "user": {"user_mismatch": None},
+        "wider": {"count_mismatch": "shrink", "first_event_mismatch": "shrink"},
+        "narrower": {"count_mismatch": "shrink", "first_event_mismatch": None},
+    }
+
+
+def test_what_would_shrink_or_is_not_named_is_left_for_that_reason_alone(
+    spark: SparkSession,
+) -> None:
+    some = {name: LEFT[name] for name in ("empty", "user", "counts more")}
+    assert why_not(corrected(spark, some, allow_shrink=True)) == {
+        "empty": WHOLLY,
+        "user": {"user_mismatch": None},
+        "counts more": {"count_mismatch": None, "pages_extra": None},
+    }
+    assert why_not(corrected(spark, some, scope="empty", allow_shrink=True)) == {
+        "empty": WHOLLY,
+        "user": {"user_mismatch": "scope"},
+        "counts more": {"count_mismatch": "scope", "pages_extra": "scope"},
+    }
+    assert why_not(corrected(spark, some, allow_shrink=True, only=("pages_missing",))) == {
+        "empty": dict.fromkeys(WHOLLY, "only"),
+        "user": {"user_mismatch": "only"},
+        "counts more": {"count_mismatch": "only", "pages_extra": "only"},
+    }
+
+
+def test_every_reason_can_be_had_and_none_is_unknown() -> None:
+    assert {reason for it in SYMPTOMS for reason in it.reasons} == set(REASONS)
+    assert {it.code for it in SYMPTOMS if it.left} == set(CODES) - {
+        it.code for it in SYMPTOMS if it.mended_by
     }

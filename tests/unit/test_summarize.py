@@ -109,6 +109,10 @@ def test_the_totals_count_every_document_and_every_event_once(diagnosed: DataFra
         planned=2,
         deferred=1,
         filled_without_events=1,
+        sessions_read=6,
+        sessions_malformed=1,
+        events_read=4 * 2 + 8,
+        events_malformed=1,
     )
     assert (seen["old_sessions"], seen["old_events"]) == (7, 4 * 1 + 2)
 
@@ -131,14 +135,25 @@ def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame)
     samples = {code: symptom.samples for code, symptom in symptoms.items()}
     assert samples["zero_events"] == (
         Sample("empty", oid(1), "0", "2", None),
-        Sample("busy", oid(2), "0", "2", None),
+        Sample("busy", oid(2), "0", "2", None, "in_flight"),
     )
     assert samples["duplicate_session"] == (
-        Sample("twice", oid(4), None, None, f"canonical _id {oid_digits(3)}"),
+        Sample("twice", oid(4), None, None, f"canonical _id {oid_digits(3)}", "copy"),
     )
     assert samples["orphan_events"] == (
-        Sample("lost", None, None, None, "8 events, event page: int"),
+        Sample("lost", None, None, None, "8 events, event page: int", "no_session"),
     )
+    left = {it.code: it.left for it in symptoms.values() if it.left}
+    assert left == {
+        "empty_pages": {"in_flight": 1},
+        "zero_events": {"in_flight": 1},
+        "count_mismatch": {"shrink": 1},
+        "pages_extra": {"shrink": 1},
+        "duplicate_session": {"copy": 1},
+        "orphan_session": {"no_events": 1},
+        "orphan_events": {"no_session": 1},
+        "malformed": {"malformed": 1},
+    }
     assert samples["user_conflict"] == ()
 
 
@@ -202,7 +217,7 @@ def test_a_frame_without_rows_has_totals_of_0(spark: SparkSession) -> None:
     observation = Observation()
     counted = count_findings(kept(observed(found, observation, at("12:00"))))
     seen = passed(observation)
-    assert totals_of(seen, counted) == Totals(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    assert totals_of(seen, counted) == Totals(*[0] * 13)
     assert (seen["old_sessions"], seen["old_events"]) == (0, 0)
 
 
@@ -239,7 +254,7 @@ def test_findings_are_counted_by_the_day_on_which_their_session_began(spark: Spa
 def test_few_days_are_named_however_many_there_are(spark: SparkSession) -> None:
     """Each session begins on a day of its own; the last day has two."""
     code, action = F.lit("orphan_session").alias("code"), F.lit("report").alias("action")
-    found = F.array(F.struct(code, action))
+    found = F.array(F.struct(code, action, F.lit("no_events").alias("why")))
     began = F.expr("timestamp_seconds(86400 * least(id, 998))")
     years = F.when(F.col("id") < 3, F.lit(200_000 * 365)).otherwise(0)  # far beyond any date
     corrected = spark.range(1000).select(

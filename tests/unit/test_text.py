@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from session_repair.errors import BreakerTripped
+from session_repair.repair.breakers import require_few_malformed
 from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import (
     Correction,
     FieldChange,
     Kept,
+    Level,
     OddType,
     Report,
     Sample,
@@ -346,18 +349,20 @@ def test_a_run_about_some_sessions_speaks_of_them_and_of_no_others(
 
 def test_what_is_still_empty_after_a_whole_run_is_accounted_for() -> None:
     found = (
-        Symptoms("orphan_session", 4, 0, 0, ()),
-        Symptoms("malformed", 2, 0, 0, ()),
-        Symptoms("count_mismatch", 3, 1, 1, ()),
+        Symptoms("orphan_session", 4, 0, 0, (), {"no_events": 4}),
+        Symptoms("malformed", 2, 0, 0, (), {"malformed": 2}),
+        Symptoms("count_mismatch", 3, 1, 1, (), {"scope": 1}),
         Symptoms("user_mismatch", None, 0, 0, ()),
-        Symptoms("pages_extra", 7, 0, 0, ()),
     )
     assert done(*found, settings=WHOLE).endswith(
         "Empty sessions remaining: 9\nRead back as planned: 1\n\n"
         "✅ All fixable sessions have been fixed!\n"
         "   4 orphan sessions remain (created but no events)\n"
-        "   2 sessions are malformed and left alone\n"
-        "   1 finding lies outside of this scope (--scope empty)\n"
+        "Left alone, and what changes that:\n"
+        "       1  count_mismatch  outside of --scope empty: --scope all\n"
+        "       4  orphan_session  no event names it: delete-orphans, if empty\n"
+        "       2  malformed  a wrong type, or too large: nothing can be told: "
+        "right names or types\n"
         "   5 others name no page or count nothing: by their events, malformed, copies, in flight "
         "or new\n"
     )
@@ -378,24 +383,164 @@ def closings(*found: Symptoms, **asked: Any) -> list[str]:
     return [text(lines) for lines in made]
 
 
-def test_sessions_that_do_not_exist_are_never_called_sound() -> None:
+def last_lines(shown: str) -> str:
+    """The verdict, and what follows it."""
+    return shown.rpartition("\n\n")[2]
+
+
+def test_sessions_that_do_not_exist_are_named_and_never_called_sound() -> None:
     asked: dict[str, Any] = {
         "settings": {**WHOLE, "session_ids": ["s1"]},
         "totals": {"sessions": 0},
+        "missing": ("s1",),
     }
-    line = "⚠️  No session has the session_id that --session-id names\n"
+    line = "⚠️  No session has the session_id that --session-id names: s1\n"
     for shown in closings(**asked):
         assert line in shown
-        assert "✅" not in shown.rpartition("\n\n")[2]
+        assert "✅" not in last_lines(shown)
 
 
-def test_of_several_sessions_those_that_do_not_exist_are_told() -> None:
-    ids = {**WHOLE, "session_ids": ["s1", "s2", "s3", "s3"]}
-    asked: dict[str, Any] = {"settings": ids, "totals": {"sessions": 3}}
-    twin = Symptoms("duplicate_session", 1, 0, 0, ())
-    line = "⚠️  No session has 1 of the 3 session_ids that --session-id names\n"
-    assert [line in shown for shown in closings(twin, **asked)] == [True] * 6
-    assert [line in shown for shown in closings(**asked)] == [False] * 6
+def test_of_several_sessions_those_that_do_not_exist_are_named() -> None:
+    ids = ["s1", "s2", "s3", "s3", "s\x1b4", "s5", "s6"]
+    missing = ("s2", "s\x1b4", "s5", "s6")
+    asked: dict[str, Any] = {"settings": {**WHOLE, "session_ids": ids}, "missing": missing}
+    line = (
+        "⚠️  No session has 4 of the 6 session_ids that --session-id names: "
+        "s2, s\\x1b4, s5, 1 more\n"
+    )
+    for shown in closings(**asked):
+        assert line in shown
+        assert "✅" not in last_lines(shown)
+    del asked["missing"]
+    assert ["--session-id names" in shown for shown in closings(**asked)] == [False] * 6
+
+
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        ({}, "ℹ️  No session is there: nothing was looked at\n"),
+        (
+            {"window": {"since": NOW, "until": NOW}},
+            "ℹ️  No session was active then: nothing was looked at\n",
+        ),
+    ],
+)
+def test_where_no_session_was_looked_at_nothing_is_green(parts: dict[str, Any], line: str) -> None:
+    for number, shown in enumerate(closings(totals={"sessions": 0}, settings=WHOLE, **parts)):
+        if number != 2:  # a plan claims nothing
+            assert line in shown
+        assert "✅" not in shown
+
+
+LEFT_OF_ONE = (
+    Symptoms(
+        "count_mismatch",
+        1,
+        0,
+        0,
+        (Sample("s1", "k1", "17", "14", None, "shrink"),),
+        {"shrink": 1},
+    ),
+    Symptoms(
+        "user_mismatch", 1, 0, 0, (Sample("s1", "k1", "a", "b", None, "scope"),), {"scope": 1}
+    ),
+)
+
+
+def test_a_session_that_is_named_and_left_alone_is_not_called_right_and_it_is_said_why() -> None:
+    asked: dict[str, Any] = {"settings": {**WHOLE, "session_ids": ["s1"]}}
+    why = (
+        "Left alone, and what changes that:\n"
+        "       1  count_mismatch  never shrink: events may have expired: "
+        "--scope all --allow-shrink\n"
+        "          count_mismatch  s1  17 → 14\n"
+        "       1  user_mismatch  outside of --scope empty: --scope all\n"
+        "          user_mismatch  s1  a → b\n"
+    )
+    line = "⚠️  What --session-id names is not all right, and is left alone\n"
+    looked, dry, planned, fixed, *_ = closings(*LEFT_OF_ONE, **asked)
+    for shown in (looked, dry, fixed):
+        assert last_lines(shown) == line + why
+    assert why in planned
+    assert report(*LEFT_OF_ONE, **asked).verdict == 0
+
+
+def test_of_all_sessions_what_is_left_alone_is_a_table_below_the_verdict() -> None:
+    found = (
+        Symptoms("count_mismatch", 9, 2, 1, LEFT_OF_ONE[0].samples, {"shrink": 4, "in_flight": 1}),
+        Symptoms("malformed", 3, 0, 0, (), {"malformed": 3}),
+    )
+    shown = text(verification_report(report(*found, settings=WHOLE)))
+    assert last_lines(shown) == (
+        "✅ Nothing in this scope is left to repair\n"
+        "Left alone, and what changes that:\n"
+        "       4  count_mismatch  never shrink: events may have expired: "
+        "--scope all --allow-shrink\n"
+        "       1  count_mismatch  in flight, or it changed between two looks: a later run\n"
+        "       3  malformed  a wrong type, or too large: nothing can be told: "
+        "right names or types\n"
+    )
+
+
+ODD = (
+    OddType("sessions", "first_event_at", "long", 49, ("k1",)),
+    OddType("sessions", "last_event_at", "long", 50, ()),
+    OddType("events", "session_id", "int", 5, ()),
+    OddType("events", "page", "int", 1, ()),
+)
+MET = (
+    "last_event_at is long in 50 of sessions; first_event_at is long in 49 of sessions; "
+    "session_id is int in 5 of events"
+)
+REMEDY = (
+    "Name other fields under [fields.sessions] and [fields.events] in the config file. "
+    "Not supported yet are dates other than BSON dates and ids other than text: convert them. "
+    "Or leave them alone, with a higher --max-malformed."
+)
+SESSIONS = "{} of {} sessions read are malformed, --max-malformed 5% allows {}"
+
+
+@pytest.mark.parametrize(
+    ("figures", "limit", "beyond"),
+    [
+        (
+            (50, 50, 50, 0),
+            "5%",
+            SESSIONS.format(50, 50, 2),
+        ),
+        ((100, 6, 9, 0), "5%", SESSIONS.format(6, 100, 5)),
+        ((100, 5, 9, 0), "5%", None),
+        ((1, 1, 9, 0), "5%", None),  # of few one is allowed
+        ((1, 1, 9, 0), "0", "1 of 1 session read is malformed, --max-malformed 0 allows 0"),
+        ((100, 0, 40, 3), "5%", "3 of 40 events read are malformed, --max-malformed 5% allows 2"),
+        ((100, 100, 40, 40), "100%", None),
+        ((0, 0, 0, 0), "5%", None),
+    ],
+)
+def test_more_that_is_malformed_than_is_allowed_makes_nothing_green(
+    figures: tuple[int, ...], limit: str, beyond: str | None
+) -> None:
+    names = ("sessions_read", "sessions_malformed", "events_read", "events_malformed")
+    asked: dict[str, Any] = {
+        "totals": dict(zip(names, figures, strict=True)),
+        "settings": {**WHOLE, "max_malformed": limit},
+        "malformed": ODD,
+    }
+    made = report(Symptoms("zero_events", 1, 1, 0, ()), **asked)
+    assert (made.malformed_beyond, made.verdict) == (beyond, 0 if beyond is None else 3)
+    looked, dry, _, _, deletion, _ = closings(**asked)
+    for shown in (looked, dry, deletion):
+        if beyond is None:
+            assert "cannot be told" not in shown
+            continue
+        assert f"⚠️  It cannot be told whether all is right: {beyond}\n   {MET}\n" in shown
+        assert f"   {REMEDY}\n" in shown
+        assert "✅" not in shown
+        with pytest.raises(BreakerTripped) as stopped:
+            require_few_malformed(made)
+        assert str(stopped.value) == f"{beyond} ({MET}). Nothing was written. {REMEDY}"
+    if beyond is None:
+        require_few_malformed(made)
 
 
 def test_a_deletion_about_some_sessions_speaks_of_them_and_of_no_others() -> None:
@@ -497,6 +642,25 @@ def test_a_known_level_is_let_pass_and_still_told(
         3: "⚠️  6 sessions can be repaired from their events: fix --apply",
     }
     assert ends[verdict] in shown.splitlines()
+
+
+def test_of_each_level_that_is_exceeded_it_is_said_by_how_much() -> None:
+    found = (
+        Symptoms("empty_pages", 3, 2, 1, ()),
+        Symptoms("zero_events", 50, 50, 0, ()),
+        Symptoms("user_mismatch", 7, 7, 0, ()),
+        Symptoms("pages_missing", 3, 3, 0, ()),
+    )
+    allow = ["zero_events=9%", "user_mismatch=5", "pages_missing=3"]
+    settings = {**WHOLE, "scope": "all", "allow": allow}
+    made = report(*found, totals={"sessions": 500, "planned": 62}, settings=settings)
+    assert last_lines(text(verification_report(made))) == (
+        "⚠️  62 sessions can be repaired from their events: fix --apply\n"
+        "   empty_pages: 2 to be corrected, --allow names no level of empty_pages: 2 more\n"
+        "   zero_events: 50 to be corrected, --allow zero_events=9% lets 45 pass: 5 more\n"
+        "   user_mismatch: 7 to be corrected, --allow user_mismatch=5 lets 5 pass: 2 more\n"
+    )
+    assert made.exceeded[1] == Level("zero_events", 50, 45, "9%")
 
 
 @pytest.mark.parametrize("counts", [(3, 2, 0, 0, 0, 0), (3, 3, 1, 0, 0, 0), (0, 0, 0, 0, 1, 0)])

@@ -67,7 +67,8 @@ class Health:
 
     status: Annotated[
         Literal["ok", "degraded", "unknown"],
-        "degraded: some sessions are known to be fixable, or to have become empty. "
+        "degraded: some sessions are known to be fixable, or to have become empty; or a circuit "
+        "breaker stopped the last run. "
         "unknown: nothing current is known",
     ]
     reason: Annotated[str | None, "why the status is not ok; null when it is"]

@@ -151,6 +151,9 @@ def judge(
     limit = f"more than {format_duration(max_age)} ago"
     if now - end_of(last) > max_age:
         return "unknown", f"the last run, {last['_id']}, ended {limit}"
+    if last.get("verdict") == Exit.BREAKER:
+        why = (last.get("error") or "").partition(": ")[2]  # behind the name of its kind
+        return "degraded", f"the last run, {last['_id']}, was stopped: {why}"
     if last.get("verdict") not in (*ENDED_WELL, None):
         return "unknown", f"the last run, {last['_id']}, ended with exit {last['verdict']}"
     if last.get("state") == UNDOING:

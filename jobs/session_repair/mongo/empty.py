@@ -11,7 +11,6 @@ from typing import Any
 
 from session_repair.mongo.bson_types import SESSION_TYPES, type_unless_twice
 from session_repair.mongo.census import is_maybe_odd
-from session_repair.mongo.store import Store
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -52,11 +51,18 @@ def untold_sessions(settings: Settings) -> Document:
     return {"$or": [is_maybe_odd(paths[field], SESSION_TYPES[field]) for field in EMPTY_VALUES]}
 
 
-def empty_totals(store: Store) -> dict[str, int]:
-    """How many sessions name no page, how many count nothing, and how many do one or the other."""
-    maybe = {"$match": {"$or": [is_maybe_empty(store.settings, it) for it in EMPTY_VALUES]}}
-    holds = {name: is_empty(store.settings, field) for field, name in TOTALS_OF_EMPTY.items()}
+def maybe_empty(settings: Settings, in_both: bool) -> Document:
+    """The filter that finds the empty sessions, and those of which that cannot be told.
+
+    That is, whose field is of a wrong type; where sessions have to be empty ``in_both`` no such is
+    asked for.
+    """
+    empty = empty_sessions(settings, in_both)
+    return empty if in_both else {"$or": [empty, untold_sessions(settings)]}
+
+
+def empty_totals(settings: Settings) -> Document:
+    """What counts, in a group, the sessions that name no page, count nothing, do either."""
+    holds = {name: is_empty(settings, field) for field, name in TOTALS_OF_EMPTY.items()}
     holds[EITHER] = {"$or": list(holds.values())}
-    counted = {name: {"$sum": {"$cond": [is_, 1, 0]}} for name, is_ in holds.items()}
-    found = list(store.sessions.aggregate([maybe, {"$group": {"_id": None, **counted}}]))
-    return {name: found[0][name] if found else 0 for name in holds}
+    return {name: {"$sum": {"$cond": [is_, 1, 0]}} for name, is_ in holds.items()}

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
 from session_repair.mongo.census import Census
-from session_repair.mongo.empty import empty_sessions, untold_sessions
+from session_repair.mongo.empty import empty_totals, maybe_empty
 from session_repair.mongo.read import (
     EVENT_COLUMNS,
     SESSION_COLUMNS,
@@ -29,6 +29,8 @@ from session_repair.mongo.read import (
     session_rows,
     session_stages,
 )
+from session_repair.mongo.spellings import spellings
+from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
 from session_repair.rules.rebuild import is_checked
@@ -47,17 +49,38 @@ IS_FIRST = {"$lte": ["$number", 0]}  # of what a group brings; or it brings noth
 
 
 def suspects_of(settings: Settings, in_both: bool) -> Document:
-    """The filter of the empty sessions that can be looked up, and of those that may be empty.
+    """The filter of the sessions that are or may be empty, and can be looked up.
 
-    Whether a field of a wrong type is cannot be told; of a session that has to be empty ``in_both``
-    no such is asked for. Only strings: null would find all that has no session id, an array would
-    match on both sides.
+    Only strings: null would find all that has no session id, an array would match on both sides.
     """
     path = settings.session_fields["session_id"]
     is_string = {"$expr": {"$eq": [{"$type": f"${path}"}, "string"]}}
-    empty = empty_sessions(settings, in_both)
-    suspects = empty if in_both else {"$or": [empty, untold_sessions(settings)]}
-    return {"$and": [suspects, is_string]}
+    return {"$and": [maybe_empty(settings, in_both), is_string]}
+
+
+def count_suspects(store: Store, in_both: bool) -> tuple[dict[str, int], dict[str, int]]:
+    """How many suspects there are, by the type of their session_id; and the totals of empty ones.
+
+    By one pass. No totals where sessions have to be empty ``in_both``: others are not looked at.
+    """
+    totals = {} if in_both else empty_totals(store.settings)
+    by_type = {"_id": {"$type": f"${store.path('session_id')}"}, "suspects": {"$sum": 1}, **totals}
+    stages = [{"$match": maybe_empty(store.settings, in_both)}, {"$group": by_type}]
+    found = list(store.sessions.aggregate(stages))
+    empty = {name: sum(it[name] for it in found) for name in totals}
+    return {it["_id"]: it["suspects"] for it in found}, empty
+
+
+def ids_without_session(store: Store) -> tuple[str, ...]:
+    """The session_ids that ``--session-id`` names and no session has, in any spelling."""
+    ids, path = store.settings.session_ids, store.path("session_id")
+    if not ids:
+        return ()
+    is_known = {"$in": [{"$type": f"${path}"}, ["string", "objectId"]]}
+    text = {"$cond": [is_known, {"$toString": f"${path}"}, None]}
+    stages = [{"$match": {path: {"$in": spellings(ids)}}}, {"$group": {"_id": text}}]
+    there = {it["_id"] for it in store.sessions.aggregate(stages)}
+    return tuple(it for it in dict.fromkeys(ids) if it not in there)
 
 
 def may_look_up(settings: Settings, verb: str) -> bool:

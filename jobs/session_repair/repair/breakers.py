@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pymongo.collection import Collection
 
 from session_repair.errors import BreakerTripped, Refused
 from session_repair.kinds import limit_of
+from session_repair.mongo.bson_types import USUAL_EVENT_TYPES
 from session_repair.mongo.names import is_in_any, names_like
 from session_repair.mongo.store import Store
 from session_repair.repair.changes import CHANGE_OF_VERB
-from session_repair.repair.report import Totals
+from session_repair.repair.malformed import remedy, types_met
+from session_repair.repair.report import Report, Totals
 from session_repair.verbs import FIX
 from session_repair.wording import either, number_of
 
@@ -103,4 +105,34 @@ def require_bounded(planned: int, limit: str | None, totals: Totals, option: str
             f"{planned} of {number_of(totals.sessions, 'session')} "
             f"{either(planned, 'is', 'are')} in the plan, {option} {limit} allows "
             f"{most}. Nothing was written. Look at the plan, then raise the limit."
+        )
+
+
+def require_few_malformed(report: Report) -> None:
+    """Raise BreakerTripped when so much is malformed that a plan would be made of the rest."""
+    if report.malformed_beyond:
+        met = types_met(report)
+        raise BreakerTripped(
+            f"{report.malformed_beyond}{met and f' ({met})'}. Nothing was written. {remedy(report)}"
+        )
+
+
+def require_types(store: Store, fields: Iterable[str]) -> None:
+    """Raise BreakerTripped when a field of the events, by which they are looked up, is malformed.
+
+    In all of them: then no look-up finds one. The fields have an index, which tells at once.
+    """
+    for field in fields:
+        path, kinds = store.settings.event_fields[field], list(USUAL_EVENT_TYPES[field])
+        some = store.events.find_one({path: {"$exists": True, "$ne": None}}, ["_id"])
+        if some is None or store.events.find_one({path: {"$type": kinds}}, ["_id"]):
+            continue
+        kind = store.events.aggregate(
+            [{"$match": {"_id": some["_id"]}}, {"$project": {"kind": {"$type": f"${path}"}}}]
+        )
+        raise BreakerTripped(
+            f"no event of {store.events.name!r} has a {kinds[0]} in {path!r}, but one "
+            f"{next(iter(kind))['kind']}: nothing can be found by it. Nothing was written. "
+            "Name another field under [fields.events] in the config file; other types are not "
+            "supported yet."
         )

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from session_repair.mongo.runs import Run
 from session_repair.mongo.store import Store
-from session_repair.repair.breakers import require_bounded
+from session_repair.repair.breakers import require_bounded, require_few_malformed
 from session_repair.repair.deletion import types_that_keep
 from session_repair.repair.journal import (
     Plan,
@@ -112,6 +112,7 @@ def plan_run(
     if preflight.reading.window is not None:
         run.record(window=asdict(preflight.reading.window))  # one to plan anew, not a later one
     found = look(spark, store, preflight, run.run_id)
+    require_few_malformed(found.report)
     expires_at = preflight.now + store.settings.journal_ttl
     rows = rows_of(found.corrected, plan.run_id, plan.prefix, expires_at)
     write_journal(rows, store)

@@ -27,7 +27,7 @@ from session_repair.mongo.spellings import spellings
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow, count_active
 from session_repair.repair.report import Report
-from session_repair.repair.summarize import only_known, passed
+from session_repair.repair.summarize import only_known, passed, with_odd_ids
 from session_repair.rules.diagnose import OF_ACTIVE, OF_ALL, OF_SUSPECTS, diagnose
 from session_repair.rules.rebuild import rebuild, rebuild_looked_up
 from session_repair.settings import LOOKUP, SCAN
@@ -52,6 +52,10 @@ class Reading(Protocol):
     @property
     def window(self) -> ActiveWindow | None:
         """Only what is active in it is read."""
+
+    @property
+    def found_by(self) -> tuple[str, ...]:
+        """The fields of the events by whose indexes they are found."""
 
     def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
         """Those of the sessions and of the events, as far as they are read."""
@@ -80,6 +84,7 @@ class Scan:
     reason: str
     strategy: str = SCAN
     window: None = None
+    found_by: tuple[str, ...] = ()
 
     def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
         ids = store.settings.session_ids
@@ -119,8 +124,10 @@ class LookUp:
     suspects: Document
     share: float
     empty: Mapping[str, int]  # how many sessions are; nothing where that is not asked for
+    odd_ids: Mapping[str, int]  # by type, how many no look-up can begin with, for their session_id
     strategy: str = LOOKUP
     window: None = None
+    found_by: tuple[str, ...] = ("session_id",)
 
     def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
         return (
@@ -143,7 +150,8 @@ class LookUp:
         require_all_rows(preflight.sessions, passed(read)["old_sessions"])
 
     def known(self, report: Report, preflight: Preflight) -> Report:
-        return only_known(report, preflight.sessions.documents, self.empty)
+        known = only_known(report, preflight.sessions.documents, self.empty)
+        return with_odd_ids(known, self.odd_ids)
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,7 @@ class LookUpActive:
 
     window: ActiveWindow
     strategy: str = LOOKUP
+    found_by: tuple[str, ...] = ("session_id", "timestamp")
 
     @property
     def reason(self) -> str:

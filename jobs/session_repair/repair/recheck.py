@@ -57,7 +57,8 @@ def look_again(store: Store, run_id: str) -> Again:
         deferred=0,
     )
     symptoms = [
-        replace(it, found=None, to_correct=0, deferred=0, samples=()) for it in planned.symptoms
+        replace(it, found=None, to_correct=0, deferred=0, samples=(), left={})
+        for it in planned.symptoms
     ]
     names = read.moved_on
     return Again(
@@ -70,6 +71,7 @@ def look_again(store: Store, run_id: str) -> Again:
             corrections=(),
             days=(),
             malformed=(),
+            missing=(),
             verification=seen,
         ),
         settings=replace(

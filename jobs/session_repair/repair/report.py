@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from session_repair.repair.outcomes import Outcomes
 from session_repair.settings import SCAN
 from session_repair.symptoms import corrected_codes
 from session_repair.verbs import DELETE_ORPHANS
+from session_repair.wording import either, number_of
 
 LISTED = 20  # sessions by name, of each kind that is kept, left or not restored
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
@@ -29,6 +30,7 @@ class Sample:
     stored: str | None
     rebuilt: str | None
     evidence: str | None
+    why: str | None = None  # it is left alone, by the code of the reason
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Symptoms:
     """All findings of one code: how many, how many to be corrected or deferred, a few of them.
 
     How many there are is not known (None) where a look-up left sessions unread that may have it;
-    of malformed ones it tells those that it met.
+    of malformed ones it tells those that it met. ``left`` says by reason how many of those that
+    were read are left alone.
     """
 
     code: str
@@ -44,6 +47,7 @@ class Symptoms:
     to_correct: int
     deferred: int
     samples: tuple[Sample, ...]
+    left: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,21 @@ class Totals:
     planned: int
     deferred: int
     filled_without_events: int | None = None  # name a page and count something, whatever else
+    # What was read, also by a look-up, and how much of that is malformed; None in older reports.
+    sessions_read: int | None = None
+    sessions_malformed: int | None = None
+    events_read: int | None = None
+    events_malformed: int | None = None
+
+
+@dataclass(frozen=True)
+class Level:
+    """More of a finding than ``--allow`` lets pass; without a limit it names no level of it."""
+
+    code: str
+    count: int
+    most: int
+    limit: str | None
 
 
 @dataclass(frozen=True)
@@ -185,6 +204,7 @@ class Report:
     kept: tuple[Kept, ...] = ()
     strategy: str = SCAN  # a look-up finds nothing in the sessions that it does not read
     window: dict[str, datetime] | None = None  # since and until: only what is active in it was read
+    missing: tuple[str, ...] = ()  # session_ids that --session-id names and no session has
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> Report:
@@ -213,6 +233,7 @@ class Report:
             days=tuple(made(Day, it) for it in document["days"]),
             left=tuple(made(Left, it) for it in document["left"]),
             kept=tuple(made(Kept, it, samples=tuple(it["samples"])) for it in document["kept"]),
+            missing=tuple(document.get("missing", ())),
         )
 
     @property
@@ -223,24 +244,54 @@ class Report:
         return next(symptom for symptom in self.symptoms if symptom.code == code)
 
     @property
-    def is_allowed(self) -> bool:
-        """Of no finding for which sessions are to be corrected are there more than ``--allow``."""
-        levels = dict(levels_of(self.settings.get("allow") or ()))
+    def exceeded(self) -> tuple[Level, ...]:
+        """Of each finding for which sessions are to be corrected, what ``--allow`` does not let."""
+        asked, levels = self.settings, dict(levels_of(self.settings.get("allow") or ()))
         if not levels:
-            return False
-        deciding = corrected_codes(self.settings["scope"], self.settings["allow_shrink"])
-        return all(
-            it.to_correct <= limit_of(levels.get(it.code, "0"), self.totals.sessions)
-            for it in self.symptoms
-            if it.code in deciding
-        )
+            return ()
+        deciding = corrected_codes(asked["scope"], asked["allow_shrink"])
+        found = [it for it in self.symptoms if it.code in deciding]
+        limits = [(it, levels.get(it.code)) for it in found]
+        given = [
+            Level(it.code, it.to_correct, limit_of(limit or "0", self.totals.sessions), limit)
+            for it, limit in limits
+        ]
+        return tuple(it for it in given if it.count > it.most)
+
+    @property
+    def malformed_beyond(self) -> str | None:
+        """How much more is malformed than ``--max-malformed`` allows; None where it is not more."""
+        limit, totals = self.settings.get("max_malformed"), self.totals
+        for odd, read, noun in (
+            (totals.sessions_malformed, totals.sessions_read, "session"),
+            (totals.events_malformed, totals.events_read, "event"),
+        ):
+            if limit is None or odd is None or read is None:
+                continue
+            if odd > (most := limit_of(limit, read)):
+                are = f"{odd} of {number_of(read, noun)} read {either(odd, 'is', 'are')} malformed"
+                return f"{are}, --max-malformed {limit} allows {most}"
+        return None
+
+    @property
+    def is_named_left(self) -> bool:
+        """A session that ``--session-id`` names is not right, and left alone."""
+        is_named = bool(self.settings.get("session_ids")) and self.verb != DELETE_ORPHANS
+        return is_named and any(it.left for it in self.symptoms)
+
+    @property
+    def is_green(self) -> bool:
+        """All that was asked for is there, was looked at, and is right where it is named."""
+        is_there = self.totals.sessions > 0 and not self.missing
+        return self.verdict is Exit.CLEAN and is_there and not self.is_named_left
 
     @property
     def verdict(self) -> Exit:
         """The exit code of the run: read from what was found and written, not counted again."""
         if self.outcomes is None:
             is_fixable_left = self.totals.planned and self.verb != DELETE_ORPHANS
-            is_told = is_fixable_left and not self.is_allowed
+            is_allowed = self.settings.get("allow") and not self.exceeded
+            is_told = (is_fixable_left and not is_allowed) or self.malformed_beyond
             return Exit.FIXABLE_REMAINS if is_told else Exit.CLEAN
         put_back = self.verification.put_back if self.verification else 0
         if not self.outcomes.is_whole or put_back:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from session_repair.errors import Refused
-from session_repair.mongo.empty import EITHER, empty_totals
+from session_repair.mongo.empty import EITHER
 from session_repair.mongo.indexes import can_look_up, create_index_line
-from session_repair.mongo.lookup import needs_all_sessions, suspects_of
+from session_repair.mongo.lookup import count_suspects, needs_all_sessions, suspects_of
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow, require_indexes
 from session_repair.repair.changes import CHANGE_OF_VERB
@@ -44,17 +44,16 @@ def choose(store: Store, verb: str, window: ActiveWindow | None) -> Reading:
         named = f"{number_of(number, 'session')} {either(number, 'is', 'are')} named"
         return Scan(named, LOOKUP)
     in_both = CHANGE_OF_VERB[verb].is_of_empty_in_both
-    suspects, sessions = suspects_of(store.settings, in_both), store.sessions
-    number, all_ = sessions.count_documents(suspects), sessions.estimated_document_count()
-    empty = {} if in_both else empty_totals(store)
+    types, empty = count_suspects(store, in_both)
+    number, all_ = types.pop("string", 0), store.sessions.estimated_document_count()
     what = "empty" if in_both or number <= empty[EITHER] else "empty or malformed"
     found = f"{number} of {number_of(all_, 'session')} {either(number, 'is', 'are')} {what}"
-    share = number / max(all_, 1)
+    suspects, share = suspects_of(store.settings, in_both), number / max(all_, 1)
     if store.settings.strategy == LOOKUP:
-        return LookUp("as asked for", suspects, share, empty)
+        return LookUp("as asked for", suspects, share, empty, types)
     if share > MOST_SUSPECTS:
         return Scan(f"{found}, too many to look up")
-    return LookUp(found, suspects, share, empty)
+    return LookUp(found, suspects, share, empty, types)
 
 
 def scan_because(settings: Settings, reason: str, remedy: str) -> Reading:

@@ -20,6 +20,7 @@ from session_repair.repair.report import (
     Correction,
     Day,
     FieldChange,
+    OddType,
     Report,
     Sample,
     Symptoms,
@@ -27,7 +28,7 @@ from session_repair.repair.report import (
 )
 from session_repair.rules.predicates import TEXT_OF, in_short
 from session_repair.rules.schemas import CHANGES
-from session_repair.symptoms import CODES, MALFORMED, SYMPTOMS
+from session_repair.symptoms import CODES, MALFORMED, SYMPTOMS, Symptom
 from session_repair.verbs import DELETE_ORPHANS
 
 SAMPLES = 5  # of each symptom, and of the corrections
@@ -45,7 +46,7 @@ OBSERVED = (
 )
 
 
-OLD = ("old_sessions", "old_events")
+OLD = ("old_sessions", "old_events", "events_malformed")
 
 
 def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> DataFrame:
@@ -70,6 +71,9 @@ def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> 
         ),
         F.count(F.when(is_old, 1)).alias("old_sessions"),
         F.sum(F.when(first_of_session, F.col("checked_events"))).alias("old_events"),
+        F.sum(F.when(first_of_session, F.col("rebuilt.malformed_events"))).alias(
+            "events_malformed"
+        ),
     )
 
 
@@ -84,7 +88,7 @@ class Found:
     """What was counted of the rows with findings: by day, by code, and as a whole."""
 
     days: tuple[Day, ...]
-    by_code: dict[str, dict[str, int]]  # found, to_correct and deferred
+    by_code: dict[str, dict[str, Any]]  # found, to_correct, deferred and left
     planned: int
     deferred: int
 
@@ -97,17 +101,27 @@ def count_findings(kept: DataFrame) -> Found:
     """
     rows = by_day(kept).collect()
     if not rows:
-        return Found((), {code: dict.fromkeys(ACTIONS, 0) for code in CODES}, 0, 0)
+        nothing = {**dict.fromkeys(ACTIONS, 0), "left": {}}
+        return Found((), dict.fromkeys(CODES, nothing), 0, 0)
     total, *days = [row.asDict() for row in rows]
     named = sorted((day for day in days if day["day"] != OTHER), key=lambda day: day["day"])
     counted = ("sessions", "planned", *(f"found.{code}" for code in CODES))
     rest = {name: total[name] - sum(day[name] for day in named) for name in counted}
     return Found(
         days=tuple(it for it in map(day_of, [*named, {"day": OTHER, **rest}]) if it.found),
-        by_code={code: {name: total[f"{name}.{code}"] for name in ACTIONS} for code in CODES},
+        by_code={it.code: counts_of(it, total) for it in SYMPTOMS},
         planned=total["planned"],
         deferred=total["deferred"],
     )
+
+
+def counts_of(symptom: Symptom, total: Mapping[str, int]) -> dict[str, Any]:
+    """What was counted of the symptom; by reason, where there is one, what is left alone."""
+    left = {reason: total[f"left.{symptom.code}.{reason}"] for reason in symptom.reasons}
+    return {
+        **{name: total[f"{name}.{symptom.code}"] for name in ACTIONS},
+        "left": {reason: count for reason, count in left.items() if count},
+    }
 
 
 # What is counted of each code, and the action that a finding must have for it; None for any.
@@ -129,7 +143,12 @@ def by_day(kept: DataFrame) -> DataFrame:
         F.col("changes").isNotNull().alias("is_planned"),
         F.array_contains("findings.action", "defer").alias("is_deferred"),
         F.map_from_arrays("findings.code", "findings.action").alias("done"),
+        F.map_from_arrays("findings.code", "findings.why").alias("why"),
     )
+    for symptom in SYMPTOMS:
+        for reason in symptom.reasons:
+            is_left = F.when(F.col("why")[symptom.code] == reason, 1)
+            figures.append(F.count(is_left).alias(f"left.{symptom.code}.{reason}"))
     for name, action in ACTIONS.items():
         for code in CODES:
             done = F.col("done")[code]
@@ -195,10 +214,33 @@ def only_known(report: Report, sessions: int, empty: Mapping[str, int]) -> Repor
     return replace(report, totals=totals, symptoms=tuple(symptoms), days=tuple(days))
 
 
+def with_odd_ids(report: Report, odd_ids: Mapping[str, int]) -> Report:
+    """The report of a look-up, with the sessions that their session_id's type kept from it."""
+    collection, field, more = report.settings["sessions"], "session_id", sum(odd_ids.values())
+    met = {(it.collection, it.field, it.type): it for it in report.malformed}
+    for kind, count in sorted(odd_ids.items()):
+        key = (collection, field, kind)
+        seen = met.get(key, OddType(*key, documents=0, samples=()))
+        met[key] = replace(seen, documents=seen.documents + count)
+    totals = replace(
+        report.totals,
+        sessions_read=(report.totals.sessions_read or 0) + more,
+        sessions_malformed=(report.totals.sessions_malformed or 0) + more,
+    )
+    return replace(report, totals=totals, malformed=tuple(met.values()))
+
+
 def totals_of(figures: Mapping[str, int], found: Found) -> Totals:
     """The totals of all there is."""
-    seen = {name: figures[name] for name in OBSERVED}
-    return Totals(**seen, planned=found.planned, deferred=found.deferred)
+    return Totals(
+        **{name: figures[name] for name in OBSERVED},
+        planned=found.planned,
+        deferred=found.deferred,
+        sessions_read=figures["sessions"],
+        sessions_malformed=found.by_code["malformed"]["found"],
+        events_read=figures["events"],
+        events_malformed=figures["events_malformed"],
+    )
 
 
 def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:

@@ -9,9 +9,8 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
-from session_repair.mongo.census import (
-    odd_documents,
-)
+from session_repair.mongo.census import odd_documents
+from session_repair.mongo.lookup import ids_without_session
 from session_repair.mongo.store import Store
 from session_repair.repair.preflight import Preflight
 from session_repair.repair.report import OddType, Report
@@ -92,6 +91,7 @@ def survey(
         days=found.days,
         strategy=reading.strategy,
         window=asdict(reading.window) if reading.window else None,
+        missing=ids_without_session(store),
     )
     return Survey(kept, reading.known(report, preflight), kept)
 

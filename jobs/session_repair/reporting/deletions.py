@@ -9,11 +9,10 @@ from session_repair.errors import Exit
 from session_repair.repair.report import Report
 from session_repair.reporting.formatting import printable, shown, title
 from session_repair.reporting.verdicts import (
-    NOBODY,
-    absent_lines,
     in_scope,
+    malformed_lines,
     missing_lines,
-    names_nobody,
+    not_green,
     way_on,
 )
 from session_repair.wording import either, number_of
@@ -84,7 +83,11 @@ def deletion_plan(report: Report) -> Iterator[str]:
     yield f"{would}. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
         yield f"  {printable(str(sample.session_id))}"
-    yield from absent_lines(report)
+    if report.malformed_beyond:
+        yield from malformed_lines(report)
+    elif not report.is_green:
+        yield from not_green(report)
+    yield from missing_lines(report)
     yield from deletion_left(report)
 
 
@@ -101,8 +104,10 @@ def deletion_verdict(report: Report) -> Iterator[str]:
         yield f"⚠️  Not everything was done: {way_on(report)}"
     elif report.totals.planned:
         yield f"✅ All planned {kind.many} have been deleted!"
-    elif names_nobody(report):
-        yield NOBODY
+    elif not report.is_green:
+        yield from not_green(report)
+    elif report.settings.get("session_ids") and (not_planned(report) or report.kept):
+        yield f"⚠️  What --session-id names is no {kind.one} to be deleted"
     else:
         yield f"✅ There was no {kind.one} to be deleted{in_scope(report)}"
     yield from missing_lines(report)

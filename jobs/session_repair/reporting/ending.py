@@ -38,6 +38,8 @@ class Ending:
     def document(self) -> dict[str, Any]:
         """What ``--json`` writes."""
         report = asdict(self.report) if self.report else {}
+        if self.report:
+            report["exceeded"] = [asdict(it) for it in self.report.exceeded]
         return {
             **report,
             "verdict": int(self.verdict),

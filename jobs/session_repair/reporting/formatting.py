@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from session_repair.repair.report import Report
+from session_repair.repair.report import Report, Sample, Symptoms
 
 LINE = "=" * 60
 SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
@@ -34,3 +34,13 @@ def window_line(report: Report) -> Iterator[str]:
     if report.window:
         since, until = (f"{report.window[name]:%Y-%m-%d %H:%M}" for name in ("since", "until"))
         yield f"Only sessions active from {since} until {until} UTC"
+
+
+def sample_line(symptom: Symptoms, sample: Sample) -> str:
+    name = sample.session_id if sample.session_id is not None else sample.session_key
+    parts = [printable(str(name))]
+    if sample.stored is not None or sample.rebuilt is not None:
+        parts.append(f"{shown(sample.stored)} → {shown(sample.rebuilt)}")
+    if sample.evidence is not None:
+        parts.append(printable(sample.evidence))
+    return f"{symptom.code}  {'  '.join(parts)}"

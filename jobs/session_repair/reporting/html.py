@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from session_repair import __version__
 from session_repair.errors import Exit
+from session_repair.repair.malformed import remedy, types_met
 from session_repair.repair.outcomes import WHY
 from session_repair.repair.report import OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
@@ -21,7 +22,7 @@ from session_repair.reporting.checks import BLOCKS
 from session_repair.reporting.deletions import deletable, not_planned
 from session_repair.reporting.formatting import printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
-from session_repair.reporting.verdicts import way_on
+from session_repair.reporting.verdicts import exceeded_line, left_alone, missing_lines, way_on
 from session_repair.symptoms import CODES, ORPHAN_EVENTS
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either
@@ -47,7 +48,7 @@ def report_page(report: Report) -> str:
             report=report,
             version=__version__,
             verdict=verdict(report),
-            tone="clean" if report.verdict is Exit.CLEAN else "broken",
+            tone="clean" if report.is_green else "broken",
             story=story(report),
             figures=figures(report),
             found=found,
@@ -61,6 +62,7 @@ def report_page(report: Report) -> str:
             other=OTHER,
             day_codes=[code for code in CODES if any(code in day.found for day in report.days)],
             held_back=held_back(report),
+            left=[] if is_deletion(report) else list(left_alone(report)),
             odd_types=[printable(odd_type_line(it)) for it in report.malformed],
             why=WHY,
             settings=settings_of(report),
@@ -113,15 +115,21 @@ def verdict(report: Report) -> str:
     """What a reader needs to know if they read one line only."""
     planned = report.totals.planned
     if report.outcomes is None:
+        if report.malformed_beyond:
+            return "It cannot be told whether all is right"
         if planned:
             done = "deleted" if is_deletion(report) else "repaired"
             return f"{subjects(planned, report)} can be {done}"
         if not report.totals.sessions:
             return "There are no sessions to check"
+        if report.is_named_left:
+            return "What was asked for is not all right, and is left alone"
         return f"Nothing is to be {'deleted' if is_deletion(report) else 'repaired'}"
     applied, planned = report.outcomes.applied, report.outcomes.planned
     done = "Deleted" if is_deletion(report) else "Repaired"
     if not planned:
+        if report.is_named_left:
+            return "What was asked for is not all right, and is left alone"
         return f"Nothing was to be {done.lower()}"
     if put_back(report):
         were = either(put_back(report), "was", "were")
@@ -142,6 +150,10 @@ def story(report: Report) -> list[str]:
     """The sentences below the verdict: what was done, and what remains."""
     totals = report.totals
     told = list(window_line(report))
+    if report.malformed_beyond:
+        told.append(f"{report.malformed_beyond}: {types_met(report)}. {remedy(report)}")
+    told += [line.removeprefix("⚠️  ") + "." for line in missing_lines(report)]
+    told += [f"{exceeded_line(it)}." for it in report.exceeded]
     if totals.events is None:
         told.append(
             f"Of {sessions(totals.sessions)} the empty ones were compared with their events."

@@ -59,6 +59,8 @@ def figures_of_run(ending: Ending) -> Iterator[Figure]:
     without = totals.events_without_session
     yield figure("events_without_session", "Events that belong to no session", without)
     yield figure("findings", "Findings before the run wrote, by code", found, "code")
+    malformed = {"sessions": totals.sessions_malformed, "events": totals.events_malformed}
+    yield figure("malformed", "Those read that have a wrong type", malformed, "of")
     yield figure("planned", "Sessions to be corrected or deleted", totals.planned)
     yield figure("deferred", "Sessions in flight, left for a later run", totals.deferred)
     if outcomes is not None:

@@ -33,7 +33,7 @@ WORDS = {
     Exit.CLEAN: "clean",
     Exit.UNEXPECTED: "failed",
     Exit.REFUSED: "refused",
-    Exit.FIXABLE_REMAINS: "fixable findings remain",
+    Exit.FIXABLE_REMAINS: "not clean",
     Exit.BREAKER: "stopped by a circuit breaker",
     Exit.PARTIAL: "partial",
     Exit.LEASE_HELD: "another run holds the lease",
@@ -164,6 +164,7 @@ def figures_of(ending: Ending) -> dict[str, Any]:
         "sessions": totals.sessions,
         "planned": totals.planned,
         "deferred": totals.deferred,
+        "malformed": totals.sessions_malformed,
         "findings": {it.code: it.found for it in ending.report.symptoms if it.found},
     }
     if outcomes is not None:

@@ -9,15 +9,26 @@ from session_repair.repair.outcomes import ALREADY_RIGHT, REFUSED
 from session_repair.repair.report import (
     OddType,
     Report,
-    Sample,
-    Symptoms,
     Verification,
 )
 from session_repair.repair.undo import UndoReport
 from session_repair.reporting.checks import BLOCKS, Block
 from session_repair.reporting.deletions import deletion_verdict
-from session_repair.reporting.formatting import LINE, SHOWN, printable, shown, title, window_line
-from session_repair.reporting.verdicts import absent_lines, fix_verdict, verdict_lines
+from session_repair.reporting.formatting import (
+    LINE,
+    SHOWN,
+    printable,
+    sample_line,
+    shown,
+    title,
+    window_line,
+)
+from session_repair.reporting.verdicts import (
+    fix_verdict,
+    left_lines,
+    missing_lines,
+    verdict_lines,
+)
 from session_repair.symptoms import MALFORMED
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
@@ -52,7 +63,8 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
     yield f"  {block.counted}: {getattr(report.totals, block.total) if block.total else found}"
     odd = report.malformed if block.codes == (MALFORMED,) else ()
     if not found and not odd:
-        yield f"  ✅ {block.right}"
+        is_told = report.totals.sessions and not report.malformed_beyond
+        yield f"  ✅ {block.right}" if is_told else "  ℹ️  None found, where so little can be told"
         return
     events = getattr(report.totals, block.events) if block.events else None
     by_event = "" if events is None else f": {number_of(events, 'event')}"
@@ -71,19 +83,8 @@ def block_lines(report: Report, block: Block) -> Iterator[str]:
 
 def odd_type_line(odd: OddType) -> str:
     some = ", ".join(shown(key) for key in odd.samples[:SHOWN])
-    return (
-        f"{odd.documents} of {printable(odd.collection)}: {odd.field} is {odd.type}, as in {some}"
-    )
-
-
-def sample_line(symptom: Symptoms, sample: Sample) -> str:
-    name = sample.session_id if sample.session_id is not None else sample.session_key
-    parts = [printable(str(name))]
-    if sample.stored is not None or sample.rebuilt is not None:
-        parts.append(f"{shown(sample.stored)} → {shown(sample.rebuilt)}")
-    if sample.evidence is not None:
-        parts.append(printable(sample.evidence))
-    return f"{symptom.code}  {'  '.join(parts)}"
+    told = f"{odd.documents} of {printable(odd.collection)}: {odd.field} is {odd.type}"
+    return f"{told}, as in {some}" if some else told
 
 
 def again_report(run_id: str, report: Report) -> Iterator[str]:
@@ -131,7 +132,8 @@ def plan_report(report: Report) -> Iterator[str]:
     done = f"Planned to fix {number_of(planned, 'session')}"
     yield f"{done}. Nothing was written to {either(planned, 'it', 'them')}."
     yield from correction_lines(report)
-    yield from absent_lines(report)
+    yield from missing_lines(report)
+    yield from left_lines(report)
     yield f"Apply this plan with: {COMMAND} apply {report.run_id}"
 
 
@@ -152,7 +154,9 @@ def fix_report(report: Report) -> Iterator[str]:
     deferred, orphans = report.totals.deferred, report.symptom("orphan_session").found
     yield ""
     yield LINE
-    yield f"✅ {'Deleted' if is_deletion else 'Fixed'} {number_of(outcomes.applied, 'session')}"
+    mark = "✅" if outcomes.applied else "ℹ️ "
+    done = f"{'Deleted' if is_deletion else 'Fixed'} {number_of(outcomes.applied, 'session')}"
+    yield f"{mark} {done}"
     for name, count in outcomes.left().items():
         yield f"{'ℹ️' if name == ALREADY_RIGHT else '⚠️'}  {count} {name}"
         yield from reasons(report, name, count)

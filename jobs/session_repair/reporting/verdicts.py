@@ -2,84 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from session_repair.errors import Exit
 from session_repair.mongo.runs import is_partial
-from session_repair.repair.report import Report, Verification
-from session_repair.reporting.formatting import SHOWN, printable, shown
-from session_repair.symptoms import CORRECTED_CODES, EMPTY
+from session_repair.reasons import REASONS, Reason
+from session_repair.repair.malformed import remedy, types_met
+from session_repair.repair.report import Level, Report, Symptoms, Verification
+from session_repair.reporting.formatting import SHOWN, printable, sample_line, shown
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
-
-NOBODY = "⚠️  No session has the session_id that --session-id names"
 
 
 def verdict_lines(report: Report) -> Iterator[str]:
     planned, deferred = report.totals.planned, report.totals.deferred
-    if report.verdict is Exit.FIXABLE_REMAINS:
-        can = f"{number_of(planned, 'session')} can be repaired"
+    can = f"{number_of(planned, 'session')} can be repaired"
+    if report.malformed_beyond:
+        yield from malformed_lines(report)
+    elif report.verdict is Exit.FIXABLE_REMAINS:
         yield f"⚠️  {can} from {either(planned, 'its', 'their')} events: fix --apply"
-    elif names_nobody(report):
-        yield NOBODY
+        yield from (f"   {exceeded_line(it)}" for it in report.exceeded)
     elif planned:
-        can = f"{number_of(planned, 'session')} can be repaired"
         yield f"✅ {can} from {either(planned, 'its', 'their')} events, and --allow lets that pass"
-    else:
+    elif report.is_green:
         yield "✅ Nothing in this scope is left to repair"
+    else:
+        yield from not_green(report)
     if deferred:
         were = either(deferred, "is in flight and was", "are in flight and were")
         yield f"   {number_of(deferred, 'session')} {were} left for a later run"
     yield from remaining_lines(report)
 
 
-def names_nobody(report: Report) -> bool:
-    """Whether the sessions that the run was to look at do not exist."""
-    return bool(report.settings.get("session_ids")) and not report.totals.sessions
+def malformed_lines(report: Report) -> Iterator[str]:
+    """That so much is malformed that nothing can be told, what was met, and what can be done."""
+    yield f"⚠️  It cannot be told whether all is right: {report.malformed_beyond}"
+    if report.malformed:
+        yield f"   {printable(types_met(report))}"
+    yield f"   {remedy(report)}"
+
+
+def exceeded_line(level: Level) -> str:
+    """Which level is exceeded, and by how much."""
+    is_let = f"--allow {level.code}={level.limit} lets {level.most} pass"
+    if level.limit is None:
+        is_let = f"--allow names no level of {level.code}"
+    return f"{level.code}: {level.count} to be corrected, {is_let}: {level.count - level.most} more"
+
+
+def not_green(report: Report) -> Iterator[str]:
+    """In place of a green line: there was nothing to look at, or what was named is not right."""
+    if report.is_named_left:
+        yield "⚠️  What --session-id names is not all right, and is left alone"
+    elif not report.totals.sessions and not report.missing:
+        when = "was active then" if report.window else "is there"
+        yield f"ℹ️  No session {when}: nothing was looked at"
 
 
 def missing_lines(report: Report) -> Iterator[str]:
-    """How many of the sessions that the run was to look at do not exist, where others do."""
-    named = len(set(report.settings.get("session_ids") or ()))
-    there = report.totals.sessions - (report.symptom("duplicate_session").found or 0)
-    if 0 < there < named:
-        some = f"{named - there} of the {named} session_ids"
-        yield f"⚠️  No session has {some} that --session-id names"
+    """Which of the sessions that the run was to look at do not exist."""
+    if report.missing:
+        named = len(set(report.settings["session_ids"]))
+        count = f"{len(report.missing)} of the {named} session_ids"
+        which = "the session_id" if named == 1 else count
+        yield f"⚠️  No session has {which} that --session-id names: {some_of(report.missing)}"
 
 
-def absent_lines(report: Report) -> Iterator[str]:
-    """Which of the sessions that the run was to look at do not exist, be it all of them."""
-    if names_nobody(report):
-        yield NOBODY
-    yield from missing_lines(report)
+def some_of(names: Sequence[str]) -> str:
+    """A few of the names, and how many more there are."""
+    some = [shown(it) for it in names[:SHOWN]]
+    return ", ".join([*some, *([f"{len(names) - SHOWN} more"] if len(names) > SHOWN else [])])
 
 
 def remaining_lines(report: Report) -> Iterator[str]:
-    """What no correction of this scope concerns, as far as the run knows of it."""
+    """What the run leaves alone, as far as it knows of it, and why."""
     yield from missing_lines(report)
     orphans = report.symptom("orphan_session").found
     if orphans:
         remain = f"{number_of(orphans, 'orphan session')} {either(orphans, 'remains', 'remain')}"
         yield f"   {remain} (created but no events)"
-    malformed = report.symptom("malformed").found
-    if malformed:
-        met = " of those looked up" if report.totals.events is None else ""
-        are = either(malformed, "is", "are")
-        yield f"   {number_of(malformed, 'session')}{met} {are} malformed and left alone"
-    others = findings_outside(report)
-    if others:
-        yield (
-            f"   {number_of(others, 'finding')} {either(others, 'lies', 'lie')} outside of this "
-            f"scope ({scope_of(report)})"
-        )
+    yield from left_lines(report)
 
 
-def findings_outside(report: Report) -> int:
-    """The findings that a wider scope may correct, as far as they were counted."""
-    if report.settings.get("scope") != EMPTY and not report.settings.get("only"):
-        return 0
-    found = [report.symptom(code) for code in CORRECTED_CODES]
-    return sum(it.found - it.to_correct - it.deferred for it in found if it.found is not None)
+def left_lines(report: Report) -> Iterator[str]:
+    """A line for each finding and reason; where sessions are named, one for each of a few too."""
+    left = list(left_alone(report))
+    if left:
+        yield "Left alone, and what changes that:"
+    for count, symptom, reason in left:
+        remedy = f": {reason.remedy}" if reason.remedy else ""
+        yield f"  {count:>6}  {symptom.code}  {reason.why}{remedy}"
+        if report.settings.get("session_ids"):
+            these = [it for it in symptom.samples if it.why == reason.code]
+            yield from (f"          {sample_line(symptom, it)}" for it in these)
+
+
+def left_alone(report: Report) -> Iterator[tuple[int, Symptoms, Reason]]:
+    """The findings that are left alone: how many of each for which reason."""
+    for symptom in report.symptoms:
+        for reason, count in symptom.left.items():
+            yield count, symptom, REASONS[reason]
 
 
 def scope_of(report: Report) -> str:
@@ -88,7 +110,7 @@ def scope_of(report: Report) -> str:
     has_scope = "scope" in asked and report.verb != DELETE_ORPHANS
     options = [f"--scope {asked['scope']}"] if has_scope else []
     options += [f"--only {','.join(asked['only'])}"] if asked.get("only") else []
-    ids = [printable(str(it)) for it in asked.get("session_ids") or ()]
+    ids = asked.get("session_ids") or ()
     options += [f"--session-id {shown(it)}" for it in ids[:SHOWN]]
     options += [f"{len(ids) - SHOWN} more"] if len(ids) > SHOWN else []
     options += [f"--{name} {asked[name]}" for name in ("since", "until") if asked.get(name)]
@@ -112,8 +134,8 @@ def fix_verdict(report: Report, verification: Verification) -> Iterator[str]:
     scope = in_scope(report)
     if report.verdict is not Exit.CLEAN:
         yield f"⚠️  Not everything was done: {way_on(report)}"
-    elif names_nobody(report):
-        yield NOBODY
+    elif not report.is_green:
+        yield from not_green(report)
     elif report.totals.deferred:
         have = f"All sessions{scope} that can be fixed now have been fixed"
         yield f"✅ {have}; those in flight wait"

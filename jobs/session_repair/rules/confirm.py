@@ -5,6 +5,8 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from session_repair.reasons import IN_FLIGHT
+
 
 def confirm(corrected: DataFrame, earlier: DataFrame) -> DataFrame:
     """The later corrected rows; a change that the earlier survey did not plan alike is deferred."""
@@ -18,7 +20,7 @@ def confirm(corrected: DataFrame, earlier: DataFrame) -> DataFrame:
         lambda finding: finding.withField(
             "action",
             F.when(finding["action"] == "correct", "defer").otherwise(finding["action"]),
-        ),
+        ).withField("why", F.coalesce(finding["why"], F.lit(IN_FLIGHT))),
     )
     return (
         corrected.join(before, "session_key", "left")

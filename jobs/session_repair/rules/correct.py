@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from session_repair.reasons import IN_FLIGHT, ONLY, REASONS, SCOPE, SHRINK, TOO_LARGE
 from session_repair.rules.predicates import (
     EVIDENCE,
     MAX_DOCUMENT,
@@ -25,9 +26,9 @@ from session_repair.rules.rebuild import ELEMENT_BYTES
 from session_repair.rules.schemas import CHANGES, CORRECTED, FINDING
 from session_repair.symptoms import ALL, OF_EMPTY, SYMPTOMS, Symptom
 
-TOO_LARGE = "left alone: its correction does not fit into 16 MB"
 OTHER_FIELDS = 1024  # bytes of a document that come with fields it did not have
 LEAST_ELEMENT = 8  # bytes that an array of BSON keeps with a text, at least
+NEVER_SHRINK = ("event_count", "first_event_at", "last_event_at")  # may be left for that alone
 
 
 def correct(
@@ -47,7 +48,9 @@ def correct(
         )
         .withColumn("is_too_large", is_any_set() & ~can_be_stored())
         .withColumn("changes", F.when(is_any_set() & ~F.col("is_too_large"), F.col("changes")))
-        .withColumn("findings", findings(allow_shrink))
+        .withColumn("outside", why_outside(scope, only))
+        .withColumns(why_left(allow_shrink))
+        .withColumn("findings", findings())
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
     )
@@ -65,26 +68,36 @@ def is_in_scope(scope: str, only: Sequence[str]) -> Column:
     return is_named | ~is_empty if scope == ALL else is_named
 
 
+def why_outside(scope: str, only: Sequence[str]) -> Column:
+    """The reason for which the run is not to correct the session; null where it is."""
+    of_empty = F.when(has_symptom(*OF_EMPTY), ONLY).otherwise(SCOPE)
+    return F.when(~is_in_scope(scope, only), of_empty)
+
+
 def changes(allow_shrink: bool, only: Sequence[str]) -> Column:
     """What would mend the session, shape CHANGES, were it in the scope."""
+    return F.struct(
+        *[
+            F.when(is_to_mend(name, only) & differs(stored(name), value), value).alias(name)
+            for name, value in wanted(allow_shrink).items()
+        ]
+    )
+
+
+def wanted(allow_shrink: bool) -> dict[str, Column]:
+    """By field, what a correction would leave in the session."""
     count = F.coalesce(stored("event_count"), F.lit(0))
     events_expired = (rebuilt("event_count") < count) & F.lit(not allow_shrink)
     first, last = stored("first_event_at"), stored("last_event_at")
     wider_first = F.least(first, rebuilt("first_event_at"))
     wider_last = F.greatest(last, rebuilt("last_event_at"))
-    wanted = {
+    return {
         "event_count": F.when(events_expired, count).otherwise(rebuilt("event_count")),
         "pages": rebuilt("pages") if allow_shrink else with_missing_pages(),
         "first_event_at": F.when(events_expired, wider_first).otherwise(rebuilt("first_event_at")),
         "last_event_at": F.when(events_expired, wider_last).otherwise(rebuilt("last_event_at")),
         "user": rebuilt("user"),
     }
-    return F.struct(
-        *[
-            F.when(is_to_mend(name, only) & differs(stored(name), value), value).alias(name)
-            for name, value in wanted.items()
-        ]
-    )
 
 
 def is_to_mend(change: str, only: Sequence[str]) -> Column:
@@ -142,17 +155,19 @@ def is_any_set() -> Column:
     return F.coalesce(reduce(or_, fields), F.lit(False))
 
 
-def findings(allow_shrink: bool) -> Column:
+def findings() -> Column:
     """The findings in the order of the table, shape FINDING."""
-    found = {it.code: finding(it, action_on(it, allow_shrink)) for it in SYMPTOMS}
+    found = {it.code: finding(it) for it in SYMPTOMS}
     return array_of([(has_symptom(code), one) for code, one in found.items()], FINDING)
 
 
-def finding(symptom: Symptom, action: Column) -> Column:
+def finding(symptom: Symptom) -> Column:
     """One finding; what is too large to be stored is told in place of its evidence."""
     nothing = F.lit(None).cast("string")
     field, evidence = symptom.field, EVIDENCE.get(symptom.code)
-    too_large = F.when(F.col("is_too_large"), F.lit(TOO_LARGE))
+    too_large = F.when(F.col("is_too_large"), F.lit(f"left alone: {REASONS[TOO_LARGE].why}"))
+    why = F.col(left(symptom.code))
+    action = F.when(why.isNull(), "correct").when(why == IN_FLIGHT, "defer").otherwise("report")
     return F.struct(
         F.lit(symptom.code).alias("code"),
         F.lit(field).cast("string").alias("field"),
@@ -160,12 +175,36 @@ def finding(symptom: Symptom, action: Column) -> Column:
         (TEXT_OF[field](rebuilt(field)) if field else nothing).alias("rebuilt"),
         F.coalesce(too_large, evidence() if evidence else nothing).alias("evidence"),
         action.alias("action"),
+        why.alias("why"),
     )
 
 
-def action_on(symptom: Symptom, allow_shrink: bool) -> Column:
-    """What is done about a finding: correct, defer (in flight) or report."""
-    if symptom.mended_by is None or (symptom.by_shrinking and not allow_shrink):
-        return F.lit("report")
-    act = F.when(F.col("in_flight"), "defer").otherwise("correct")
-    return F.when(F.col(f"changes.{symptom.mended_by}").isNotNull(), act).otherwise("report")
+def left(code: str) -> str:
+    """The column that says why a finding is left alone."""
+    return f"left_{code}"
+
+
+def why_left(allow_shrink: bool) -> dict[str, Column]:
+    """By column, the reason for which a finding is left alone; null where it is corrected.
+
+    Columns, so that Spark analyses each once.
+    """
+    kept = {} if allow_shrink else {name: wanted(False)[name] for name in NEVER_SHRINK}
+    return {left(it.code): reason_of(it, allow_shrink, kept) for it in SYMPTOMS}
+
+
+def reason_of(symptom: Symptom, allow_shrink: bool, kept: Mapping[str, Column]) -> Column:
+    """Why a finding is left alone. ``kept`` is what never-shrink would leave in the session.
+
+    That comes before the scope: a wider one would leave it alone too.
+    """
+    field = symptom.mended_by
+    if field is None:
+        return F.lit(symptom.left)
+    if symptom.by_shrinking and not allow_shrink:
+        return F.lit(SHRINK)
+    why = F.when(F.col(f"changes.{field}").isNotNull(), F.when(F.col("in_flight"), IN_FLIGHT))
+    if field in kept:
+        why = why.when(~differs(stored(field), kept[field]), SHRINK)
+    is_too_large = F.when(F.col("is_too_large"), TOO_LARGE).otherwise(ONLY)
+    return why.otherwise(F.coalesce("outside", is_too_large))

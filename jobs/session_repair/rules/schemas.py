@@ -150,6 +150,7 @@ FINDING = StructType(
         column("rebuilt", StringType(), "the rebuilt value as text; null when there is none"),
         column("evidence", StringType(), "what else a reader needs to judge; null for none"),
         column("action", StringType(), "correct, defer (in flight) or report"),
+        column("why", StringType(), "the reason for which it is left alone; null where corrected"),
     ]
 )
 
@@ -172,7 +173,7 @@ JOURNAL_ROWS = StructType(
 
 # Rises when a column is added; columns are only ever added. Version 4, the last before the first
 # release, dropped one.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 KEPT_ROWS = StructType(
     [

@@ -1,0 +1,41 @@
+"""Reasons: one table of why a finding is left alone, and of what would change that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCOPE, ONLY, SHRINK, IN_FLIGHT, TOO_LARGE = "scope", "only", "shrink", "in_flight", "too_large"
+CONFLICT, COPY, NO_EVENTS, NO_SESSION = "conflict", "copy", "no_events", "no_session"
+MALFORMED = "malformed"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A row of the table. Without a remedy no option changes it."""
+
+    code: str
+    why: str
+    remedy: str = ""
+
+
+REASONS = {
+    it.code: it
+    for it in (
+        Reason(SCOPE, "outside of --scope empty", "--scope all"),
+        Reason(ONLY, "not named by --only", "leave out --only"),
+        Reason(SHRINK, "never shrink: events may have expired", "--scope all --allow-shrink"),
+        Reason(IN_FLIGHT, "in flight, or it changed between two looks", "a later run"),
+        Reason(TOO_LARGE, "its correction does not fit into 16 MB"),
+        Reason(CONFLICT, "its events name several users"),
+        Reason(
+            COPY, "another document is the one to keep", "delete-orphans --duplicates, if empty"
+        ),
+        Reason(NO_EVENTS, "no event names it", "delete-orphans, if empty"),
+        Reason(NO_SESSION, "no session has the id of these events"),
+        Reason(
+            MALFORMED, "a wrong type, or too large: nothing can be told", "right names or types"
+        ),
+    )
+}
+# Why what a run can correct is left alone.
+OF_CORRECTED = (SCOPE, ONLY, SHRINK, IN_FLIGHT, TOO_LARGE)

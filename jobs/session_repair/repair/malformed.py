@@ -1,0 +1,36 @@
+"""Malformed: which types were met that none can be judged by, and what can be done about them."""
+
+from __future__ import annotations
+
+from session_repair.repair.report import OddType, Report
+
+MET = 3  # types that are named
+DATES = ("first_event_at", "last_event_at", "timestamp")
+
+
+def types_met(report: Report) -> str:
+    """The types that most documents have and should not, each with its field and collection."""
+    most = sorted(report.malformed, key=lambda it: -it.documents)[:MET]
+    return "; ".join(type_met(it) for it in most)
+
+
+def type_met(odd: OddType) -> str:
+    return f"{odd.field} is {odd.type} in {odd.documents} of {odd.collection}"
+
+
+def remedy(report: Report) -> str:
+    """What can be done: names first, for mostly it is a wrong one."""
+    fields = {it.field for it in report.malformed}
+    sides = [
+        f"[fields.{side}]"
+        for side in ("sessions", "events")
+        if any(it.collection == report.settings[side] for it in report.malformed)
+    ]
+    told = []
+    if sides:
+        told.append(f"Name other fields under {' and '.join(sides)} in the config file.")
+    kinds = ["dates other than BSON dates"] if fields.intersection(DATES) else []
+    kinds += ["ids other than text"] if "session_id" in fields else []
+    if kinds:
+        told.append(f"Not supported yet are {' and '.join(kinds)}: convert them.")
+    return " ".join([*told, "Or leave them alone, with a higher --max-malformed."])

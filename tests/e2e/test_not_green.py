@@ -1,0 +1,144 @@
+"""Not green: what could not be judged, was not read, or is left wrong is never called right."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from tests.harness.commands import Command, Ended, reported
+from tests.harness.documents import RUNS, Db, Document, stored_bytes
+from tests.harness.runs import last_run
+from tests.harness.shop import Shop, minute
+
+SESSIONS = 12
+BEYOND = "12 of 12 sessions read are malformed, --max-malformed 5% allows 1"
+MET = "first_event_at is long in 12 of sessions; last_event_at is long in 12 of sessions"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What each verb says of sessions whose dates are all numbers."""
+
+    verify: tuple[int, Document]
+    shown: Ended
+    dry: Ended
+    apply: Ended
+    delete: Ended
+    health: Ended
+    run: Document
+    is_untouched: bool
+    collections: set[str]
+
+
+@pytest.fixture(scope="module")
+def told(module_db: Db, command: Command) -> Told:
+    shop, epoch = Shop(module_db), 1_740_830_400_000
+    for number in range(SESSIONS):
+        shop.session(f"s{number}", first_event_at=epoch, last_event_at=epoch)
+        shop.events(f"s{number}", {0: "/home"})
+    before, on = stored_bytes(module_db), module_db
+    return Told(
+        verify=reported(command, "verify", on=on),
+        shown=command("verify", on=on),
+        dry=command("fix", on=on),
+        delete=command("delete-orphans", "--apply", on=on),
+        apply=command("fix", "--apply", on=on),
+        health=command("health", on=on),
+        run=last_run(on),
+        is_untouched=stored_bytes(on) == before,
+        collections=set(on.list_collection_names()),
+    )
+
+
+def test_nothing_that_looks_at_malformed_sessions_alone_is_green(told: Told) -> None:
+    assert (told.verify[0], told.verify[1]["verdict"]) == (3, 3)
+    assert (told.shown.code, told.dry.code) == (3, 3)
+    for ended in (told.shown, told.dry):
+        assert "✅" not in ended.out
+        assert f"⚠️  It cannot be told whether all is right: {BEYOND}\n   {MET}\n" in ended.out
+        assert "Name other fields under [fields.sessions] in the config file." in ended.out
+
+
+def test_what_was_read_and_is_malformed_is_counted(told: Told) -> None:
+    totals = told.verify[1]["totals"]
+    names = ("sessions_read", "sessions_malformed", "events_read", "events_malformed", "planned")
+    assert [totals[name] for name in names] == [12, 12, 12, 0, 0]
+
+
+def test_what_writes_is_stopped_before_its_first_write(told: Told) -> None:
+    for ended in (told.apply, told.delete):
+        assert (ended.code, ended.out) == (4, "")
+        assert f"{BEYOND} ({MET}). Nothing was written." in ended.err
+    assert told.is_untouched
+    assert told.collections == {"sessions", "events", RUNS}
+    assert (told.run["state"], told.run["verdict"]) == ("planning", 4)
+
+
+def test_health_is_degraded_and_says_why(told: Told) -> None:
+    answer = json.loads(told.health.out)
+    assert (told.health.code, answer["status"], answer["verdict"]) == (3, "degraded", 3)
+    start = f"the last run, {told.run['_id']}, was stopped: {BEYOND} ({MET})"
+    assert answer["reason"].startswith(start)
+
+
+def test_a_session_that_is_named_and_may_not_shrink_is_told_and_so_is_what_is_missing(
+    command: Command, db: Db
+) -> None:
+    shop = Shop(db)
+    shop.session("s1", event_count=17, pages=["/home"], last_event_at=minute(13))
+    shop.events("s1", dict.fromkeys(range(14), "/home"))
+    names = ("--session-id", "s1", "--session-id", "s2")
+    before = stored_bytes(db)
+    ended = command("fix", "--apply", "--scope", "all", *names, on=db)
+    assert (ended.code, stored_bytes(db)) == (0, before)
+    assert "✅" not in ended.out
+    assert ended.out.endswith(
+        "⚠️  What --session-id names is not all right, and is left alone\n"
+        "⚠️  No session has 1 of the 2 session_ids that --session-id names: s2\n"
+        "Left alone, and what changes that:\n"
+        "       1  count_mismatch  never shrink: events may have expired: "
+        "--scope all --allow-shrink\n"
+        "          count_mismatch  s1  17 → 14\n"
+    )
+    report = last_run(db)["report"]
+    left = {it["code"]: it["left"] for it in report["symptoms"] if it["left"]}
+    assert (left, report["missing"]) == ({"count_mismatch": {"shrink": 1}}, ["s2"])
+
+
+def test_ids_of_another_type_in_all_events_make_no_session_an_orphan(
+    command: Command, db: Db
+) -> None:
+    """By a scan the events are met; a look-up would meet none."""
+    shop = Shop(db)
+    for number in range(SESSIONS):
+        shop.session(f"s{number}")
+        shop.events(number, {0: "/home"})  # type: ignore[arg-type]
+    before = stored_bytes(db)
+    scanned = command("delete-orphans", "--apply", "--max-delete", "100%", on=db)
+    said = "12 of 12 events read are malformed, --max-malformed 5% allows 1"
+    assert (scanned.code, said in scanned.err, stored_bytes(db)) == (4, True, before)
+    assert "(session_id is int in 12 of events)" in scanned.err
+    for name in ("sessions", "events"):
+        db[name].create_index("session_id")
+    looked_up = command("fix", "--strategy", "lookup", on=db)
+    assert looked_up.code == 4
+    why = "no event of 'events' has a string in 'session_id', but one int"
+    assert why in looked_up.err
+
+
+def test_a_look_up_counts_the_sessions_that_it_cannot_begin_with(command: Command, db: Db) -> None:
+    shop = Shop(db)
+    for number in range(3):
+        shop.session(f"s{number}")
+        shop.events(f"s{number}", {0: "/home"})
+        shop.session(number)  # type: ignore[arg-type]
+    for name in ("sessions", "events"):
+        db[name].create_index("session_id")
+    code, report = reported(command, "fix", "--strategy", "lookup", on=db)
+    totals = report["totals"]
+    assert (code, totals["planned"]) == (3, 3)
+    assert (totals["sessions_read"], totals["sessions_malformed"]) == (6, 3)
+    (odd,) = report["malformed"]
+    assert (odd["field"], odd["type"], odd["documents"]) == ("session_id", "int", 3)
