@@ -27,6 +27,8 @@ of_databases = settings(
     deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
 )
 
+APPLY = ("--apply", "--scope", "all", "--max-malformed", "100%")
+
 
 def fill(db: Database[Document], shop: Shop) -> None:
     for name in (JOURNAL, RUNS, "sessions", "events"):
@@ -98,7 +100,7 @@ def find_repair_and_undo(bench: Bench, shop: Shop) -> None:
     before, foreseen = bytes_of(db), foresee(db)
     report = bench.folders.mktemp("report")
     where = ("--database", db.name)
-    fixed = command("fix", *where, "--apply", "--scope", "all", "--report", str(report))
+    fixed = command("fix", *where, *APPLY, "--report", str(report))
     assert (fixed.code, fixed.complaints) == (0, "")
 
     found: dict[bytes, dict[str, str]] = {key: {} for key in before}
@@ -113,7 +115,7 @@ def find_repair_and_undo(bench: Bench, shop: Shop) -> None:
     assert without_session == foreseen.without_session
     assert_same(bytes_of(db), foreseen.documents)
 
-    again = command("fix", *where, "--apply", "--scope", "all")
+    again = command("fix", *where, *APPLY)
     assert (again.code, again.figure("Read back as planned")) == (0, 0)
     assert_same(bytes_of(db), foreseen.documents)
 
