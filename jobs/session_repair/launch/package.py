@@ -71,7 +71,7 @@ def folder(
     site_packages: Iterable[Path],
     job_names: Iterable[str],
 ) -> Path:
-    """``session-repair-VERSION_SCALA`` in the target: jobs, zips, jars, settings with their schema, SHA256SUMS."""
+    """``session-repair-VERSION_SCALA`` in the target: all of it, with SHA256SUMS."""
     made = target / f"session-repair-{__version__}_{scala}"
     target.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".package.", dir=target))

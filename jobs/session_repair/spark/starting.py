@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -58,7 +58,7 @@ LONG_METHODS = "-XX:-DontCompileHugeMethods"
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
 
-ENDED = (Py4JNetworkError, ConnectionError)  # of a JVM that is gone
+ENDED = Py4JNetworkError, ConnectionError  # of a JVM that is gone
 NO_ROOM, STOPPED = "No space left on device", "stopped SparkContext"
 NO_JAVA = "JAVA_GATEWAY_EXITED"  # PySpark's name for a JVM that did not come up
 
@@ -135,7 +135,8 @@ class StartingSpark:
             self.is_given_up = True
             spark = self.found
         if spark is not None:
-            spark.stop()
+            with suppress(*ENDED):
+                spark.stop()
         else:
             GIVEN_UP.append(self.thread)
 
