@@ -211,10 +211,11 @@ def require_text(words: Sequence[str]) -> None:
 
 
 def unknown_option(name: str, error: click.NoSuchOption) -> str:
-    """What click says of it, and where the known ones are listed."""
+    """What click says of it, and where none is alike, what lists the known ones."""
     if error.option_name in SPARK_OPTIONS:
         return f"{error.option_name} is an option of Spark's, which stand before the verb."
-    return f"{error.format_message()} {name} --help lists them."
+    listed = "" if error.possibilities else f" {name} --help lists them."
+    return f"{error.format_message()}{listed}"
 
 
 def verb_of(command: click.Command, words: Sequence[str]) -> str:
