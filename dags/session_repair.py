@@ -85,7 +85,7 @@ class SessionRepairOperator(BaseOperator):
     """Runs a verb of spark-submit.sh and returns the summary of its report.
 
     ``accepted`` are the exit codes that the task succeeds with; empty ``options`` are left out. A
-    stop of the task is a SIGTERM to the command, which ends its batch and can be resumed.
+    stop of the task is a SIGTERM to the command, which takes back its batch and can be resumed.
     """
 
     template_fields: Sequence[str] = ("options",)

@@ -10,5 +10,6 @@ ROOT = JOBS.parent
 IS_CHECKOUT = (ROOT / "spark-submit.sh").is_file()
 CONF = (ROOT if IS_CHECKOUT else PACKAGE) / "conf"
 DEFAULT_CONFIG = CONF / "session_repair.toml"
+CONFIG_SCHEMA = CONF / "session_repair.schema.json"  # which the first line of that names
 LOG_CONFIG = CONF / "log4j2.properties"  # of Java's log
 COMMAND = "./spark-submit.sh" if IS_CHECKOUT else "session-repair"

@@ -23,6 +23,8 @@ from tests.harness.shop import Shop
 DEPLOY = ROOT / "deploy"
 INSTALLED, LOG = "/opt/session-repair", "/var/log/session-repair/fix.log"
 URI_FILE = "/etc/session-repair/uri"
+METRICS = "/var/lib/session-repair/fix.prom"
+CACHE = "/var/cache/session-repair"
 GOOD = {Exit.CLEAN, Exit.FIXABLE_REMAINS, Exit.LEASE_HELD}  # for a scheduler
 
 
@@ -38,6 +40,7 @@ def cron_line() -> str:
 def as_cron(folder: Path, uri_file: Path) -> subprocess.CompletedProcess[str]:
     """The command line as cron runs it, its files being elsewhere."""
     places = {INSTALLED: str(ROOT), LOG: f"{folder}/fix.log", URI_FILE: str(uri_file)}
+    places[METRICS] = f"{folder}/fix.prom"
     line = cron_line()
     for installed, here in places.items():
         assert installed in line
@@ -68,6 +71,10 @@ def test_the_cron_line_repairs_in_silence_and_mails_the_end_of_its_log_on_troubl
     assert "✅ Fixed 1 session\n" in log
     assert the_run(db)["verdict"] == 0
     assert [it["event_count"] for it in db[SESSIONS].find()] == [2]
+    labels = f'database="{db.name}",verb="fix"'
+    told = (tmp_path / "fix.prom").read_text()
+    assert f"session_repair_verdict{{{labels}}} 0.0\n" in told
+    assert f"session_repair_planned{{{labels}}} 1.0\n" in told
 
     uri_file.unlink()
     ended = as_cron(tmp_path, uri_file)
@@ -93,6 +100,11 @@ def test_the_units_are_what_systemd_takes_and_know_every_exit_code(tmp_path: Pat
     assert service["OnFailure"] == "session-repair-trouble.service"
     options = service["ExecStart"].partition(" fix ")[2]
     assert options in cron_line().replace(URI_FILE, "%d/uri")
+    assert f"--metrics {METRICS}" in options  # of which the alerts are made
+    # Neither asks for a home of this user: what setup made once is read where both are told.
+    assert f"\nSESSION_REPAIR_CACHE={CACHE}\n" in (DEPLOY / "cron" / "session-repair").read_text()
+    assert service["Environment"] == "SESSION_REPAIR_CACHE=%C/session-repair"
+    assert [service[f"{it}Directory"] for it in ("Cache", "State")] == ["session-repair"] * 2
     verifier = shutil.which("systemd-analyze")
     if verifier is None:  # what runs no systemd does not know its units either
         return

@@ -206,13 +206,106 @@ def test_a_database_name_that_cannot_be_is_refused(command: Command, name: str) 
 def test_a_missing_collection_is_refused_by_name(
     db: Database[Document], command: Command, verb: tuple[str, ...], missing: str
 ) -> None:
-    db.create_collection("events" if missing == "sessions" else "sessions")
+    there = "events" if missing == "sessions" else "sessions"
+    db.create_collection(there)
     before = fingerprint(db)
     assert one_line(command(*verb, "--database", db.name), 2) == (
         f"{verb[0]}: there is no collection '{missing}' in database '{db.name}'. "
-        "Name the right ones with --database or in the config file.\n"
+        f"It holds '{there}'. Name the right ones with --database or in the config file.\n"
     )
     assert fingerprint(db) == before
+
+
+def test_of_many_collections_the_likest_are_named_first(
+    db: Database[Document], command: Command
+) -> None:
+    for name in ["Session", "sesions", *(f"other{n:02}" for n in range(12))]:
+        db.create_collection(name)
+    others = "'Session', 'sesions', " + ", ".join(f"'other{n:02}'" for n in range(8))
+    assert one_line(command("verify", on=db), 2) == (
+        f"verify: there is no collection 'sessions' in database '{db.name}'. It holds {others} "
+        "and 4 more. Name the right ones with --database or in the config file.\n"
+    )
+
+
+def test_a_wrong_database_is_told_those_that_are_there(
+    db: Database[Document], command: Command
+) -> None:
+    db.create_collection("sessions")
+    told = one_line(command("verify", "--database", f"{db.name}x"), 2)
+    assert f"in database '{db.name}x'. This database is empty; there are '{db.name}'" in told
+    assert "'admin'" not in told
+    assert "'local'" not in told
+    empty = command("runs", "--database", f"{db.name}x")
+    assert (empty.code, empty.err.count("\n")) == (0, 1)
+    assert empty.err.startswith(
+        f"Database '{db.name}x' holds no run. This database is empty; there are '{db.name}'"
+    )
+    held = f"Database '{db.name}' holds no run. It holds 'sessions'.\n"
+    assert command("runs", on=db).err == held
+
+
+@pytest.fixture
+def scans_forbidden(mongo_client: MongoClient[Document]) -> Iterator[None]:
+    mongo_client.admin.command("setParameter", 1, notablescan=True)
+    yield
+    mongo_client.admin.command("setParameter", 1, notablescan=False)
+
+
+@pytest.mark.usefixtures("scans_forbidden")
+@pytest.mark.parametrize(
+    "verb", [("verify",), ("fix", "--strategy", "scan"), ("fix", "--apply"), ("delete-orphans",)]
+)
+def test_a_server_that_allows_no_scan_is_told_so(
+    db: Database[Document], command: Command, verb: tuple[str, ...]
+) -> None:
+    shop = Shop(db)
+    shop.session("empty")
+    shop.events("empty", {0: "/home"})
+    before = fingerprint(db)
+    assert one_line(command(*verb, on=db), 2) == (
+        f"{verb[0]}: this MongoDB runs with notablescan, so it reads no collection as a whole, as "
+        "a repair has to. Set that parameter to false while it runs.\n"
+    )
+    assert fingerprint(db) == before
+
+
+BYTES = os.fsdecode(b"a\xff\xfe")  # as Python hands on what a shell gave it
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (("runs", "--database", BYTES), "--database"),
+        (("runs", f"--database={BYTES}"), "--database"),
+        (("undo", BYTES), "word 2"),
+        (("verify", "--session-id", BYTES), "--session-id"),
+        (("fix", "--notify", BYTES, "--apply"), "--notify"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(
+    command: Command, words: tuple[str, ...], where: str
+) -> None:
+    told = f"{where} is not text in UTF-8. Write it again, in a terminal for UTF-8.\n"
+    assert one_line(command(*words), 2).removeprefix(f"{words[0]}: ") == told
+
+
+def test_an_address_or_a_file_that_is_no_text_is_refused(command: Command, tmp_path: Path) -> None:
+    told = one_line(command("runs", uri=f"mongodb://u:{BYTES}@h/"), 2)
+    assert told == "runs: MONGODB_URI is not text in UTF-8. Export it again.\n"
+    file = tmp_path / "c.toml"
+    file.write_bytes(b'database = "\xff"')
+    told = one_line(command("runs", "--config", str(file)), 2)
+    assert told == f"runs: --config {file} is not TOML: it is not text in UTF-8.\n"
+
+
+@pytest.mark.parametrize("verb", [("verify",), ("runs",), ("health",)])
+def test_a_wrong_option_of_the_address_is_refused(
+    mongo_uri: str, command: Command, verb: tuple[str, ...]
+) -> None:
+    ended = command(*verb, uri=f"{mongo_uri}&retryWrits=true")
+    assert "the unknown option retryWrits. Did you mean retrywrites?" in ended.told
+    assert (ended.code, ended.told.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize("verb", WRITING)

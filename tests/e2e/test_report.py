@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from tests.harness.commands import PATIENCE, ROOT, Command, started
+from tests.harness.commands import reported as reported_as_json
 from tests.harness.documents import Document
 from tests.harness.shop import Shop, minute
 
@@ -70,6 +71,25 @@ def reported(
         assert command(*verb, *where, "--report", f"{folder}/report").code in (0, 3)
         runs[verb[0]] = json.loads(json_file.read_text())
     return Reported(folder, runs)
+
+
+def test_a_report_may_stand_in_a_folder_of_any_name(
+    module_db: Database[Document], reported: Reported, command: Command, tmp_path: Path
+) -> None:
+    """Hadoop takes brackets for patterns, a colon for the end of a scheme, // for a host."""
+    folder = tmp_path / "a:b [c]{d,e}*? 50% %41 x=y \\ #ü"
+    code, told = reported_as_json(command, "verify", "--report", f"/{folder}", on=module_db)
+    assert code == 0
+    files = [file for file in folder.rglob("*.parquet") if "_staging" not in str(file)]
+    assert len(files) == len(DATASETS)
+    codes = [code for file in files if "findings" in str(file) for code in codes_in(file)]
+    assert Counter(codes) == {it["code"]: it["found"] for it in told["symptoms"] if it["found"]}
+    assert [it.name for it in tmp_path.iterdir()] == [folder.name]
+
+
+def codes_in(file: Path) -> list[str]:
+    with file.open("rb") as opened:
+        return list(pandas.read_parquet(opened)["code"])
 
 
 def by_spark(spark: SparkSession, folder: str) -> list[tuple[str, str]]:

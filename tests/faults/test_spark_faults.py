@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 
 from demo.generate import generate
 from demo.member import dies_with_parent, free_port
-from tests.harness.commands import ROOT, started
+from tests.harness.commands import PATIENCE, ROOT, started
 from tests.harness.documents import JOURNAL, Db, differing, stored_bytes
 from tests.harness.holds import Point, held
 from tests.harness.runs import last_run, outcomes
@@ -164,3 +164,35 @@ def test_tasks_that_run_twice_plan_every_session_once(
     ):
         assert process.wait(240) == 0, process.text()
     assert_right(db, expected)
+
+
+def test_a_java_that_is_killed_ends_the_run_in_one_line(db: Db, mongo_uri: str) -> None:
+    generate(db, SESSIONS)
+    before = stored_bytes(db)
+    words = ("fix", "--apply", "--confirm-delay", "1h", "-v")
+    with started(mongo_uri, db.name, *words) as process:
+        deadline = time.monotonic() + PATIENCE
+        while " sessions and " not in process.text():  # the first look was taken
+            assert time.monotonic() < deadline, process.text()
+            time.sleep(0.2)
+        (java,) = javas_in(process.popen.pid)
+        os.kill(java, signal.SIGKILL)
+        code, told = process.wait(), process.text()
+    lines = [it for it in told.splitlines() if " session_repair.cli.options: fix: " in it]
+    assert len(lines) == 1, told
+    assert (code, "Traceback" in told) == (1, False), told
+    assert lines[0].endswith(
+        "fix: Spark's Java ended in the middle; what it said of that stands above. Look whether "
+        "the machine ran out of memory."
+    )
+    assert stored_bytes(db) == before
+
+
+def javas_in(group: int) -> list[int]:
+    """The processes of the group that are a Java."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if process.joinpath("exe").readlink().name == "java":
+                found += [int(process.name)] if os.getpgid(int(process.name)) == group else []
+    return found

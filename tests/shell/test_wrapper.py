@@ -345,11 +345,15 @@ def test_the_package_is_one_folder_with_checksums_and_the_same_whenever_it_is_ma
             *VERB_FILES.values(),
             *(f"jars/{jar.name}" for jar in ready.jars.iterdir()),
             "dependencies.zip",
+            "session_repair.schema.json",
             "session_repair.toml",
             "session_repair.zip",
         ]
     )
     assert made.name == "session-repair-0.0.1_2.12"
+    first_line = (made / "session_repair.toml").read_text().partition("\n")[0]
+    schema = json.loads((made / first_line.removeprefix("#:schema ")).read_text())
+    assert schema["title"] == "Settings of session-repair"
 
 
 def test_in_client_mode_the_driver_takes_our_python_unless_the_user_names_one(

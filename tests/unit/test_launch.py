@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,14 @@ def started(gateway: Path, *words: str, **variables: str) -> Command | Module:
     program = program_of(parse(words), environment)
     assert program is not None
     return program
+
+
+def hadoop(gateway: Path) -> str:
+    """A folder that says where YARN is."""
+    folder = gateway.parent / "hadoop"
+    folder.mkdir(exist_ok=True)
+    (folder / "yarn-site.xml").touch()
+    return str(folder)
 
 
 def spark_words(gateway: Path, *words: str) -> list[str]:
@@ -139,6 +149,54 @@ def test_help_shows_every_verb_on_stdout(option: str, capsys: pytest.CaptureFixt
     assert told.err == ""
 
 
+@pytest.mark.parametrize("option", ["--help", "-h"])
+@pytest.mark.parametrize("verb", [*command.JOB_OF, *command.PLAIN, *command.SET_UP, "env"])
+def test_every_verb_has_help_without_a_spark(
+    tmp_path: Path,
+    verb: str,
+    option: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A set-up, a cache or a Java would be asked for where there is none."""
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(command, "new_job", pytest.fail)
+    monkeypatch.setattr(command, "spark_with_connector", pytest.fail)
+    program = program_of(parse([verb, option]), {"SESSION_REPAIR_CACHE": str(cache)})
+    assert not cache.exists()
+    if program is None:
+        assert capsys.readouterr().out.startswith(f"usage: ./spark-submit.sh {verb}")
+    else:
+        assert isinstance(program, Module)
+        assert program.words[-1] == option
+
+
+def test_a_python_without_docstrings_is_told_so() -> None:
+    run = [sys.executable, "-OO", str(JOBS / "session_repair" / "launch"), "verify", "--help"]
+    ended = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        2,
+        "",
+        "spark-submit.sh: PySpark does not work with PYTHONOPTIMIZE=2 or python -OO. Unset it.\n",
+    )
+
+
+def test_a_cache_that_takes_no_file_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lock").mkdir()
+    monkeypatch.delenv("SPARK_HOME", raising=False)
+    monkeypatch.setenv("SESSION_REPAIR_CACHE", str(tmp_path))
+    assert main(["setup"]) == 2
+    told = f"spark-submit.sh: {tmp_path}/lock: Is a directory. Correct that, and start again.\n"
+    assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(("given", "java"), [("C", "C.UTF-8"), ("POSIX", "C.UTF-8"), ("x", "x")])
+def test_java_can_name_any_file_whatever_the_locale(gateway: Path, given: str, java: str) -> None:
+    assert started(gateway, "verify", LC_ALL=given).environment["LC_ALL"] == java
+
+
 def test_no_verb_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([])
@@ -151,6 +209,25 @@ def test_no_verb_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "says"),
     [
         (["repair"], "unknown verb 'repair'. ./spark-submit.sh --help lists the verbs."),
+        (
+            ["verfy"],
+            "unknown verb 'verfy'. Did you mean verify? ./spark-submit.sh --help lists the verbs.",
+        ),
+        (
+            ["--mastr", "local[2]", "verify"],
+            "Spark has no option --mastr. Did you mean --master? Spark's own stand before the "
+            "verb, the verb's after it.",
+        ),
+        (
+            ["--uri-file=x", "setup"],
+            "Spark has no option --uri-file. Spark's own stand before the verb, the verb's after "
+            "it.",
+        ),
+        (
+            [*IN_CLUSTER_MODE, "fix", "--apply"],
+            "in cluster mode MONGODB_URI does not reach the driver. Write the address into a file "
+            "on the node, or pass one by --files, and name it with --uri-file.",
+        ),
         (
             ["--master"],
             "--master has no value, and no verb follows. ./spark-submit.sh --help shows the usage.",
@@ -165,7 +242,6 @@ def test_no_verb_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["setup", "now"], "setup takes no options, got now."),
         (["package", "a", "b"], "package takes one folder, got a b."),
-        (["package", "--help"], "package takes one folder, got --help."),
         (
             [*IN_CLUSTER_MODE, "fix", "--config", "none.toml"],
             "--config none.toml cannot be read. Name a readable TOML file.",
@@ -185,6 +261,7 @@ def test_what_cannot_work_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SPARK_HOME", str(gateway))
+    monkeypatch.setenv("HADOOP_CONF_DIR", hadoop(gateway))
     assert main(words) == 2
     assert capsys.readouterr() == ("", f"spark-submit.sh: {says}\n")
 
@@ -340,13 +417,29 @@ def test_in_cluster_mode_the_settings_travel(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my own.toml").touch()
-    program = started(gateway, *IN_CLUSTER_MODE, "--files", "a.txt", "fix", *given, "--apply")
+    told = ("--uri-file", "/etc/uri") if given else ("--uri-file=/etc/uri",)
+    words = (*IN_CLUSTER_MODE, "--files", "a.txt", "fix", *given, "--apply", *told)
+    program = started(gateway, *words, HADOOP_CONF_DIR=hadoop(gateway))
     assert isinstance(program, Command)
     assert program.words[0] == f"{gateway}/bin/spark-submit"
     file = "my own.toml" if given else str(DEFAULT_CONFIG)
     assert values(program.words, "--files")[-1] == f"a.txt,{file}"
     script = program.words.index(str(JOBS / "fix_empty_sessions.py"))
-    assert program.words[script + 1 :] == ["--apply", "--config", Path(file).name]
+    assert program.words[script + 1 :] == ["--apply", *told, "--config", Path(file).name]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--conf", "spark.yarn.appMasterEnv.MONGODB_URI=x"),
+        ("--master", "k8s://h"),  # whose pod may have it from a secret
+    ],
+)
+def test_in_cluster_mode_the_address_may_come_otherwise(
+    gateway: Path, options: tuple[str, ...]
+) -> None:
+    words = (*IN_CLUSTER_MODE, *options, "verify")
+    assert isinstance(started(gateway, *words, HADOOP_CONF_DIR=hadoop(gateway)), Command)
 
 
 # The cache

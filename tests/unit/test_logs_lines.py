@@ -174,6 +174,10 @@ def test_an_error_is_an_object_too(capsys: pytest.CaptureFixture[str]) -> None:
         2,
         [("ERROR", "work: No such option '--hwo'. Did you mean '--how'?")],
     )
+    unlike = "work: No such option '--zzz'. work --help lists them."
+    assert worked(capsys, "--zzz") == (2, [("ERROR", unlike)])
+    of_spark = "work: --master is an option of Spark's, which stand before the verb."
+    assert worked(capsys, "--master") == (2, [("ERROR", of_spark)])
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         code, ((level, message),) = worked(capsys, "--how", "warning")

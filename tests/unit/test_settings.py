@@ -134,6 +134,17 @@ REFUSED = {
     "break_lease = true": "unknown key 'break_lease' in it",
     'session_fields = "x"': "unknown key 'session_fields' in it",
     '[collections]\nusers = "u"': "unknown key 'users' in collections",
+    '[colections]\nsessions = "s"': (
+        "unknown table [colections]; known are collections, fields, tls. Did you mean collections?"
+    ),
+    '[colour]\nis = "red"': "unknown table [colour]; known are collections, fields, tls.",
+    '[field.sessions]\npages = "p"': "[field]; known are collections, fields, tls. Did you mean",
+    '[fields.session]\npages = "p"': "known are sessions, events. Did you mean sessions?",
+    '[fields.events]\npag = "p"': "user_id, timestamp, page. Did you mean page?",
+    'setle = "1m"': "Did you mean settle?",
+    '[tls]\nsettle = "1m"': "known are ca_file, certificate_key_file. It belongs above all tables.",
+    'ca_file = "x"': "It belongs under [tls].",
+    "[settle]": "settle = {} is not of type str",
     '[collections]\nsettle = "1m"': "unknown key 'settle' in collections",
     '[fields.users]\nname = "n"': "unknown key 'users' in fields",
     '[fields.events]\npages = "p"': "unknown key 'pages' in fields.events",

@@ -31,7 +31,9 @@ from session_repair.errors import Exit, Refused
 from session_repair.health.counts import count_empty, recounted
 from session_repair.health.model import AtWork, json_schema
 from session_repair.health.queries import MAX_AGE, bounded, look, run_at_work, unknown
+from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
+from session_repair.mongo.names import names_there
 from session_repair.mongo.runs import DONE, PLANNED, UNDONE, Run, list_runs
 from session_repair.repair.execute import finish, take_back, working
 from session_repair.repair.listing import lost_rows, rows_of_run
@@ -144,6 +146,9 @@ def runs(
                 show([str(now)])
         elif run_id is None:
             documents = list_runs(store)
+            if not documents:
+                there = names_there(store.database, store.settings.runs)
+                notice(f"Database {store.database.name!r} holds no run. {there}".rstrip())
             show([*trend(documents, settings), *runs_table(documents)])
         elif verdict:
             document = Run.find(store, run_id).read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -17,6 +17,7 @@ else:
 from session_repair.errors import Refused
 from session_repair.home import COMMAND, DEFAULT_CONFIG, IS_CHECKOUT
 from session_repair.kinds import FIELD_PATH, Kind
+from session_repair.launch.options import meant
 from session_repair.secret import read_secret
 from session_repair.settings import (
     ASKED,
@@ -106,13 +107,18 @@ def read_config(path: Path) -> dict[str, Any]:
             document = tomllib.load(file)
     except OSError as error:
         raise Refused(f"--config {path}: {error.strerror}. Name a readable TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise Refused(f"--config {path} is not TOML: it is not text in UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
         raise Refused(f"--config {path} is not TOML: {error}.") from None
     tables = {name: table(path, name, document.pop(name, {})) for name in IN_A_FILE if name}
     if named := sorted(document.keys() & set(COLLECTIONS)):
         raise Refused(
             f"--config {path}: {named[0]} is the name of a collection; write [collections]."
         )
+    for name, value in document.items():
+        if isinstance(value, dict) and name not in IN_A_FILE[""]:
+            raise unknown(path, f"table [{name}]", name, list(tables))
     settings: dict[str, Any] = {}
     for of_table, values in {"": document, **tables}.items():
         known = IN_A_FILE[of_table]
@@ -155,6 +161,12 @@ def field_names(path: Path, key: str, kind: Kind, value: Any) -> dict[str, str]:
 def refuse_unknown(path: Path, where: str, names: Any, known: Any) -> None:
     for name in names:
         if name not in known:
-            raise Refused(
-                f"--config {path}: unknown key {name!r} in {where}; known are {', '.join(known)}."
-            )
+            raise unknown(path, f"key {name!r} in {where}", name, known)
+
+
+def unknown(path: Path, what: str, name: str, known: Iterable[str]) -> Refused:
+    """That the file says it, what was meant, and what it may say."""
+    homes = [of_table for of_table, keys in IN_A_FILE.items() if name in keys]
+    where = [f"under [{of_table}]" if of_table else "above all tables" for of_table in homes]
+    hint = f" It belongs {where[0]}." if where else meant(name, known)
+    return Refused(f"--config {path}: unknown {what}; known are {', '.join(known)}.{hint}")

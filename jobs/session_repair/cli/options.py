@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import reduce, wraps
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -17,10 +18,13 @@ from session_repair.cli.streams import make_unfailing
 from session_repair.errors import Exit, Refused, RepairError
 from session_repair.home import COMMAND
 from session_repair.kinds import DURATION, Kind
+from session_repair.launch.options import HELP
+from session_repair.launch.options import WITH_VALUE as SPARK_OPTIONS
 from session_repair.logs import JSON, LINES, format_in, logging_to_stderr, set_format, set_verbosity
 from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
 from session_repair.reporting.outputs import STDOUT, Outputs, telling
+from session_repair.secret import is_text
 from session_repair.settings import SETTINGS, Settings, describe
 
 log = logging.getLogger(__name__)
@@ -176,10 +180,13 @@ def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
 def exit_code_of(command: click.Command, words: Sequence[str], name: str) -> int:
     """How the command ended; what a user can cause is one line."""
     try:
-        verdict = command.main(args=words, prog_name=command.name, standalone_mode=False)
+        require_text(words)
+        verdict = command.main(words, command.name, standalone_mode=False, help_option_names=HELP)
     except click.exceptions.NoArgsIsHelpError as error:
         log.error("%s", error.format_message())
         return Exit.REFUSED
+    except click.NoSuchOption as error:
+        return complain(name, unknown_option(name, error), Exit.REFUSED)
     except click.ClickException as error:
         return complain(name, error.format_message(), Exit.REFUSED)
     except click.Abort:
@@ -192,6 +199,23 @@ def exit_code_of(command: click.Command, words: Sequence[str], name: str) -> int
         log.critical("%s: failed", name, exc_info=True)
         return Exit.UNEXPECTED
     return int(verdict or 0)
+
+
+def require_text(words: Sequence[str]) -> None:
+    """Raise Refused on a word that came as other bytes than UTF-8; it may be a secret."""
+    for before, word in pairwise(["", *words]):
+        if not is_text(word):
+            of = before if before.startswith("--") else f"word {words.index(word) + 1}"
+            of = word.partition("=")[0] if word.startswith("--") and "=" in word else of
+            raise Refused(f"{of} is not text in UTF-8. Write it again, in a terminal for UTF-8.")
+
+
+def unknown_option(name: str, error: click.NoSuchOption) -> str:
+    """What click says of it, and where none is alike, what lists the known ones."""
+    if error.option_name in SPARK_OPTIONS:
+        return f"{error.option_name} is an option of Spark's, which stand before the verb."
+    listed = "" if error.possibilities else f" {name} --help lists them."
+    return f"{error.format_message()}{listed}"
 
 
 def verb_of(command: click.Command, words: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from session_repair.home import COMMAND, IS_CHECKOUT, JOBS, ROOT
 from session_repair.launch.connector import Connector
 from session_repair.launch.job import in_cluster_mode, new_job
 from session_repair.launch.locks import MAIN, Site, Venv
-from session_repair.launch.options import CommandLine, parse
+from session_repair.launch.options import CommandLine, meant, parse, refuse_unknown
 from session_repair.launch.program import Command, Module
 from session_repair.launch.spark import (
     DRIVER_PYTHON,
@@ -57,6 +57,11 @@ JOB_OF = {
 }
 PLAIN = ("apply", "undo", "runs", "health", "config")
 SET_UP = ("demo", "setup", "package") if IS_CHECKOUT else ("setup", "package")
+OWN_HELP = {
+    "setup": "setup\n\nInstall what is missing, and tell where all of it is.",
+    "package": "package [FOLDER]\n\nMake one folder there, or here, of all that a cluster needs.",
+    "env": "env [LOCK …]\n\nFor developers: what a driver's environment has, as a shell reads it.",
+}
 COMPLETE = "_SESSION_REPAIR_COMPLETE"  # set by a shell that asks what can follow
 LIBRARIES = "click, dns, pymongo"  # that a plain verb imports, beside pyspark
 
@@ -67,6 +72,7 @@ Program = Command | Module | None
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code of what is done here; what is handed over ends by itself."""
     try:
+        require_docstrings()
         line = parse(sys.argv[1:] if argv is None else argv)
         program = program_of(line, dict(os.environ))
         if isinstance(program, Command):
@@ -74,12 +80,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RepairError as error:
         say(str(error))
         return error.exit_code
+    except OSError as error:
+        say(f"{error.filename or 'a file'}: {error.strerror}. Correct that, and start again.")
+        return Exit.REFUSED
     except KeyboardInterrupt:
         say("interrupted")
         return Exit.INTERRUPTED
     if program is not None:
         program.run()
     return Exit.CLEAN
+
+
+def require_docstrings() -> None:
+    """Raise Refused where Python takes them away, of which PySpark makes parts of itself."""
+    if sys.flags.optimize > 1:
+        raise Refused("PySpark does not work with PYTHONOPTIMIZE=2 or python -OO. Unset it.")
 
 
 def program_of(line: CommandLine, environment: Mapping[str, str]) -> Program:
@@ -92,14 +107,19 @@ def program_of(line: CommandLine, environment: Mapping[str, str]) -> Program:
         return launch.completion()
     if not line.verb:
         return launch.without_verb()
+    refuse_unknown(line)
     if line.verb in JOB_OF:
         return launch.job(JOB_OF[line.verb])
     if line.verb in PLAIN:
         launch.refuse_spark_options()
         return launch.module("session_repair", [line.verb, *line.options])
+    if line.asks_help and line.verb in OWN_HELP:
+        print(f"usage: {COMMAND} {OWN_HELP[line.verb]}")
+        return None
     if line.verb in launch.others:
         return launch.others[line.verb]()
-    raise Refused(f"unknown verb '{line.verb}'. {COMMAND} --help lists the verbs.")
+    alike = meant(line.verb, [*JOB_OF, *PLAIN, *SET_UP])
+    raise Refused(f"unknown verb '{line.verb}'.{alike} {COMMAND} --help lists the verbs.")
 
 
 class Launch:
@@ -135,6 +155,8 @@ class Launch:
     def job(self, name: str) -> Program:
         script = JOBS / f"{name}.py"
         self.require(script)
+        if self.line.asks_help:
+            return self.module(name, self.line.options)
         job = new_job(self.line, self.venv, self.environment, self.gateway)
         if job.settings.is_cluster_mode:
             return in_cluster_mode(job, self.venv, script, self.line.options)

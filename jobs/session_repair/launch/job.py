@@ -13,7 +13,7 @@ from session_repair.launch.connector import brings_own_connector
 from session_repair.launch.locks import MAIN, Site, Venv
 from session_repair.launch.options import CommandLine, without_option
 from session_repair.launch.program import Command
-from session_repair.launch.properties import SparkSettings, read_settings
+from session_repair.launch.properties import SparkSettings, conf_of, read_settings
 from session_repair.launch.spark import (
     DRIVER_PYTHON,
     PYTHON,
@@ -23,6 +23,7 @@ from session_repair.launch.spark import (
     made_cache,
     spark_with_connector,
 )
+from session_repair.launch.usable import require_usable
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Job:
         starting it, it leaves both to the user, and a refused command does not wait for Java.
         """
         environment = dict(self.spark.environment)
+        if environment.get("LC_ALL") in ("C", "POSIX"):
+            environment["LC_ALL"] = "C.UTF-8"  # else Java can name no file in other than ASCII
         if self.spark.is_gateway:
             named = environment.get(PYTHON) or environment.get(DRIVER_PYTHON)
             if not named and venv.holds(MAIN):
@@ -59,6 +62,7 @@ def new_job(
     if spark is None:
         spark, connector = spark_with_connector(line, venv, environment, gateway)
     settings = read_settings(line, spark.home, environment, CONF, is_gateway=spark.is_gateway)
+    require_usable(settings, environment, conf_of(spark.home, environment))
     options = settings.options
     if not brings_own_connector(settings, spark.home):
         connector = connector or found_connector(spark, cache_of(environment))
@@ -79,6 +83,7 @@ def in_cluster_mode(job: Job, venv: Venv | Site, script: Path, words: list[str])
     config = str(DEFAULT_CONFIG) if given is None else given
     if "://" not in config and not is_readable(config):
         raise Refused(f"--config {config} cannot be read. Name a readable TOML file.")
+    require_address(settings, words)
     if not job.spark.is_gateway:
         for name in (PYTHON, DRIVER_PYTHON):  # paths of this machine
             environment.pop(name, None)
@@ -96,6 +101,19 @@ def in_cluster_mode(job: Job, venv: Venv | Site, script: Path, words: list[str])
     words += ["--config", config.rpartition("/")[2]]
     submit = [job.spark.submit, *job.options, *travelling, str(script), *words]
     return Command(submit, environment)
+
+
+def require_address(settings: SparkSettings, words: list[str]) -> None:
+    """Raise Refused where YARN's driver, which sees no variable from here, has no address."""
+    told = (*settings.line.conf, *settings.in_file)
+    is_told = any(it.partition("=")[0] == "--uri-file" for it in words) or (
+        "spark.yarn.appMasterEnv.MONGODB_URI" in told
+    )
+    if settings.value("--master", "spark.master") == "yarn" and not is_told:
+        raise Refused(
+            "in cluster mode MONGODB_URI does not reach the driver. Write the address into a file "
+            "on the node, or pass one by --files, and name it with --uri-file."
+        )
 
 
 def is_readable(file: str) -> bool:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from session_repair.errors import Refused
 from session_repair.home import COMMAND
 
 WITHOUT_VALUE = ("-v", "--verbose", "--supervise", "--version")
+WITH_VALUE = (
+    *("--archives", "--class", "--conf", "--deploy-mode", "--driver-class-path", "--driver-cores"),
+    *("--driver-java-options", "--driver-library-path", "--driver-memory", "--exclude-packages"),
+    *("--executor-cores", "--executor-memory", "--files", "--jars", "--keytab", "--kill"),
+    *("--master", "--name", "--num-executors", "--packages", "--principal", "--properties-file"),
+    *("--proxy-user", "--py-files", "--queue", "--remote", "--repositories", "--status"),
+    *("--total-executor-cores",),
+)
+ALIKE = 0.75  # of 1; --uri-file, which is a verb's, is not like --files
 HELP = ("-h", "--help")
 
 
@@ -22,6 +32,11 @@ class CommandLine:
     is_help: bool = False
     verb: str = ""
     options: list[str] = field(default_factory=list)
+
+    @property
+    def asks_help(self) -> bool:
+        """Whether the verb's options are to be listed."""
+        return not set(HELP).isdisjoint(self.options)
 
 
 def parse(words: Sequence[str]) -> CommandLine:
@@ -52,6 +67,22 @@ def parse(words: Sequence[str]) -> CommandLine:
         if name == "--conf" and "=" in value:
             key, _, line.conf[key] = value.partition("=")
     return line
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """What is asked where a known word looks like this one."""
+    alike = get_close_matches(word, known, 1, ALIKE)
+    return f" Did you mean {alike[0]}?" if alike else ""
+
+
+def refuse_unknown(line: CommandLine) -> None:
+    """Raise Refused on an option before the verb that spark-submit does not have."""
+    for name in line.named:
+        if name not in (*WITHOUT_VALUE, *WITH_VALUE):
+            raise Refused(
+                f"Spark has no option {name}.{meant(name, WITH_VALUE)} Spark's own stand before "
+                "the verb, the verb's after it."
+            )
 
 
 def without_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:

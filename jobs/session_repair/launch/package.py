@@ -14,7 +14,7 @@ from importlib.metadata import Distribution, PackagePath
 from pathlib import Path
 
 from session_repair import __version__
-from session_repair.home import DEFAULT_CONFIG, JOBS, PACKAGE
+from session_repair.home import CONFIG_SCHEMA, DEFAULT_CONFIG, JOBS, PACKAGE
 from session_repair.launch.steps import sha256
 
 # All that the driver imports beside Spark, in pure Python: pymongo does without its C extension.
@@ -71,7 +71,7 @@ def folder(
     site_packages: Iterable[Path],
     job_names: Iterable[str],
 ) -> Path:
-    """``session-repair-VERSION_SCALA`` in the target: jobs, zips, jars, settings, SHA256SUMS."""
+    """``session-repair-VERSION_SCALA`` in the target: all of it, with SHA256SUMS."""
     made = target / f"session-repair-{__version__}_{scala}"
     target.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".package.", dir=target))
@@ -81,7 +81,8 @@ def folder(
         shutil.copyfile(JOBS / f"{job}.py", fresh / f"{job}.py")
     for jar in jars:
         shutil.copyfile(jar, fresh / "jars" / jar.name)
-    shutil.copyfile(DEFAULT_CONFIG, fresh / DEFAULT_CONFIG.name)
+    for settings in (DEFAULT_CONFIG, CONFIG_SCHEMA):
+        shutil.copyfile(settings, fresh / settings.name)
     zipped(package_files(), fresh / "session_repair.zip")
     zipped(dependency_files(site_packages), fresh / "dependencies.zip")
     held = sorted(file.relative_to(fresh) for file in fresh.rglob("*") if file.is_file())

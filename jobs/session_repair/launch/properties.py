@@ -57,12 +57,16 @@ class SparkSettings:
         return not master or master.startswith("local")
 
 
+def conf_of(spark: Path, environment: Mapping[str, str]) -> Path:
+    """The folder of that Spark's own settings."""
+    return Path(environment.get("SPARK_CONF_DIR") or spark / "conf")
+
+
 def read_settings(
     line: CommandLine, spark: Path, environment: Mapping[str, str], conf: Path, *, is_gateway: bool
 ) -> SparkSettings:
     """Spark reads one properties file. Where that is not ours, our settings go as --conf."""
-    folder = environment.get("SPARK_CONF_DIR") or str(spark / "conf")
-    theirs = Path(line.named.get("--properties-file") or f"{folder}/{DEFAULTS}")
+    theirs = Path(line.named.get("--properties-file") or conf_of(spark, environment) / DEFAULTS)
     in_file = properties(theirs.read_text()) if theirs.is_file() else {}
     text = (conf / DEFAULTS).read_text()
     ours = properties(text.partition(LOCAL_ONLY)[0] if is_gateway else text)

@@ -26,6 +26,7 @@ from session_repair.mongo.bson_types import (
     readable,
     type_unless_twice,
 )
+from session_repair.mongo.names import names_there
 from session_repair.mongo.store import Store, raw
 
 Document = dict[str, Any]
@@ -129,6 +130,7 @@ def refuse_unreadable(collection: Collection[Document]) -> None:
     if not found:
         raise Refused(
             f"there is no collection {collection.name!r} in database {database.name!r}. "
+            f"{names_there(database, collection.name)}"
             "Name the right ones with --database or in the config file."
         )
     if found[0]["type"] != "collection":

@@ -24,11 +24,17 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.mongo.address import require_known_options
 from session_repair.mongo.store import Store
 from session_repair.settings import TLS_FILES, Settings
 
 Document = dict[str, Any]
 
+NO_SCAN = "NoQueryExecutionPlans"  # the server's name for what notablescan leaves without a plan
+SCANS_FORBIDDEN = (
+    "this MongoDB runs with notablescan, so it reads no collection as a whole, as a repair has to. "
+    "Set that parameter to false while it runs."
+)
 UNAUTHORIZED, AUTHENTICATION_FAILED, INVALID_NAMESPACE = 13, 18, 73
 USER_NOT_FOUND = 11  # of a certificate; who gives a password is not told
 OLDEST = 15  # maxWireVersion of MongoDB 5.2
@@ -77,6 +83,7 @@ def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
             "the connection string is not usable: it begins neither with mongodb:// "
             "nor with mongodb+srv://."
         )
+    require_known_options(settings.uri)
     try:
         return MongoClient(
             settings.uri,
@@ -133,6 +140,8 @@ def clear_errors() -> Iterator[None]:
                 f"MongoDB knows no user for the certificate: {first_line(error)}. "
                 "docs/tls.md says how to make one."
             ) from None
+        if (error.details or {}).get("codeName") == NO_SCAN:
+            raise Refused(SCANS_FORBIDDEN) from None
         if error.code == INVALID_NAMESPACE:
             raise Refused(f"MongoDB takes no such name: {first_line(error)}") from None
         if error.code == UNAUTHORIZED:

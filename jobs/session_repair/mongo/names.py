@@ -1,4 +1,4 @@
-"""Names: which fields the documents of a collection have, and which look like one that none has."""
+"""Names: which fields, collections and databases there are, and which look like one that is not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pymongo
 from pymongo.collection import Collection
+from pymongo.database import Database
 
 from session_repair.mongo.bson_types import readable
 from session_repair.mongo.store import raw
@@ -19,6 +20,24 @@ NEWEST = 1_000  # documents that are asked for a field before all are
 LOOKED_AT = 20  # documents at each end of the _id index
 ALIKE = 0.6  # of 1; evnt_count and eventCount are, so is pageList for pages
 NAMED = 3
+SHOWN = 10  # collections or databases
+OF_THE_SERVER = ("admin", "config", "local")
+
+
+def names_there(database: Database[Document], name: str) -> str:
+    """The collections that are there, or where there is none the databases; the likest first."""
+    seen = database.list_collection_names(authorizedCollections=True)
+    if there := [it for it in seen if not it.startswith("system.")]:
+        return f"It holds {shown(there, name)}. "
+    there = [it for it in database.client.list_database_names() if it not in OF_THE_SERVER]
+    return f"This database is empty; there are {shown(there, database.name)}. " if there else ""
+
+
+def shown(names: list[str], wanted: str) -> str:
+    """Some of the names, the likest first, and how many more there are."""
+    ranked = sorted(names, key=lambda name: (-likeness(wanted, name), name))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, ranked[:SHOWN])) + more
 
 
 def is_in_any(collection: Collection[Document], path: str) -> bool:

@@ -19,8 +19,10 @@ from session_repair.repair.reading import Reading
 from session_repair.repair.strategy import choose
 from session_repair.repair.watermark import window_of
 from session_repair.rules.diagnose import CLOCK_ERROR
-from session_repair.settings import Settings
+from session_repair.settings import SCAN, Settings
 from session_repair.verbs import FIX, VERIFY
+
+NOWHERE = "session_repair.nowhere"  # a field
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,15 @@ def take_preflight(store: Store, verb: str, window: ActiveWindow | None = None) 
     # Documents younger than this may still be arriving, and the sessions of such are deferred.
     mark = (now - store.settings.settle).replace(microsecond=0)
     reading = choose(store, verb, window or window_of(store, now))
+    if reading.strategy == SCAN:
+        require_scans(store)
     return Preflight(now, mark, reading, *reading.censuses(store, mark))
+
+
+def require_scans(store: Store) -> None:
+    """Raise Refused where the server plans none, as for a field that no index has."""
+    query = {"find": store.settings.sessions, "filter": {NOWHERE: None}}
+    store.database.command({"explain": query, "verbosity": "queryPlanner"})
 
 
 def refuse_stale_reads(store: Store) -> None:

@@ -16,7 +16,7 @@ from session_repair.repair.journal import FIRST_ATTEMPT, Plan
 from session_repair.repair.outcomes import APPLIED
 from session_repair.repair.report import Report
 from session_repair.repair.survey import Survey
-from session_repair.reporting.folders import move, remove, require_writable_folder, touch
+from session_repair.reporting.folders import move, plain, remove, require_writable_folder, touch
 from session_repair.rules.envelope import readable, type_name
 from session_repair.rules.schemas import (
     CHANGES,
@@ -31,13 +31,14 @@ from session_repair.settings import Settings
 
 ROWS_PER_FILE = 500_000
 NAMES = ("sessions", "events", "session_fields", "event_fields")  # what a reader needs of them
+AS_NAMED = {"__globPaths__": "false"}  # Spark's, for a path in which brackets are brackets
 STAGING = "_staging"  # readers pass over names that begin with an underscore
 
 
 def require_report_folder(spark: SparkSession, settings: Settings) -> None:
     """Raise Refused, before anything is read, when the datasets could not be written."""
     if settings.report:
-        require_writable_folder(spark, settings.report)
+        require_writable_folder(spark, plain(settings.report))
 
 
 def keep_findings(found: Survey, settings: Settings) -> None:
@@ -47,7 +48,7 @@ def keep_findings(found: Survey, settings: Settings) -> None:
     """
     if settings.report:
         rows = found.corrected.where(F.size("findings") > 0).select(*KEPT_ROWS.fieldNames())
-        rows.write.mode("overwrite").parquet(f"{staging(found.report, settings)}/kept")
+        rows.write.mode("overwrite").parquet(f"{staging(found.report, settings.report)}/kept")
 
 
 def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> None:
@@ -60,8 +61,8 @@ def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> N
     """
     if not settings.report:
         return
-    aside = staging(report, settings)
-    kept = spark.read.schema(KEPT_ROWS).parquet(f"{aside}/kept")
+    root, aside = plain(settings.report), staging(report, settings.report)
+    kept = spark.read.schema(KEPT_ROWS).options(**AS_NAMED).parquet(f"{aside}/kept")
     outcomes = read_outcomes(spark, report, settings)
     findings = sum(symptom.found or 0 for symptom in report.symptoms)
     datasets = {
@@ -73,13 +74,13 @@ def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> N
     for name, (rows, expected) in datasets.items():
         write(rows, f"{aside}/{name}", expected)
     for name in datasets:
-        move(spark, f"{aside}/{name}", f"{settings.report}/{name}/{partition}")
-    touch(spark, f"{settings.report}/summary/{partition}/_SUCCESS")
+        move(spark, f"{aside}/{name}", f"{root}/{name}/{partition}")
+    touch(spark, f"{root}/summary/{partition}/_SUCCESS")
     remove(spark, aside)
 
 
-def staging(report: Report, settings: Settings) -> str:
-    return f"{settings.report}/{STAGING}/{report.run_id}"
+def staging(report: Report, folder: str) -> str:
+    return f"{plain(folder)}/{STAGING}/{report.run_id}"
 
 
 def write(rows: DataFrame, folder: str, expected: int) -> None:

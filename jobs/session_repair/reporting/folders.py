@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from session_repair.errors import Refused, RepairError
+
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+
+
+def plain(name: str) -> str:
+    """The name of a folder so that Hadoop takes no character of it for a scheme or a host."""
+    if URI.match(name):
+        return name
+    return re.sub("^/+", "/", name) if name.startswith("/") else f"./{name}"
 
 
 def hadoop_path(spark: SparkSession, name: str) -> tuple[Any, Any]:
@@ -31,8 +42,9 @@ def require_writable_folder(spark: SparkSession, directory: str) -> None:
         files.mkdirs(folder)
         touch(spark, f"{directory}/_probe")
         remove(spark, f"{directory}/_probe")
-    except Py4JJavaError as error:
-        cause = str(error.java_exception).partition("\n")[0]
+    except (Py4JJavaError, PySparkException) as error:
+        told = error.java_exception if isinstance(error, Py4JJavaError) else error
+        cause = str(told).partition("\n")[0]
         raise Refused(f"--report {directory} cannot be written: {cause}") from None
 
 

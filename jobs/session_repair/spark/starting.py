@@ -8,13 +8,14 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JJavaError, Py4JNetworkError
 from pyspark import SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from session_repair.errors import Refused, RepairError, Unreachable
@@ -23,6 +24,7 @@ from session_repair.launch.archive import with_option
 from session_repair.launch.spark import LOG_OPTION
 from session_repair.logs import JSON
 from session_repair.mongo.census import estimated_documents
+from session_repair.mongo.connection import NO_SCAN, SCANS_FORBIDDEN
 from session_repair.mongo.lookup import may_look_up
 from session_repair.mongo.pace import Stopped
 from session_repair.mongo.rights import require_rights, rights_to_read
@@ -56,6 +58,8 @@ LONG_METHODS = "-XX:-DontCompileHugeMethods"
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
 
+ENDED = Py4JNetworkError, ConnectionError  # of a JVM that is gone
+NO_ROOM, STOPPED = "No space left on device", "stopped SparkContext"
 NO_JAVA = "JAVA_GATEWAY_EXITED"  # PySpark's name for a JVM that did not come up
 
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
@@ -105,7 +109,7 @@ class StartingSpark:
                 "Allow more time, or look at what the cluster waits for."
             )
         if self.found is None:
-            if NO_JAVA in str(self.failure):
+            if NO_JAVA in str(self.failure) or isinstance(self.failure, ENDED):
                 raise Refused(
                     "Spark's Java ended before it was there; what it said of that stands above. "
                     "Look at --driver-memory and at the options for Java."
@@ -131,7 +135,8 @@ class StartingSpark:
             self.is_given_up = True
             spark = self.found
         if spark is not None:
-            spark.stop()
+            with suppress(*ENDED):
+                spark.stop()
         else:
             GIVEN_UP.append(self.thread)
 
@@ -160,8 +165,13 @@ def starting_spark(verb: str, store: Store) -> Iterator[StartingSpark]:
     try:
         with time_limit(spark, limit):
             yield spark
-    except Py4JJavaError as error:
+    except (Py4JJavaError, PySparkException) as error:
         raise spark_error(error) from error
+    except ENDED as error:
+        raise RepairError(
+            "Spark's Java ended in the middle; what it said of that stands above. Look whether the "
+            "machine ran out of memory."
+        ) from error
     finally:
         if is_ours:
             spark.stop()
@@ -229,17 +239,30 @@ TLS_REASON = re.compile(r"javax\.net\.ssl\.\w+: ([^\n}]+)")
 DENIED = ("MongoSecurityException", "Unauthorized", "error 13 ", "error 18 ")
 
 
-def spark_error(error: Py4JJavaError) -> RepairError:
+def spark_error(error: Py4JJavaError | PySparkException) -> RepairError:
     """What a failure inside Spark means to the user; its cause in one line, without secrets."""
     trace = str(error)
     causes = [line.strip() for line in trace.splitlines() if line.startswith("Caused by: ")]
-    cause = causes[-1].removeprefix("Caused by: ") if causes else str(error.java_exception)
+    told = str(error.java_exception) if isinstance(error, Py4JJavaError) else trace
+    cause = causes[-1].removeprefix("Caused by: ") if causes else told
     line = URI.sub("mongodb://…", cause.partition("\n")[0])[:500]
     if "javax.net.ssl" in trace:
         return Unreachable(
             f"Spark's connection to MongoDB failed in TLS: {TLS_REASON.findall(trace)[-1]}. "
             "Name the authority in tls.ca_file; see docs/tls.md."
         )
+    if NO_ROOM in trace:
+        return RepairError(
+            f"Spark has no room for what does not fit in memory: {NO_ROOM}. Let SPARK_LOCAL_DIRS "
+            "name a folder that has."
+        )
+    if STOPPED in trace:
+        return RepairError(
+            "the cluster ended Spark, or its master did not answer as one; what it said of that "
+            "stands above. Check --master, and look at the cluster."
+        )
+    if NO_SCAN in trace:
+        return Refused(SCANS_FORBIDDEN)
     if any(name in trace for name in AWAY):
         return Unreachable(f"MongoDB was away while Spark worked: {line}")
     if any(name in trace for name in DENIED):
