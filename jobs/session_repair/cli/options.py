@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import reduce, wraps
 from typing import Any
 
@@ -22,6 +23,7 @@ from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
 from session_repair.reporting.outputs import STDOUT, Outputs, telling
 from session_repair.settings import SETTINGS, Settings, describe
+from session_repair.signals import interrupted_once
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def option_of(name: str) -> Option:
         how |= {"type": str, "multiple": True, "callback": lambda _, __, texts: kind.read(texts)}
     elif known is not None:
         how = {"type": click.Choice(known)}
-    return click.option(row.option or f"--{name.replace('_', '-')}", name, help=row.help, **how)
+    return click.option(row.typed(name), name, help=row.help, **how)
 
 
 def options_in(group: str) -> tuple[Option, ...]:
@@ -156,7 +158,10 @@ def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:
 
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
     """Settings of the options that were given."""
-    settings = load_settings(read_uri(uri_file), config, options)
+    where = {"--uri-file": uri_file, "--config": config, "--database": options.get("database")}
+    given = [(name, value) for name, value in where.items() if value is not None]
+    reached_by = tuple(word for it in given for word in it)
+    settings = replace(load_settings(read_uri(uri_file), config, options), reached_by=reached_by)
     set_format(settings.log_format)
     log.debug("settings: %s", describe(settings))
     return settings
@@ -167,7 +172,7 @@ def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
     name = verb_of(command, words)
     make_unfailing()
-    with logging_to_stderr(format_in(words)):
+    with interrupted_once(), logging_to_stderr(format_in(words)):
         verdict = exit_code_of(command, words, name)
         log.info("%s ended with exit code %d", name, verdict)
     return verdict

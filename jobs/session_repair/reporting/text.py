@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from session_repair.home import COMMAND
-from session_repair.repair.outcomes import ALREADY_RIGHT, REFUSED
+from session_repair.repair.outcomes import ALREADY_RIGHT, REFUSED, RESTORABLE, RESTORED
 from session_repair.repair.report import (
     OddType,
     Report,
@@ -18,6 +17,7 @@ from session_repair.reporting.checks import BLOCKS, Block
 from session_repair.reporting.deletions import deletion_verdict
 from session_repair.reporting.formatting import LINE, SHOWN, printable, shown, title, window_line
 from session_repair.reporting.verdicts import absent_lines, fix_verdict, verdict_lines
+from session_repair.typed import on_the_same, typed
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
@@ -83,7 +83,7 @@ def sample_line(symptom: Symptoms, sample: Sample) -> str:
     return f"{symptom.code}  {'  '.join(parts)}"
 
 
-def again_report(run_id: str, report: Report) -> Iterator[str]:
+def again_report(run_id: str, verb: str, report: Report) -> Iterator[str]:
     """What ``verify --run`` prints of the sessions that a run changed."""
     seen = report.verification
     assert seen is not None
@@ -94,13 +94,15 @@ def again_report(run_id: str, report: Report) -> Iterator[str]:
     yield f"Gone: {seen.gone}"
     yield ""
     if seen.put_back:
-        yield "⚠️  Somebody writes old values: find out who, then fix --apply"
+        again = on_the_same(verb, "--apply", settings=report.settings)
+        yield f"⚠️  Somebody writes old values: find out who, then {again}"
     elif seen.gone:
         yield "⚠️  Somebody deletes sessions; the others are as the run left them, or told below"
     elif seen.moved_on:
         return
     elif seen.as_planned:
-        yield "✅ It stayed repaired. Events that came since are not asked for: verify --since"
+        verify = on_the_same("verify", settings=report.settings)
+        yield f"✅ It stayed repaired. Events that came since are not asked for: {verify}"
     else:
         yield "The run changed no session: there is nothing to look at again"
 
@@ -129,7 +131,8 @@ def plan_report(report: Report) -> Iterator[str]:
     yield f"{done}. Nothing was written to {either(planned, 'it', 'them')}."
     yield from correction_lines(report)
     yield from absent_lines(report)
-    yield f"Apply this plan with: {COMMAND} apply {report.run_id}"
+    apply = typed(report.settings.get("reached_by", ()), "apply", report.run_id)
+    yield f"Apply this plan with: {apply}"
 
 
 def correction_lines(report: Report) -> Iterator[str]:
@@ -188,11 +191,14 @@ def reasons(report: Report, outcome: str, count: int) -> Iterator[str]:
         yield f"     and {count - len(told)} more, as the journal says"
 
 
+FORESEEN = {RESTORABLE: "would be restored", RESTORED: "restored already"}  # by a dry run
+
+
 def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
     """What ``undo`` prints."""
     yield from title(f"Undo {undo.run_id}")
     for state, count in sorted(undo.counts.items()):
-        yield f"{number_of(count, 'session')} {state}"
+        yield f"{number_of(count, 'session')} {state if is_apply else FORESEEN.get(state, state)}"
     if undo.is_empty:
         yield "The run wrote no session: there is nothing to undo, and it stays as it is."
         return

@@ -9,7 +9,8 @@ from session_repair.mongo.runs import is_partial
 from session_repair.repair.report import Report, Verification
 from session_repair.reporting.formatting import SHOWN, printable, shown
 from session_repair.symptoms import CORRECTED_CODES, EMPTY
-from session_repair.verbs import DELETE_ORPHANS
+from session_repair.typed import on_the_same
+from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import either, number_of
 
 NOBODY = "⚠️  No session has the session_id that --session-id names"
@@ -19,7 +20,8 @@ def verdict_lines(report: Report) -> Iterator[str]:
     planned, deferred = report.totals.planned, report.totals.deferred
     if report.verdict is Exit.FIXABLE_REMAINS:
         can = f"{number_of(planned, 'session')} can be repaired"
-        yield f"⚠️  {can} from {either(planned, 'its', 'their')} events: fix --apply"
+        fix = on_the_same(FIX, "--apply", settings=report.settings)
+        yield f"⚠️  {can} from {either(planned, 'its', 'their')} events: {fix}"
     elif names_nobody(report):
         yield NOBODY
     elif planned:

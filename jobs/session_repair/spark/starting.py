@@ -8,23 +8,23 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from subprocess import TimeoutExpired
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.errors import BrokenOff, Refused, RepairError, Stopped, Unreachable
 from session_repair.home import LOG_CONFIG
 from session_repair.launch.archive import with_option
 from session_repair.launch.spark import LOG_OPTION
 from session_repair.logs import JSON
 from session_repair.mongo.census import estimated_documents
 from session_repair.mongo.lookup import may_look_up
-from session_repair.mongo.pace import Stopped
 from session_repair.mongo.rights import require_rights, rights_to_read
 from session_repair.mongo.store import Store
 from session_repair.settings import Settings
@@ -59,6 +59,7 @@ LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
 NO_JAVA = "JAVA_GATEWAY_EXITED"  # PySpark's name for a JVM that did not come up
 
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
+ENDING_SECONDS = 0.5  # between the end of its connections and that of a process
 
 URI = re.compile(r"mongodb(\+srv)?://\S+")
 
@@ -130,10 +131,10 @@ class StartingSpark:
         with self.lock:
             self.is_given_up = True
             spark = self.found
-        if spark is not None:
-            spark.stop()
-        else:
+        if spark is None:
             GIVEN_UP.append(self.thread)
+        elif not is_java_gone():
+            spark.stop()
 
 
 GIVEN_UP: list[threading.Thread] = []  # they stop what they start, and nobody else may take it
@@ -162,9 +163,28 @@ def starting_spark(verb: str, store: Store) -> Iterator[StartingSpark]:
             yield spark
     except Py4JJavaError as error:
         raise spark_error(error) from error
+    except RepairError:
+        raise
+    except Exception as error:
+        if not is_java_gone():
+            raise
+        raise BrokenOff(
+            "Spark's Java ended while it worked: it was killed, or had no memory left. Look at "
+            "--driver-memory, and at what the system says of the process."
+        ) from error
     finally:
         if is_ours:
             spark.stop()
+
+
+def is_java_gone() -> bool:
+    """Whether the JVM that this process started has ended; asked when it does not answer."""
+    process = getattr(SparkContext._gateway, "proc", None)
+    if process is None:  # none was started, or this process was by one
+        return False
+    with suppress(TimeoutExpired):
+        process.wait(ENDING_SECONDS)
+    return process.returncode is not None
 
 
 @contextmanager
@@ -181,7 +201,8 @@ def time_limit(spark: StartingSpark, limit: timedelta | None) -> Iterator[None]:
         is_over.set()
         while not is_done.wait(CANCEL_SECONDS):  # the driver may just begin the next job
             if spark.found is not None:
-                spark.found.sparkContext.cancelAllJobs()
+                with suppress(Py4JError):  # Java is gone: who waits for it says so
+                    spark.found.sparkContext.cancelAllJobs()
 
     if limit is not None:
         threading.Thread(target=watch, args=[limit.total_seconds()], daemon=True).start()
@@ -244,4 +265,4 @@ def spark_error(error: Py4JJavaError) -> RepairError:
         return Unreachable(f"MongoDB was away while Spark worked: {line}")
     if any(name in trace for name in DENIED):
         return Refused(f"MongoDB denies Spark a right: {line}")
-    return RepairError(f"Spark failed: {line}")
+    return BrokenOff(f"Spark failed: {line}")
