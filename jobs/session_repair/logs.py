@@ -79,7 +79,7 @@ def logging_to_stderr(form: str) -> Iterator[None]:
 
 def is_told(record: logging.LogRecord) -> bool:
     """All but py4j's traces of a connection that broke: whoever waited for it says why."""
-    return record.module != "java_gateway"
+    return "/py4j/" not in record.pathname
 
 
 def set_verbosity(number: int) -> None:

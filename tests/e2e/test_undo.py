@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import bson
@@ -49,7 +48,7 @@ def test_a_dry_undo_says_what_it_would_restore_and_writes_nothing(
     before, runs, journal = hash_of(planned), hash_of(planned, RUNS), hash_of(planned, JOURNAL)
     ended = command("undo", run, on=planned)
     assert ended.code == 0
-    assert re.search(rf"restorable\D*{BROKEN}|{BROKEN}\D*restorable", ended.told), ended.told
+    assert f"{BROKEN} sessions would be restored\n" in ended.out, ended.told
     assert hash_of(planned) == before
     assert hash_of(planned, RUNS) == runs
     assert hash_of(planned, JOURNAL) == journal
@@ -231,7 +230,7 @@ def test_an_interrupted_run_is_undone_with_all_that_it_committed(
     kill_at(point, hold, mongo_uri, planned, is_carried_out=is_carried_out)
     assert set(differing(planned, before)) == set(planned_keys(planned)[:written])
     ended = command("undo", run, on=planned)
-    assert re.search(rf"restorable\D*{written}|{written}\D*restorable", ended.told), ended.told
+    assert f"{written} sessions would be restored\n" in ended.out, ended.told
     ended = command("undo", run, "--apply", "--break-lease", on=planned)
     assert ended.code == 0, ended.told
     assert differing(planned, before) == []

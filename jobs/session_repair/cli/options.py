@@ -181,13 +181,16 @@ def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
 def exit_code_of(command: click.Command, words: Sequence[str], name: str) -> int:
     """How the command ended; what a user can cause is one line."""
     try:
-        verdict = command.main(args=words, prog_name=command.name, standalone_mode=False)
+        with command.make_context(command.name, [*words]) as context:
+            verdict = command.invoke(context)
+    except click.exceptions.Exit as ended:  # of --help
+        return ended.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         log.error("%s", error.format_message())
         return Exit.REFUSED
     except click.ClickException as error:
         return complain(name, error.format_message(), Exit.REFUSED)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return complain(name, "interrupted", Exit.INTERRUPTED)
     except RepairError as error:
         return complain(name, str(error), error.exit_code)

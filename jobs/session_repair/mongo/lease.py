@@ -108,7 +108,8 @@ class Lease:
     def end_session(self) -> None:
         """End what a batch that broke off may have left open: it would keep the lease and the
         run's document from this very process until the server ends it."""
-        end_session(self.store, self.session.session_id["id"])
+        with suppress(PyMongoError):
+            end_session(self.store, self.session.session_id["id"])
 
     def release(self) -> None:
         """Give the lease back; one that was lost stays with its new holder."""

@@ -104,7 +104,11 @@ def working_on(store: Store, run: Run, lease: Lease, finish: str) -> Iterator[No
     with recorded_errors(run, finish), clear_errors():
         notice(f"Run {run.run_id}")
         fence(store.runs, lease.token)
-        yield
+        try:
+            yield
+        except BaseException:
+            lease.end_session()
+            raise
 
 
 def carry_out(store: Store, run: Run, lease: Lease) -> Report:

@@ -126,6 +126,14 @@ class StartingSpark:
         )
         return self.found
 
+    def hush(self) -> None:
+        """From now on Java tells nothing of what is ended, unless all is to be told."""
+        if self.found is not None and not log.isEnabledFor(logging.DEBUG):
+            jvm: Any = self.found.sparkContext._jvm
+            with suppress(Py4JError):  # it is gone
+                log4j = jvm.org.apache.logging.log4j
+                log4j.core.config.Configurator.setAllLevels("", log4j.Level.OFF)
+
     def stop(self) -> None:
         """Stop the session; nobody waits for one that is still starting, but the next start."""
         with self.lock:
@@ -164,6 +172,9 @@ def starting_spark(verb: str, store: Store) -> Iterator[StartingSpark]:
     except Py4JJavaError as error:
         raise spark_error(error) from error
     except RepairError:
+        raise
+    except KeyboardInterrupt:
+        spark.hush()
         raise
     except Exception as error:
         if not is_java_gone():
