@@ -36,7 +36,7 @@ def verify_run(settings: Settings, run_id: str) -> Report:
     with connected(settings) as store:
         require_rights(store, TO_LOOK_AGAIN)
         again = look_again(store, run_id)
-        show(again_report(run_id, again.report))
+        show(again_report(run_id, again.verb, again.report))
     if not again.changed:
         return again.report
     changed = verify(again.settings)

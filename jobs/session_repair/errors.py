@@ -55,7 +55,23 @@ class LeaseHeld(RepairError):
     exit_code = Exit.LEASE_HELD
 
 
-class Unreachable(RepairError):
+class BrokenOff(RepairError):
+    """What was under way ended early; a run that it was part of can be finished."""
+
+
+class Unreachable(BrokenOff):
     """MongoDB does not answer; trying again later may help."""
 
     exit_code = Exit.UNREACHABLE
+
+
+class Stopped(BrokenOff):
+    """A limit stopped the run between two batches."""
+
+    exit_code = Exit.PARTIAL
+
+
+class Interrupted(BrokenOff):
+    """Ctrl-C or SIGTERM."""
+
+    exit_code = Exit.INTERRUPTED

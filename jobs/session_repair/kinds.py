@@ -66,6 +66,17 @@ def format_duration(duration: timedelta) -> str:
     return f"{milliseconds // UNITS[unit]}{unit}"
 
 
+def show_duration(duration: timedelta) -> str:
+    """The duration in its two greatest units, for people: 1d 3h, 12m 5s, 500ms."""
+    left, parts = max(duration, timedelta(0)) // timedelta(milliseconds=1), []
+    for unit in reversed(UNITS):
+        number, left = divmod(left, UNITS[unit])
+        parts.append((number, unit))
+    first = next((at for at, (number, _) in enumerate(parts) if number), None)
+    shown = [] if first is None else [it for it in parts[first : first + 2] if it[0]]
+    return " ".join(f"{number}{unit}" for number, unit in shown) or "0s"
+
+
 def require_not_too_long(name: str, duration: timedelta) -> None:
     if duration > FURTHEST:
         given, most = format_duration(duration), format_duration(FURTHEST)

@@ -64,6 +64,7 @@ def logging_to_stderr(form: str) -> Iterator[None]:
     """Within, all that is logged stands on stderr; an error of it is nobody's."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LINES)
+    handler.addFilter(is_told)
     LINES.form, LINES.run = form, NO_RUN
     set_verbosity(0)
     logging.getLogger().addHandler(handler)
@@ -74,6 +75,11 @@ def logging_to_stderr(form: str) -> Iterator[None]:
         OURS.setLevel(logging.NOTSET)
         logging.captureWarnings(False)
         logging.getLogger().removeHandler(handler)
+
+
+def is_told(record: logging.LogRecord) -> bool:
+    """All but py4j's traces of a connection that broke: whoever waited for it says why."""
+    return "/py4j/" not in record.pathname
 
 
 def set_verbosity(number: int) -> None:

@@ -78,6 +78,10 @@ class Setting:
     option: str = ""  # the name of its own otherwise
     key: str = ""  # in the config file, dotted; the name otherwise
 
+    def typed(self, name: str) -> str:
+        """The option of the setting with this name."""
+        return self.option or f"--{name.replace('_', '-')}"
+
 
 def setting(default: Any, kind: Kind, *row: Any, **more: Any) -> Any:
     """A field of Settings that has a row in the table; the default is in its plain form."""
@@ -148,7 +152,7 @@ class Settings:
         None, INSTANT, "Only sessions active before (UTC; now).", "window", PLAN | PART | ONCE
     )
     lookback: timedelta = setting(  # so late may an event of a seen window arrive
-        "1d", DURATION, "How far before the last success to begin (1d).", "window"
+        "1d", DURATION, "How far before the last success to begin (1d).", "window", GUARD
     )
     settle: timedelta = setting(  # a live ingest may still be counting an event
         "15m", DURATION, "Leave sessions active that recently (15m).", "sessions", PLAN
@@ -202,6 +206,8 @@ class Settings:
         TEXT, one_of(*FORMATS), "Of the lines on stderr (text).", "connection"
     )
     asked: tuple[str, ...] = setting((), names(), role=ONCE)  # of ASKED, by the command line
+    # Options of the command line that led to the database and its runs: --config night.toml
+    reached_by: tuple[str, ...] = setting((), names(), role=ONCE)
 
     @property
     def collections(self) -> tuple[str, ...]:
@@ -238,6 +244,7 @@ def named(role: Role) -> tuple[str, ...]:
 
 SEMANTIC, PLACES, SAME, PARTIAL = map(named, (PLAN, PLACE, VIEW, PART))
 ASKED, DATA = named(PLAN | GUARD), named(PLACE | SOURCE)
+OF_WINDOW = tuple(name for name, row in SETTINGS.items() if row.group == "window")
 COLLECTIONS = tuple(name for name, row in SETTINGS.items() if row.key.startswith("collections."))
 
 

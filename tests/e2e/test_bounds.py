@@ -357,7 +357,7 @@ def test_a_lagging_replica_pauses_the_run_until_it_has_caught_up_half(
         stays_at(db, {"none": broken}, 3)
         assert not run.done()
         progress = last_run(db)["progress"]
-        assert re.fullmatch(r"waiting: a replica lags \d+ s, --max-lag is 5 s", progress["waiting"])
+        assert re.fullmatch(r"waiting: a replica lags \d+s, --max-lag is 5s", progress["waiting"])
         asked = spark_submit("health", "--database", db.name, uri=three.uri)
         at_work = json.loads(asked.out)["at_work"]
         assert at_work == {

@@ -292,7 +292,7 @@ def test_the_page_says_first_what_holds_now() -> None:
     good = run("r1", DAY)
     assert told(good, good) == (
         "Health at 2026-01-10T12:00:00+00:00: ok. The last run, r1, is fix, done, exit 0. "
-        "Below is the report of run r1, which is 1 day, 1:00:00 old."
+        "Below is the report of run r1, which is 1d 1h old."
     )
 
 

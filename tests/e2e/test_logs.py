@@ -176,7 +176,8 @@ def test_the_format_may_stand_in_the_config_file(
     file = tmp_path / "night.toml"
     file.write_text('log_format = "json"\n')
     (record,) = records_of(command("runs", "r1", "--config", str(file), on=marked))
-    why = "runs: there is no run 'r1'. ./spark-submit.sh runs lists them."
+    listing = f"./spark-submit.sh runs --config {file} --database {marked.name}"
+    why = f"runs: there is no run 'r1'. Find it with: {listing}"
     assert (record["level"], record["message"]) == ("ERROR", why)
     file.write_text('log_format = "xml"\n')
     refused = command("runs", "--config", str(file), on=marked)

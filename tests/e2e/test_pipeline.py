@@ -144,14 +144,17 @@ def listed(command: Command, db: Db, run_id: str, *options: str) -> list[Documen
             "--verdict, --rows and --watch exclude each other. Give one of them.",
         ),
         (("r1", "--outcome", "failed"), "--outcome is about rows. Add --rows."),
-        (("r1", "--rows"), "there is no run 'r1'. ./spark-submit.sh runs lists them."),
+        (
+            ("r1", "--rows"),
+            "there is no run 'r1'. Find it with: ./spark-submit.sh runs --database {}",
+        ),
     ],
 )
 def test_a_listing_of_no_rows_is_refused(
     db: Db, command: Command, words: tuple[str, ...], reason: str
 ) -> None:
     ended = command("runs", *words, on=db)
-    assert (ended.code, ended.out, ended.err) == (2, "", f"runs: {reason}\n")
+    assert (ended.code, ended.out, ended.err) == (2, "", f"runs: {reason.format(db.name)}\n")
 
 
 def test_a_success_is_gone_on_from_only_by_a_run_for_the_same_findings(db: Db) -> None:

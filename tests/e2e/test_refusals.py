@@ -144,7 +144,8 @@ def test_a_user_who_may_only_read_can_verify(
     ended = command("verify", "--database", "guarded", uri=uri)
     assert (ended.code, ended.complaints) == (3, "")
     assert ended.figure("Total sessions") == 1
-    assert "⚠️  1 session can be repaired from its events: fix --apply\n" in ended.out
+    fix = "./spark-submit.sh fix --apply --database guarded"
+    assert f"⚠️  1 session can be repaired from its events: {fix}\n" in ended.out
     assert fingerprint(guarded_db) == before
 
 

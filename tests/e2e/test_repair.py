@@ -199,7 +199,8 @@ def test_verify_prints_the_figures_of_the_guide(story: Story) -> None:
     before, after = story.ended["verify"], story.ended["second verify"]
     assert [before.figure(label) for label in labels] == [300, 2122, 85, 85]
     assert [after.figure(label) for label in labels] == [300, 2122, 2, 2]
-    assert "⚠️  83 sessions can be repaired from their events: fix --apply\n" in before.out
+    fix = f"./spark-submit.sh fix --apply --database {story.db.name}"
+    assert f"⚠️  83 sessions can be repaired from their events: {fix}\n" in before.out
     assert "✅ Nothing in this scope is left to repair\n" in after.out
 
 

@@ -101,7 +101,8 @@ def test_a_plain_verb_and_one_with_spark_work_from_the_wheel(
     installed: Callable[..., Ended], db: Db, mongo_uri: str, tmp_path: Path
 ) -> None:
     ended = installed("runs", "r1", "--database", db.name, uri=mongo_uri)
-    unknown = "runs: there is no run 'r1'. session-repair runs lists them.\n"
+    listing = f"session-repair runs --database {db.name}"
+    unknown = f"runs: there is no run 'r1'. Find it with: {listing}\n"
     assert ended == Ended(2, "", unknown)
 
     shop = Shop(db)

@@ -10,11 +10,12 @@ ROOT = Path(__file__).resolve().parents[2]
 # In a process of its own: a signal is for the main thread, and for nobody else.
 TWICE = """
 import os, signal, time
-from session_repair.mongo.pace import Interrupted, Pace
+from session_repair.errors import Interrupted
+from session_repair.mongo.pace import Pace
 from session_repair.mongo.store import Store
 from session_repair.settings import Settings
 
-pace = Pace(Store(None, Settings(uri="")), time.monotonic(), print, "resume r1")
+pace = Pace(Store(None, Settings(uri="")), time.monotonic(), print)
 with pace.interruptible(at_once=True):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -36,6 +37,6 @@ def test_a_second_signal_breaks_off_nothing_that_the_first_one_ends() -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
-        "interrupted. Finish it with: ./spark-submit.sh resume r1",
+        "interrupted.",
         "taken back",
     ]

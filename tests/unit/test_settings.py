@@ -24,7 +24,7 @@ from session_repair.cli import layers
 from session_repair.cli.layers import load_settings, read_uri
 from session_repair.errors import Refused
 from session_repair.home import DEFAULT_CONFIG
-from session_repair.kinds import format_duration, limit_of, parse_duration
+from session_repair.kinds import format_duration, limit_of, parse_duration, show_duration
 from session_repair.repair.preflight import require_time_to_confirm
 from session_repair.settings import Settings, describe, revived, semantics
 
@@ -73,6 +73,22 @@ def test_a_duration_beyond_what_can_be_counted_is_refused() -> None:
 def test_a_duration_is_written_in_the_largest_whole_unit(duration: timedelta, text: str) -> None:
     assert format_duration(duration) == text
     assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    ("duration", "shown"),
+    [
+        (timedelta(0), "0s"),
+        (timedelta(seconds=-1), "0s"),
+        (timedelta(milliseconds=500), "500ms"),
+        (timedelta(seconds=10, milliseconds=400), "10s 400ms"),
+        (timedelta(hours=25), "1d 1h"),
+        (timedelta(days=1, minutes=3), "1d"),
+        (timedelta(hours=2, minutes=3, seconds=4, microseconds=5), "2h 3m"),
+    ],
+)
+def test_a_duration_is_shown_in_its_two_greatest_units(duration: timedelta, shown: str) -> None:
+    assert show_duration(duration) == shown
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_empty_sessions_are_counted_as_the_guide_does_and_judged_by_their_events
         "     orphan_session  s2",
     ]
     assert shown.endswith(
-        "\n\n⚠️  3 sessions can be repaired from their events: fix --apply\n"
+        "\n\n⚠️  3 sessions can be repaired from their events: ./spark-submit.sh fix --apply\n"
         "   2 sessions are in flight and were left for a later run\n"
         "   4 orphan sessions remain (created but no events)\n"
     )
@@ -254,7 +254,7 @@ def test_a_dry_run_shows_old_and_new_values_and_that_nothing_was_written() -> No
         "    event_count: 0 → 2\n"
         "    user: none → u\n"
         "\n"
-        "⚠️  1 session can be repaired from its events: fix --apply\n"
+        "⚠️  1 session can be repaired from its events: ./spark-submit.sh fix --apply\n"
     )
 
 
@@ -554,10 +554,14 @@ def test_a_deletion_about_some_sessions_speaks_of_them_and_of_no_others() -> Non
 def test_a_run_that_changed_nothing_did_not_stay_repaired() -> None:
     for count, last in (
         (0, "The run changed no session: there is nothing to look at again"),
-        (1, "✅ It stayed repaired. Events that came since are not asked for: verify --since"),
+        (
+            1,
+            "✅ It stayed repaired. Events that came since are not asked for: "
+            "./spark-submit.sh verify",
+        ),
     ):
         seen = replace(OF_FEW, as_planned=count)
-        assert list(again_report("r1", report(verification=seen)))[-1] == last
+        assert list(again_report("r1", "fix", report(verification=seen)))[-1] == last
 
 
 def test_a_deletion_tells_what_it_keeps_and_what_it_had_to_delete() -> None:
@@ -639,7 +643,7 @@ def test_a_known_level_is_let_pass_and_still_told(
     assert "\n  Sessions with 0 events: 0\n  ⚠️  5 sessions report 0 events" in shown
     ends = {
         0: "✅ 6 sessions can be repaired from their events, and --allow lets that pass",
-        3: "⚠️  6 sessions can be repaired from their events: fix --apply",
+        3: "⚠️  6 sessions can be repaired from their events: ./spark-submit.sh fix --apply",
     }
     assert ends[verdict] in shown.splitlines()
 

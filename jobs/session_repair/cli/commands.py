@@ -34,7 +34,7 @@ from session_repair.health.queries import MAX_AGE, bounded, look, run_at_work, u
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.names import names_there
-from session_repair.mongo.runs import DONE, PLANNED, UNDONE, Run, list_runs
+from session_repair.mongo.runs import DONE, PLANNED, UNDOING, UNDONE, Run, list_runs
 from session_repair.repair.execute import finish, take_back, working
 from session_repair.repair.listing import lost_rows, rows_of_run
 from session_repair.repair.outcomes import OUTCOMES
@@ -50,6 +50,7 @@ from session_repair.reporting.history import runs_table, trend
 from session_repair.reporting.ndjson import row_line
 from session_repair.reporting.text import fix_report, undo_report
 from session_repair.settings import PLACES, Settings
+from session_repair.typed import typed
 from session_repair.wording import either, number_of
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
             return Exit.PARTIAL if found.lost else Exit.CLEAN
         require_not_undone(run.read())
         require_ready_to_undo(store, run.read()["verb"])
-        with working(store, run, require_not_undone) as (run, lease):
+        with working(store, run, require_not_undone, "undo") as (run, lease):
             undone = take_back(store, run, lease)
     show(undo_report(undone, is_apply))
     return Exit.CLEAN if undone.is_whole else Exit.PARTIAL
@@ -151,9 +152,9 @@ def runs(
                 notice(f"Database {store.database.name!r} holds no run. {there}".rstrip())
             show([*trend(documents, settings), *runs_table(documents)])
         elif verdict:
-            document = Run.find(store, run_id).read()
-            at_work = run_at_work(store)
-            ended = ended_verdict(document, at_work is not None and at_work.id == run_id)
+            run, at_work = Run.find(store, run_id), run_at_work(store)
+            document = run.read()
+            ended = ended_verdict(run, document, at_work is not None and at_work.id == run_id)
             show(runs_table([document]))
             return ended
         else:
@@ -176,14 +177,16 @@ def list_rows(settings: Settings, run_id: str, outcomes: Sequence[str]) -> Exit:
     return Exit.PARTIAL
 
 
-def ended_verdict(document: dict[str, Any], is_at_work: bool) -> Exit:
+def ended_verdict(run: Run, document: dict[str, Any], is_at_work: bool) -> Exit:
     """The exit code that a run ended with. Raises Refused where it has not ended."""
-    has_ended = document["state"] in (DONE, UNDONE) or document.get("error") is not None
+    state = document["state"]
+    has_ended = state in (DONE, UNDONE) or document.get("error") is not None
     if is_at_work or not has_ended:
-        raise Refused(
-            f"run {document['_id']} has no verdict: it is {document['state']}. runs --watch "
-            "follows a run at work; apply or resume carries out another."
-        )
+        finish = {PLANNED: ("apply",), UNDOING: ("undo", "--apply")}.get(state, ("resume",))
+        way_on = f"Finish it with: {run.typed(*finish)}"
+        if is_at_work:
+            way_on = f"Follow it with: {typed(run.store.settings.reached_by, 'runs', '--watch')}"
+        raise Refused(f"run {run.run_id} has no verdict: it is {state}. {way_on}")
     return Exit(document["verdict"])
 
 

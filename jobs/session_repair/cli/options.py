@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import reduce, wraps
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,7 @@ from session_repair.reporting.notify import Notifier, read_notify_url
 from session_repair.reporting.outputs import STDOUT, Outputs, telling
 from session_repair.secret import is_text
 from session_repair.settings import SETTINGS, Settings, describe
+from session_repair.signals import interrupted_once
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def option_of(name: str) -> Option:
         how |= {"type": str, "multiple": True, "callback": lambda _, __, texts: kind.read(texts)}
     elif known is not None:
         how = {"type": click.Choice(known)}
-    return click.option(row.option or f"--{name.replace('_', '-')}", name, help=row.help, **how)
+    return click.option(row.typed(name), name, help=row.help, **how)
 
 
 def options_in(group: str) -> tuple[Option, ...]:
@@ -160,7 +162,10 @@ def notifier_of(url: str | None, asked: Mapping[str, Any]) -> Notifier:
 
 def settings_from(uri_file: str | None, config: str | None, **options: Any) -> Settings:
     """Settings of the options that were given."""
-    settings = load_settings(read_uri(uri_file), config, options)
+    where = {"--uri-file": uri_file, "--config": config, "--database": options.get("database")}
+    given = [(name, value) for name, value in where.items() if value is not None]
+    reached_by = tuple(word for it in given for word in it)
+    settings = replace(load_settings(read_uri(uri_file), config, options), reached_by=reached_by)
     set_format(settings.log_format)
     log.debug("settings: %s", describe(settings))
     return settings
@@ -171,7 +176,7 @@ def run_command(command: click.Command, argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
     name = verb_of(command, words)
     make_unfailing()
-    with logging_to_stderr(format_in(words)):
+    with interrupted_once(), logging_to_stderr(format_in(words)):
         verdict = exit_code_of(command, words, name)
         log.info("%s ended with exit code %d", name, verdict)
     return verdict
@@ -181,7 +186,10 @@ def exit_code_of(command: click.Command, words: Sequence[str], name: str) -> int
     """How the command ended; what a user can cause is one line."""
     try:
         require_text(words)
-        verdict = command.main(words, command.name, standalone_mode=False, help_option_names=HELP)
+        with command.make_context(command.name, [*words], help_option_names=[*HELP]) as context:
+            verdict = command.invoke(context)
+    except click.exceptions.Exit as ended:  # of --help
+        return ended.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         log.error("%s", error.format_message())
         return Exit.REFUSED
@@ -189,7 +197,7 @@ def exit_code_of(command: click.Command, words: Sequence[str], name: str) -> int
         return complain(name, unknown_option(name, error), Exit.REFUSED)
     except click.ClickException as error:
         return complain(name, error.format_message(), Exit.REFUSED)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return complain(name, "interrupted", Exit.INTERRUPTED)
     except RepairError as error:
         return complain(name, str(error), error.exit_code)

@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from typing import Any, TextIO
 
+STDOUT, STDERR = 1, 2  # of a process and its children
+
 
 class Unfailing(io.FileIO):
     """A file descriptor that may take no more: its reader is gone, or its disk is full.
@@ -38,8 +40,17 @@ def unfailing(stream: TextIO | None) -> TextIO:
     if not isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):  # unbuffered or not
         return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(Unfailing(stream.fileno(), "w", closefd=False)),
+        io.BufferedWriter(Unfailing(ours_alone(stream.fileno()), "w", closefd=False)),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=True,
     )
+
+
+def ours_alone(descriptor: int) -> int:
+    """Of stdout, where the report goes, another one: what Java writes there stands on stderr."""
+    with suppress(OSError):  # one of them was closed from the start
+        if descriptor == STDOUT:
+            descriptor = os.dup(STDOUT)
+            os.dup2(STDERR, STDOUT)
+    return descriptor

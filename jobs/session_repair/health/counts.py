@@ -99,7 +99,7 @@ def still_fixable(document: Document) -> int:
     if document.get("state") == UNDOING:
         left += applied  # all of them, in the worst case
     elif document.get("state") == UNDONE:
-        left += document["undo"]["counts"].get(RESTORED, 0)
+        left += counted(document, "undo").get(RESTORED, 0)
     elif report["verification"]:
         left += report["verification"]["put_back"]
     return left

@@ -29,6 +29,6 @@ def figures_of_health(health: Health) -> Iterator[Figure]:
     yield figure("health_last_run_verdict", "Exit code of the last run", verdict)
     yield figure("health_last_run_age_seconds", "Since the last run", age)
     yield figure("health_run_planned", "Sessions that the run at work is to change", planned)
-    yield figure("health_run_done", "Those of them that have an outcome", done)
+    yield figure("health_run_done", "Those of them that were gone through", done)
     yield figure("health_run_waiting", "1 while the run at work waits", waits)
     yield figure("health_lease_held", "1 while a run is at work", lease.is_held if lease else None)

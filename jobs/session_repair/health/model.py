@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
+from datetime import timedelta
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from session_repair.kinds import show_duration
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class AtWork:
     id: Annotated[str, "as the verb runs lists it"]
     verb: Annotated[str, "fix or delete-orphans"]
     state: Annotated[str, "planning, planned, applying or undoing"]
-    planned: Annotated[int | None, "sessions to be changed; null while that is being found out"]
-    done: Annotated[int, "of them, those that have an outcome"]
+    planned: Annotated[int | None, "sessions to be changed, or put back; null till that is known"]
+    done: Annotated[int, "of them, those that were gone through"]
     rows_per_second: Annotated[int | None, "how fast; null before the first batch"]
     waiting: Annotated[str | None, "why it waits; null while it does not"]
 
@@ -56,8 +59,8 @@ class AtWork:
         if self.planned is not None:
             far += f"  {self.done}/{self.planned}"
             if self.rows_per_second:
-                left = (self.planned - self.done) / self.rows_per_second
-                far += f", {self.rows_per_second} rows/s, {left:.0f} s left"
+                left = timedelta(seconds=(self.planned - self.done) // self.rows_per_second)
+                far += f", {self.rows_per_second} rows/s, {show_duration(left)} left"
         return far if self.waiting is None else f"{far}  {self.waiting}"
 
 

@@ -23,6 +23,7 @@ from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
 from session_repair.mongo.runs import PLANNED, PLANNING, UNDOING, counted
 from session_repair.mongo.store import Store
+from session_repair.repair.outcomes import APPLIED
 from session_repair.settings import PARTIAL, Settings
 from session_repair.wording import either, number_of
 
@@ -88,13 +89,17 @@ def at_work(store: Store, lease: HeldLease) -> AtWork | None:
     document = store.runs.find_one({"_id": lease.holder}) if lease.holder else None
     if document is None:
         return None
-    progress = document.get("progress") or {}
+    token = (document.get("undo") or {}).get("token")
+    is_undo = token is not None and token == document.get("token")
+    part = "undo" if is_undo else "progress"
+    progress = document.get(part) or {}
+    applied = counted(document, "progress").get(APPLIED, 0)
     return AtWork(
         id=document["_id"],
         verb=document.get("verb", "?"),
-        state=document.get("state", "?"),
-        planned=document.get("planned"),
-        done=sum(counted(document, "progress").values()),
+        state=UNDOING if is_undo else document.get("state", "?"),
+        planned=applied if is_undo else document.get("planned"),
+        done=sum(counted(document, part).values()),
         rows_per_second=progress.get("rows_per_second"),
         waiting=progress.get("waiting"),
     )

@@ -19,11 +19,11 @@ from typing import Any
 
 from pymongo import ReturnDocument, WriteConcern
 from pymongo.client_session import ClientSession
-from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from session_repair.errors import LeaseHeld
-from session_repair.home import COMMAND
+from session_repair.mongo.store import Store
+from session_repair.typed import typed
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Lease:
     ``token`` rises with every holder. ``session`` is the client's session of all its transactions.
     """
 
-    collection: Collection[Document]
+    store: Store
     run_id: str
     token: int
     session: ClientSession
@@ -51,17 +51,16 @@ class Lease:
     renewed: float = field(default_factory=time.monotonic)
 
     @staticmethod
-    def take(
-        collection: Collection[Document], run_id: str, break_lease: bool, session: ClientSession
-    ) -> Lease:
+    def take(store: Store, run_id: str, session: ClientSession) -> Lease:
         """Take the lease, or raise LeaseHeld that names who has it.
 
-        With ``break_lease`` it is taken from its holder, who can then write no further batch.
+        With ``--break-lease`` it is taken from its holder, who can then write no further batch.
         """
+        collection = store.runs
         with suppress(DuplicateKeyError):  # an earlier run left it
             collection.insert_one({"_id": LEASE_ID, "token": 0, "expires_at": LONG_AGO})
-        free = {"_id": LEASE_ID, **({} if break_lease else EXPIRED)}
-        end_session_of(collection, free)
+        free = {"_id": LEASE_ID, **({} if store.settings.break_lease else EXPIRED)}
+        end_session_of_last(store, free)
         holding = {
             "holder": {"$literal": run_id},
             "token": {"$add": ["$token", 1]},
@@ -78,7 +77,7 @@ class Lease:
                 f"{holder.get('expires_at', LONG_AGO):%H:%M:%S} UTC. Wait for it to end; if it is "
                 "dead for certain, --break-lease takes it over."
             )
-        taken = Lease(collection, run_id, lease["token"], session)
+        taken = Lease(store, run_id, lease["token"], session)
         log.info("took the lease, number %d", taken.token)
         return taken
 
@@ -97,31 +96,42 @@ class Lease:
         Alone it waits for no majority: a renewal that a failover loses is missed by the next.
         """
         extended = [{"$set": {"expires_at": in_future(LEASE_TIME)}}]
-        leases = self.collection.with_options(write_concern=WriteConcern(1))
+        leases = self.store.runs.with_options(write_concern=WriteConcern(1))
         if leases.update_one(self.current(), extended, session=session).matched_count == 0:
+            reached_by = self.store.settings.reached_by
             raise LeaseHeld(
                 f"run {self.run_id} lost the lease and wrote nothing more. Another run may have "
-                f"taken over: see {COMMAND} runs, then resume {self.run_id}."
+                f"taken over: see {typed(reached_by, 'runs', self.run_id)}"
             )
         self.renewed = time.monotonic()
+
+    def end_session(self) -> None:
+        """End what a batch that broke off may have left open: it would keep the lease and the
+        run's document from this very process until the server ends it."""
+        with suppress(PyMongoError):
+            end_session(self.store, self.session.session_id["id"])
 
     def release(self) -> None:
         """Give the lease back; one that was lost stays with its new holder."""
         given_back = {"$set": {"expires_at": "$$NOW"}}
-        self.collection.update_one(self.current(), [given_back, {"$unset": "session"}])
+        self.store.runs.update_one(self.current(), [given_back, {"$unset": "session"}])
 
 
-def end_session_of(collection: Collection[Document], free: Document) -> None:
-    """End what the last holder may have left open on the server, where the lease is to be had.
+def end_session_of_last(store: Store, free: Document) -> None:
+    """End what the last holder may have left open on the server, where the lease is to be had."""
+    left = store.runs.find_one({**free, "session": {"$exists": True}})
+    if left is not None:
+        end_session(store, left["session"])
+        log.info("ended the session that run %s had left open", left.get("holder"))
+
+
+def end_session(store: Store, session_id: Any) -> None:
+    """End a session of the server, and with it what it left open.
 
     Nobody needs a right to end sessions of the own user; those of another end by themselves.
     """
-    left = collection.find_one({**free, "session": {"$exists": True}})
-    if left is not None:
-        with suppress(OperationFailure):
-            admin = collection.database.client.admin
-            admin.command("killSessions", [{"id": left["session"]}])
-            log.info("ended the session that run %s had left open", left.get("holder"))
+    with suppress(OperationFailure):
+        store.client.admin.command("killSessions", [{"id": session_id}])
 
 
 def in_future(after: timedelta) -> Document:
@@ -129,10 +139,10 @@ def in_future(after: timedelta) -> Document:
 
 
 @contextmanager
-def held_lease(collection: Collection[Document], run_id: str, break_lease: bool) -> Iterator[Lease]:
+def held_lease(store: Store, run_id: str) -> Iterator[Lease]:
     """The lease, renewed in the background while Spark is at work, given back at the end."""
-    with collection.database.client.start_session() as session:
-        lease = Lease.take(collection, run_id, break_lease, session)
+    with store.client.start_session() as session:
+        lease = Lease.take(store, run_id, session)
         is_over = threading.Event()
 
         def keep() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,16 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pymongo.errors import OperationFailure
 
-from session_repair.errors import Exit, Refused, RepairError
-from session_repair.home import COMMAND
+from session_repair.errors import Interrupted, Refused, Stopped
+from session_repair.kinds import show_duration
 from session_repair.mongo.connection import UNAUTHORIZED, first_line, hello_of, is_router
 from session_repair.mongo.store import Store
 from session_repair.settings import BATCH_SIZE
+from session_repair.signals import on_signal
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +36,6 @@ class LagUnseen(Refused):
     """How far the secondaries are behind cannot be known here."""
 
 
-class Stopped(RepairError):
-    """A limit stopped the run between two batches; it can be resumed."""
-
-    exit_code = Exit.PARTIAL
-
-
-class Interrupted(RepairError):
-    """Ctrl-C or SIGTERM: the batch was finished; the run can be resumed."""
-
-    exit_code = Exit.INTERRUPTED
-
-
 @dataclass
 class Pace:
     """The size of the next batch, and the reasons to wait or to stop before it."""
@@ -56,7 +43,6 @@ class Pace:
     store: Store
     started: float  # of the run's work, planning included, by time.monotonic
     tell: Callable[[str], None]
-    finish: str  # the words of the command that goes on where this one stops
     batch_size: int = field(init=False)
     is_interrupted: threading.Event = field(default_factory=threading.Event)
     looked_at: float = float("-inf")  # at the replicas, by time.monotonic
@@ -87,7 +73,8 @@ class Pace:
         lag = replication_lag(self.store)
         log.info("the slowest replica lags %.1f s", lag.total_seconds())
         if lag > limit:
-            self.tell(f"waiting: a replica lags {lag.seconds} s, --max-lag is {limit.seconds} s")
+            behind, most = show_duration(lag), show_duration(limit)
+            self.tell(f"waiting: a replica lags {behind}, --max-lag is {most}")
             while replication_lag(self.store) > limit / 2:
                 self.is_interrupted.wait(LAG_POLL)
                 self.stop_if_asked()
@@ -96,7 +83,7 @@ class Pace:
         reason = self.reason_to_stop()
         if reason is not None:
             kind = Interrupted if self.is_interrupted.is_set() else Stopped
-            raise kind(f"{reason} Finish it with: {COMMAND} {self.finish}")
+            raise kind(reason)
 
     def reason_to_stop(self) -> str | None:
         if self.is_interrupted.is_set():
@@ -125,24 +112,14 @@ class Pace:
         What a transaction has not committed is not written.
         """
 
-        def note(_signal: int, _frame: FrameType | None) -> None:
+        def note() -> None:
             is_first = not self.is_interrupted.is_set()
             self.is_interrupted.set()
             if at_once and is_first:  # another one would break off what ends the transaction
                 self.stop_if_asked()
 
-        if threading.current_thread() is not threading.main_thread():
+        with on_signal(note):
             yield
-            return
-        wanted = (signal.SIGINT, signal.SIGTERM)
-        before: dict[int, Callable[..., Any] | int | None] = {
-            number: signal.signal(number, note) for number in wanted
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def replication_lag(store: Store) -> timedelta:

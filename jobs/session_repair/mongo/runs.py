@@ -16,12 +16,12 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from session_repair import __version__
-from session_repair.errors import Exit, LeaseHeld, Refused, RepairError
-from session_repair.home import COMMAND
+from session_repair.errors import BrokenOff, Exit, Interrupted, LeaseHeld, Refused, RepairError
 from session_repair.logs import name_run
 from session_repair.mongo.lease import LEASE_ID
 from session_repair.mongo.store import Store
 from session_repair.settings import PARTIAL, describe
+from session_repair.typed import typed
 
 Document = dict[str, Any]
 
@@ -77,9 +77,17 @@ class Run:
     higher one, and then an earlier holder can write nothing into the document any more.
     """
 
-    collection: Collection[Document]
+    store: Store
     run_id: str
     token: int | None = None
+
+    @property
+    def collection(self) -> Collection[Document]:
+        return self.store.runs
+
+    def typed(self, verb: str, *words: str) -> str:
+        """The command of the verb on this run, for a shell."""
+        return typed(self.store.settings.reached_by, verb, self.run_id, *words)
 
     @staticmethod
     def begin(
@@ -96,8 +104,7 @@ class Run:
         """
         import pyspark  # only verbs with Spark begin a run
 
-        collection = store.runs
-        collection.insert_one(
+        store.runs.insert_one(
             {
                 "_id": run_id,
                 "token": token,
@@ -117,14 +124,15 @@ class Run:
                 "started_at": now,
             }
         )
-        return Run(collection, run_id, token)
+        return Run(store, run_id, token)
 
     @staticmethod
     def find(store: Store, run_id: str) -> Run:
         """The run with this id; from now on the log names it. Raises Refused when there is none."""
-        run = Run(store.runs, run_id)
+        run = Run(store, run_id)
         if run.collection.find_one({"_id": run_id, "verb": {"$exists": True}}) is None:
-            raise Refused(f"there is no run {run_id!r}. {COMMAND} runs lists them.")
+            listing = typed(store.settings.reached_by, "runs")
+            raise Refused(f"there is no run {run_id!r}. Find it with: {listing}")
         name_run(run_id)
         return run
 
@@ -134,9 +142,11 @@ class Run:
             raise Refused(f"run {self.run_id!r} has no document any more.")
         return found
 
-    def held_by(self, token: int) -> Run:
-        """The run as the holder of the lease with this token works on it."""
-        self.collection.update_one({"_id": self.run_id}, {"$max": {"token": token}})
+    def held_by(self, token: int, part: str) -> Run:
+        """The run as the holder of the lease with this token works on that part of it."""
+        begun = {f"{part}.token": token, f"{part}.waiting": None}
+        held = {"$max": {"token": token}, "$set": begun}
+        self.collection.update_one({"_id": self.run_id}, held)
         return replace(self, token=token)
 
     def mine(self) -> Document:
@@ -154,7 +164,7 @@ class Run:
     def taken_over(self) -> LeaseHeld:
         return LeaseHeld(
             f"run {self.run_id} was taken over by another process, and this one wrote nothing "
-            f"more. See {COMMAND} runs {self.run_id}."
+            f"more. See {self.typed('runs')}"
         )
 
     def plan_anew(self) -> int:
@@ -238,19 +248,25 @@ def counted(document: Document, part: str) -> dict[str, int]:
 
 
 @contextmanager
-def recorded_errors(run: Run) -> Iterator[None]:
-    """What ends the run early is written into its document, as far as MongoDB can be reached."""
+def recorded_errors(run: Run, finish: str) -> Iterator[None]:
+    """What ends the run early is written into its document, as far as MongoDB can be reached.
+
+    Where it breaks off, with the command to ``finish`` it with.
+    """
     try:
         yield
     except BaseException as error:
-        verdict = getattr(error, "exit_code", Exit.UNEXPECTED)
-        if isinstance(error, KeyboardInterrupt):
-            verdict = Exit.INTERRUPTED
-        if isinstance(error, RepairError):
-            error.run_id = run.run_id
+        told = Interrupted("interrupted.") if isinstance(error, KeyboardInterrupt) else error
+        verdict = getattr(told, "exit_code", Exit.UNEXPECTED)
+        if isinstance(told, RepairError):
+            told.run_id = run.run_id
+        if isinstance(told, BrokenOff):
+            told.args = (f"{str(told).rstrip('.')}. Finish it with: {finish}",)
         with suppress(PyMongoError, LeaseHeld):
-            run.record(error=f"{type(error).__name__}: {error}"[:500], verdict=int(verdict))
-        raise
+            run.record(error=f"{type(told).__name__}: {told}"[:500], verdict=int(verdict))
+        if told is error:
+            raise
+        raise told from None
 
 
 def list_runs(store: Store) -> list[Document]:

@@ -53,9 +53,13 @@ Document = dict[str, Any]
 Planning = Callable[[Store, Run], object]
 
 
+# The command that goes on where a part of a run's document broke off.
+FINISH = {"progress": ("resume",), "undo": ("undo", "--apply")}
+
+
 def new_lease(store: Store, now: datetime) -> AbstractContextManager[Lease]:
     """The lease of a run that is still to begin; it has the id of that run."""
-    return held_lease(store.runs, new_run_id(now), store.settings.break_lease)
+    return held_lease(store, new_run_id(now))
 
 
 @contextmanager
@@ -71,33 +75,40 @@ def new_run(
     What is refused before this leaves no document, and no database.
     """
     run = Run.begin(store, verb, now, lease.run_id, lease.token, goal)
-    with working_on(store, run, lease):
+    with working_on(store, run, lease, run.typed(*FINISH["progress"])):
         yield run
 
 
 @contextmanager
 def working(
-    store: Store, run: Run, require: Callable[[Document], None]
+    store: Store, run: Run, require: Callable[[Document], None], part: str = "progress"
 ) -> Iterator[tuple[Run, Lease]]:
-    """A run that began earlier in this process's hands, and its lease.
+    """A run that began earlier in this process's hands, and its lease; ``part`` is what moves.
 
     Until the lease is had another process may end or undo the run, so what its document is
     ``require``d to be is asked then. Neither that nor a lease that cannot be had is noted in it.
     """
-    with held_lease(store.runs, run.run_id, store.settings.break_lease) as lease:
+    with held_lease(store, run.run_id) as lease:
         require(run.read())
-        mine = run.held_by(lease.token)
-        with working_on(store, mine, lease):
+        mine = run.held_by(lease.token, part)
+        with working_on(store, mine, lease, run.typed(*FINISH[part])):
             yield mine, lease
 
 
 @contextmanager
-def working_on(store: Store, run: Run, lease: Lease) -> Iterator[None]:
-    """Within, this process works on the run; what ends it early stands in its document."""
-    with recorded_errors(run), clear_errors():
+def working_on(store: Store, run: Run, lease: Lease, finish: str) -> Iterator[None]:
+    """Within, this process works on the run; what ends it early stands in its document.
+
+    Where it breaks off, the command to ``finish`` it with is told.
+    """
+    with recorded_errors(run, finish), clear_errors():
         notice(f"Run {run.run_id}")
         fence(store.runs, lease.token)
-        yield
+        try:
+            yield
+        except BaseException:
+            lease.end_session()
+            raise
 
 
 def carry_out(store: Store, run: Run, lease: Lease) -> Report:
@@ -108,7 +119,7 @@ def carry_out(store: Store, run: Run, lease: Lease) -> Report:
         run.record(**{"progress.waiting": line})
 
     document = run.read()
-    pace = Pace(store, lease.taken, tell, f"resume {run.run_id}")
+    pace = Pace(store, lease.taken, tell)
     batches = Batches(store, run, lease, pace, change_of(document).apply(store, document))
     with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
         batches.carry_out(on_progress)
@@ -137,7 +148,7 @@ def finish(
     """
     with connected(settings) as store:
         run = Run.find(store, run_id)
-        document, is_in_state = run.read(), partial(require_state, states=states)
+        document, is_in_state = run.read(), partial(require_state, run, states=states)
         is_in_state(document)
         store = store.using(settings_of_run(document, settings))
         require_ready(store, document["verb"], *([] if plan is None else [TO_PLAN]))
@@ -165,7 +176,7 @@ def with_refused_again(store: Store, run: Run) -> Document:
     marked = {**Plan.of(document).rows(), "undo": {"$exists": True}}
     marks = dict.fromkeys(("undo", "undo_at", "error"), "")
     store.journal.update_many(marked, {"$unset": marks})
-    run.record(undo={"after": "", "counts": {}})
+    run.record(undo={"after": "", "counts": {}, "token": run.token})
     return run.read()
 
 
@@ -174,8 +185,9 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
 
     def tell(line: str) -> None:
         notice(f"  {line}")
+        run.record(**{"undo.waiting": line})
 
-    pace = Pace(store, lease.taken, tell, f"undo {run.run_id} --apply")
+    pace = Pace(store, lease.taken, tell)
     document = with_refused_again(store, run)
     step = change_of(document).undo(store, document)
     batches = Batches(store, run, lease, pace, step)
@@ -191,7 +203,8 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
         error = f"{number_of(undone.lost, 'row')} of the journal {are} expired"
         run.record(verdict=verdict, error=error)
     elif refused:
-        error = f"MongoDB refused to put back {number_of(refused, 'session')}: undo it again"
+        again = run.typed("undo", "--apply")
+        error = f"MongoDB refused to put back {number_of(refused, 'session')}. Try again: {again}"
         run.record(verdict=verdict, error=error)
     else:
         run.record(state=UNDONE, verdict=verdict, error=None)

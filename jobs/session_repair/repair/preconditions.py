@@ -22,8 +22,7 @@ from typing import Any
 
 from session_repair import __version__
 from session_repair.errors import Refused
-from session_repair.home import COMMAND
-from session_repair.kinds import format_duration
+from session_repair.kinds import format_duration, show_duration
 from session_repair.mongo.connection import (
     hello_of,
     refuse_unwritable,
@@ -75,13 +74,12 @@ def require_writable(store: Store) -> None:
     require_lag(store)
 
 
-def require_state(document: Document, states: tuple[str, ...]) -> None:
+def require_state(run: Run, document: Document, states: tuple[str, ...]) -> None:
     """Raise Refused unless the run is in one of the states."""
     if document["state"] not in states:
-        run_id = document["_id"]
         raise Refused(
-            f"run {run_id} is {document['state']}, not {' or '.join(states)}. "
-            f"See {COMMAND} runs {run_id}."
+            f"run {run.run_id} is {document['state']}, not {' or '.join(states)}. "
+            f"See {run.typed('runs')}"
         )
 
 
@@ -117,7 +115,7 @@ def settings_of_run(
         asked = {**asked, **{name: made_with[name] for name in ("scope", "allow_shrink")}}
     # What is given now wins; of what decides, it has to be the same.
     kept = {name: value for name, value in asked.items() if name not in settings.asked}
-    again = replace(settings, **revived(kept))
+    again = replace(settings, **revived(kept), asked=(*settings.asked, *kept))
     now = describe(again)
     differing = [name for name in deciding if made_with[name] != now[name]]
     if differing:
@@ -142,6 +140,6 @@ def require_young_plan(store: Store, run: Run) -> None:
     age: timedelta = server_time(store) - run.read()["planned_at"]
     if age > store.settings.plan_ttl:
         raise Refused(
-            f"the plan of run {run.run_id} is {age} old, --plan-ttl allows "
+            f"the plan of run {run.run_id} is {show_duration(age)} old, --plan-ttl allows "
             f"{format_duration(store.settings.plan_ttl)}. Plan again."
         )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pymongo import ReadPreference
 
 from session_repair.errors import Refused
-from session_repair.kinds import format_duration
+from session_repair.kinds import format_duration, show_duration
 from session_repair.mongo.census import Census, refuse_unreadable
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.pace import LagUnseen, replication_lag
@@ -118,6 +118,6 @@ def refuse_stale_reads(store: Store) -> None:
         raise Refused(f"{allowed}. {error} Read from the primary.") from None
     if lag > store.settings.settle:
         raise Refused(
-            f"{allowed}, and one lags by {lag}, more than --settle "
+            f"{allowed}, and one lags by {show_duration(lag)}, more than --settle "
             f"{format_duration(store.settings.settle)}. Read from the primary."
         )

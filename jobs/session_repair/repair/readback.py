@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from session_repair.errors import RepairError, shortened
-from session_repair.home import COMMAND
 from session_repair.mongo.empty import empty_sessions, untold_sessions
 from session_repair.mongo.runs import reached
 from session_repair.mongo.store import Store
@@ -25,6 +24,7 @@ from session_repair.repair.outcomes import (
     Outcomes,
 )
 from session_repair.repair.report import LISTED, Left, Totals, Verification
+from session_repair.typed import typed
 
 Document = dict[str, Any]
 
@@ -93,13 +93,15 @@ def read_back(store: Store, document: Document, most: int = 0) -> ReadBack:
             now[state] += 1
             if state == CHANGED and len(moved_on) < most:
                 moved_on.append(row.planned.session_id)
-    require_as_counted(document, seal, counts)
+    require_as_counted(document, seal, counts, store.settings.reached_by)
     outcomes = Outcomes(planned=document["planned"], **{name: counts[name] for name in OUTCOMES})
     some = tuple(it for name in WHY for it in left[name])
     return ReadBack(outcomes, some, now, tuple(moved_on))
 
 
-def require_as_counted(document: Document, seal: Seal, counts: Counter[str]) -> None:
+def require_as_counted(
+    document: Document, seal: Seal, counts: Counter[str], reached_by: tuple[str, ...]
+) -> None:
     """Raise unless the journal holds the sealed plan, and what the run counted."""
     is_whole = seal.digest(document["planned"]) == document["digest"]
     if not is_whole or counts != Counter(document["progress"]["counts"]):
@@ -107,5 +109,5 @@ def require_as_counted(document: Document, seal: Seal, counts: Counter[str]) -> 
         raise RepairError(
             f"run {run_id} counted {document['progress']['counts']} while it wrote, but its "
             f"journal now holds {dict(counts)}{'' if is_whole else ', and an edited plan'}. "
-            f"Look at it with: {COMMAND} runs {run_id}"
+            f"Look at it with: {typed(reached_by, 'runs', run_id)}"
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from session_repair.errors import Refused
-from session_repair.home import COMMAND
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.runs import DONE, Run
 from session_repair.mongo.store import Store
@@ -13,7 +12,7 @@ from session_repair.repair.execute import planned_report
 from session_repair.repair.preconditions import settings_of_run
 from session_repair.repair.readback import read_back
 from session_repair.repair.report import Report, Totals
-from session_repair.settings import DATA, SEMANTIC, Settings, revived
+from session_repair.settings import DATA, OF_WINDOW, SEMANTIC, Settings, describe, revived
 
 MOST_NAMED = 10_000  # of more, a look at all sessions is cheaper than one at each
 
@@ -25,6 +24,7 @@ class Again:
     report: Report
     settings: Settings  # to look at those with
     changed: int
+    verb: str  # of the run
 
 
 def look_again(store: Store, run_id: str) -> Again:
@@ -33,13 +33,17 @@ def look_again(store: Store, run_id: str) -> Again:
     A session that is put back is to be corrected once more. Raises Refused where the run has not
     ended, or its journal is not whole any more.
     """
-    document = Run.find(store, run_id).read()
+    run = Run.find(store, run_id)
+    document = run.read()
     if document["state"] != DONE:
         raise Refused(
             f"run {run_id} is {document['state']}, not {DONE}: there is no repair to look at "
-            f"again. See {COMMAND} runs {run_id}."
+            f"again. See {run.typed('runs')}"
         )
     settings = settings_of_run(document, store.settings, DATA)
+    # What changed since may lie outside of the window that the run was about.
+    asked = tuple(it for it in settings.asked if it not in OF_WINDOW)
+    settings = replace(settings, asked=asked)
     planned_with = revived({name: document["settings"][name] for name in SEMANTIC})
     then = store.using(replace(settings, **planned_with))
     read = read_back(then, document, MOST_NAMED + 1)
@@ -65,6 +69,7 @@ def look_again(store: Store, run_id: str) -> Again:
         report=replace(
             planned,
             verb="verify",
+            settings=describe(settings),
             server_time=server_time(store),
             totals=totals,
             symptoms=tuple(symptoms),
@@ -78,4 +83,5 @@ def look_again(store: Store, run_id: str) -> Again:
             settings, since=None, until=None, session_ids=names if len(names) <= MOST_NAMED else ()
         ),
         changed=seen.moved_on,
+        verb=document["verb"],
     )

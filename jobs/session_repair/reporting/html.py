@@ -247,7 +247,7 @@ def settings_of(report: Report) -> list[tuple[str, str]]:
     return [
         (name, setting_text(value))
         for name, value in sorted(report.settings.items())
-        if value not in (None, [], {}) and name not in ("asked", "uri")
+        if value not in (None, [], {}) and name not in ("asked", "reached_by", "uri")
     ]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from session_repair.home import COMMAND
-from session_repair.repair.outcomes import ALREADY_RIGHT, REFUSED
+from session_repair.repair.outcomes import ALREADY_RIGHT, REFUSED, RESTORABLE, RESTORED
 from session_repair.repair.report import (
     OddType,
     Report,
@@ -30,6 +29,7 @@ from session_repair.reporting.verdicts import (
     verdict_lines,
 )
 from session_repair.symptoms import MALFORMED
+from session_repair.typed import on_the_same, typed
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
@@ -87,7 +87,7 @@ def odd_type_line(odd: OddType) -> str:
     return f"{told}, as in {some}" if some else told
 
 
-def again_report(run_id: str, report: Report) -> Iterator[str]:
+def again_report(run_id: str, verb: str, report: Report) -> Iterator[str]:
     """What ``verify --run`` prints of the sessions that a run changed."""
     seen = report.verification
     assert seen is not None
@@ -98,13 +98,15 @@ def again_report(run_id: str, report: Report) -> Iterator[str]:
     yield f"Gone: {seen.gone}"
     yield ""
     if seen.put_back:
-        yield "⚠️  Somebody writes old values: find out who, then fix --apply"
+        again = on_the_same(verb, "--apply", settings=report.settings)
+        yield f"⚠️  Somebody writes old values: find out who, then {again}"
     elif seen.gone:
         yield "⚠️  Somebody deletes sessions; the others are as the run left them, or told below"
     elif seen.moved_on:
         return
     elif seen.as_planned:
-        yield "✅ It stayed repaired. Events that came since are not asked for: verify --since"
+        verify = on_the_same("verify", settings=report.settings)
+        yield f"✅ It stayed repaired. Events that came since are not asked for: {verify}"
     else:
         yield "The run changed no session: there is nothing to look at again"
 
@@ -134,7 +136,8 @@ def plan_report(report: Report) -> Iterator[str]:
     yield from correction_lines(report)
     yield from missing_lines(report)
     yield from left_lines(report)
-    yield f"Apply this plan with: {COMMAND} apply {report.run_id}"
+    apply = typed(report.settings.get("reached_by", ()), "apply", report.run_id)
+    yield f"Apply this plan with: {apply}"
 
 
 def correction_lines(report: Report) -> Iterator[str]:
@@ -199,11 +202,14 @@ def reasons(report: Report, outcome: str, count: int) -> Iterator[str]:
         yield f"     and {count - len(told)} more, as the journal says"
 
 
+FORESEEN = {RESTORABLE: "would be restored", RESTORED: "restored already"}  # by a dry run
+
+
 def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
     """What ``undo`` prints."""
     yield from title(f"Undo {undo.run_id}")
     for state, count in sorted(undo.counts.items()):
-        yield f"{number_of(count, 'session')} {state}"
+        yield f"{number_of(count, 'session')} {state if is_apply else FORESEEN.get(state, state)}"
     if undo.is_empty:
         yield "The run wrote no session: there is nothing to undo, and it stays as it is."
         return

@@ -10,7 +10,8 @@ from session_repair.reasons import REASONS, Reason
 from session_repair.repair.malformed import remedy, types_met
 from session_repair.repair.report import Level, Report, Symptoms, Verification
 from session_repair.reporting.formatting import SHOWN, printable, sample_line, shown
-from session_repair.verbs import DELETE_ORPHANS
+from session_repair.typed import on_the_same
+from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import either, number_of
 
 
@@ -20,7 +21,8 @@ def verdict_lines(report: Report) -> Iterator[str]:
     if report.malformed_beyond:
         yield from malformed_lines(report)
     elif report.verdict is Exit.FIXABLE_REMAINS:
-        yield f"⚠️  {can} from {either(planned, 'its', 'their')} events: fix --apply"
+        fix = on_the_same(FIX, "--apply", settings=report.settings)
+        yield f"⚠️  {can} from {either(planned, 'its', 'their')} events: {fix}"
         yield from (f"   {exceeded_line(it)}" for it in report.exceeded)
     elif planned:
         yield f"✅ {can} from {either(planned, 'its', 'their')} events, and --allow lets that pass"

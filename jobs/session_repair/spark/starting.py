@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from subprocess import TimeoutExpired
 from typing import Any
 
-from py4j.protocol import Py4JJavaError, Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.errors import BrokenOff, Refused, RepairError, Stopped, Unreachable
 from session_repair.home import LOG_CONFIG
 from session_repair.launch.archive import with_option
 from session_repair.launch.spark import LOG_OPTION
@@ -26,7 +27,6 @@ from session_repair.logs import JSON
 from session_repair.mongo.census import estimated_documents
 from session_repair.mongo.connection import NO_SCAN, SCANS_FORBIDDEN
 from session_repair.mongo.lookup import may_look_up
-from session_repair.mongo.pace import Stopped
 from session_repair.mongo.rights import require_rights, rights_to_read
 from session_repair.mongo.store import Store
 from session_repair.settings import Settings
@@ -63,6 +63,7 @@ NO_ROOM, STOPPED = "No space left on device", "stopped SparkContext"
 NO_JAVA = "JAVA_GATEWAY_EXITED"  # PySpark's name for a JVM that did not come up
 
 CANCEL_SECONDS = 0.5  # between two orders to Spark to end what it does
+ENDING_SECONDS = 0.5  # between the end of its connections and that of a process
 
 URI = re.compile(r"mongodb(\+srv)?://\S+")
 
@@ -129,16 +130,24 @@ class StartingSpark:
         )
         return self.found
 
+    def hush(self) -> None:
+        """From now on Java tells nothing of what is ended, unless all is to be told."""
+        if self.found is not None and not log.isEnabledFor(logging.DEBUG):
+            jvm: Any = self.found.sparkContext._jvm
+            with suppress(Py4JError):  # it is gone
+                log4j = jvm.org.apache.logging.log4j
+                log4j.core.config.Configurator.setAllLevels("", log4j.Level.OFF)
+
     def stop(self) -> None:
         """Stop the session; nobody waits for one that is still starting, but the next start."""
         with self.lock:
             self.is_given_up = True
             spark = self.found
-        if spark is not None:
+        if spark is None:
+            GIVEN_UP.append(self.thread)
+        elif not is_java_gone():
             with suppress(*ENDED):
                 spark.stop()
-        else:
-            GIVEN_UP.append(self.thread)
 
 
 GIVEN_UP: list[threading.Thread] = []  # they stop what they start, and nobody else may take it
@@ -167,14 +176,31 @@ def starting_spark(verb: str, store: Store) -> Iterator[StartingSpark]:
             yield spark
     except (Py4JJavaError, PySparkException) as error:
         raise spark_error(error) from error
-    except ENDED as error:
-        raise RepairError(
-            "Spark's Java ended in the middle; what it said of that stands above. Look whether the "
-            "machine ran out of memory."
+    except RepairError:
+        raise
+    except KeyboardInterrupt:
+        spark.hush()
+        raise
+    except Exception as error:
+        if not is_java_gone():
+            raise
+        raise BrokenOff(
+            "Spark's Java ended while it worked: it was killed, or had no memory left. Look at "
+            "--driver-memory, and at what the system says of the process."
         ) from error
     finally:
         if is_ours:
             spark.stop()
+
+
+def is_java_gone() -> bool:
+    """Whether the JVM that this process started has ended; asked when it does not answer."""
+    process = getattr(SparkContext._gateway, "proc", None)
+    if process is None:  # none was started, or this process was by one
+        return False
+    with suppress(TimeoutExpired):
+        process.wait(ENDING_SECONDS)
+    return process.returncode is not None
 
 
 @contextmanager
@@ -191,7 +217,8 @@ def time_limit(spark: StartingSpark, limit: timedelta | None) -> Iterator[None]:
         is_over.set()
         while not is_done.wait(CANCEL_SECONDS):  # the driver may just begin the next job
             if spark.found is not None:
-                spark.found.sparkContext.cancelAllJobs()
+                with suppress(Py4JError):  # Java is gone: who waits for it says so
+                    spark.found.sparkContext.cancelAllJobs()
 
     if limit is not None:
         threading.Thread(target=watch, args=[limit.total_seconds()], daemon=True).start()
@@ -267,4 +294,4 @@ def spark_error(error: Py4JJavaError | PySparkException) -> RepairError:
         return Unreachable(f"MongoDB was away while Spark worked: {line}")
     if any(name in trace for name in DENIED):
         return Refused(f"MongoDB denies Spark a right: {line}")
-    return RepairError(f"Spark failed: {line}")
+    return BrokenOff(f"Spark failed: {line}")
