@@ -15,6 +15,7 @@ from pymongo import DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
 
 from session_repair.mongo.bson_bytes import Element, elements, has_field_twice
+from session_repair.mongo.bson_types import COMPARABLE
 from session_repair.mongo.observe import SIMPLE, by_id, by_ids
 from session_repair.mongo.rights import TO_DELETE, TO_PUT_BACK
 from session_repair.mongo.spellings import types_of_events
@@ -107,7 +108,7 @@ class ApplyDeletions(Apply):
             {"$match": {path: {"$in": session_ids}}},
             {"$group": {"_id": f"${path}"}},
         ]
-        found = self.store.sessions.aggregate(stages)
+        found = self.store.sessions.with_options(COMPARABLE).aggregate(stages)
         return {it["_id"] for it in found if isinstance(it["_id"], str)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pymongo import ReadPreference
@@ -40,6 +40,15 @@ class Preflight:
     def documents(self) -> int:
         """About how many documents are read."""
         return self.reading.documents(self.sessions, self.events)
+
+    @property
+    def asks_of_marks(self) -> bool:
+        """Whether the server is to tell what text holds that was shown with a MARK."""
+        return self.sessions.shows_marks
+
+    def asking_of_marks(self) -> Preflight:
+        sessions, events = (replace(it, shows_marks=True) for it in (self.sessions, self.events))
+        return replace(self, sessions=sessions, events=events)
 
     @property
     def horizon(self) -> datetime:
