@@ -10,7 +10,7 @@ from pymongo import ReadPreference
 from session_repair.errors import Refused
 from session_repair.kinds import format_duration
 from session_repair.mongo.census import Census, refuse_unreadable
-from session_repair.mongo.connection import server_time
+from session_repair.mongo.connection import hello_of, server_time
 from session_repair.mongo.pace import LagUnseen, replication_lag
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
@@ -105,9 +105,11 @@ def take_preflight(store: Store, verb: str, window: ActiveWindow | None = None) 
 def refuse_stale_reads(store: Store) -> None:
     """Raise Refused when Spark would read from a secondary that lags by more than ``--settle``.
 
-    Or may do so, where the lag cannot be seen.
+    Or may do so, where the lag cannot be seen. A secondary that is connected to directly answers
+    whoever would read from the primary.
     """
-    if store.client.read_preference == ReadPreference.PRIMARY:
+    is_of_primary = store.client.read_preference == ReadPreference.PRIMARY
+    if is_of_primary and not hello_of(store).get("secondary"):
         return
     allowed = "the connection string allows reads from a secondary"
     try:
