@@ -22,6 +22,7 @@ from session_repair.mongo.spellings import types_of_events
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.compare import ABSENT, AS_OBSERVED
 from session_repair.repair.correction import seen_sessions, states_of
+from session_repair.repair.expiry import Expiry
 from session_repair.repair.journal import MOST_BYTES, Row, read_rows
 from session_repair.repair.outcomes import (
     APPLIED,
@@ -114,6 +115,9 @@ class ApplyDeletions(Apply):
 
 class UndoDeletions(Undo):
     """Put back each document whose place is empty."""
+
+    def expiring(self, expiry: Expiry) -> Document | None:
+        return {f"before.{expiry.path}": {"$lt": expiry.before}}
 
     def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
         wanted = by_ids(row.planned.key for row in rows)
