@@ -108,7 +108,7 @@ def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]
 @with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
 @click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
 @click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
-@with_options("only", "max_changes", "confirm_delay")
+@with_options("only", "max_changes", "confirm_delay", "allow_ttl")
 @with_told_ending
 def command(settings: Settings, is_plan: bool, is_apply: bool) -> Report:
     """Rebuild empty sessions from their events; a dry run unless --plan or --apply is given."""

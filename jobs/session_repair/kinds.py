@@ -44,7 +44,17 @@ class Kind:
             raise Refused(f"{name} {value!r} is unknown; write {' or '.join(known)}.")
         if least is not None and value < least:
             raise Refused(f"{name} {value} is too small; write {least} or more.")
+        for text in value if isinstance(value, tuple) else (value,):
+            require_utf8(name, text)
         self.check(name, value)
+
+
+def require_utf8(name: str, value: Any) -> None:
+    """Raise Refused where it is text that MongoDB, where each run's settings stand, cannot hold."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise Refused(f"{name} {value!r} is not UTF-8; write it in that.") from None
 
 
 def parse_duration(text: str) -> timedelta:

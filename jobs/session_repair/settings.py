@@ -167,6 +167,9 @@ class Settings:
     max_changes: str | None = setting(
         None, LIMIT, "Stop when more sessions are to be changed.", role=GUARD
     )
+    allow_ttl: bool = setting(
+        False, SWITCH, "A TTL index may delete what is written or put back.", role=GUARD
+    )
     max_lag: timedelta | None = setting(  # 10 s, where the lag can be seen; if given it must be
         None, DURATION, "Wait while replicas lag by more (10s).", "writing"
     )

@@ -182,8 +182,8 @@ def test_a_java_that_is_killed_ends_the_run_in_one_line(db: Db, mongo_uri: str) 
     assert len(lines) == 1, told
     assert (code, "Traceback" in told) == (1, False), told
     assert lines[0].endswith(
-        "fix: Spark's Java ended in the middle; what it said of that stands above. Look whether "
-        "the machine ran out of memory."
+        "fix: Spark's Java ended while it worked: it was killed, or had no memory left. Look at "
+        "--driver-memory, and at what the system says of the process."
     )
     assert stored_bytes(db) == before
 

@@ -51,6 +51,11 @@ def joined(*documents: bytes | Document) -> RawBSONDocument:
     return RawBSONDocument((len(body) + 5).to_bytes(4, "little") + body + b"\0")
 
 
+def with_bytes(document: Document, others: bytes) -> RawBSONDocument:
+    """The document with other bytes, that are no UTF-8 for one, for as many ``~`` in it."""
+    return RawBSONDocument(bson.encode(document).replace(b"~" * len(others), others), RAW)
+
+
 def put_in_place(db: Db, key: Any, document: RawBSONDocument) -> None:
     """A session is this document from now on, to the byte."""
     raw: Any = db.get_collection(SESSIONS, codec_options=RAW)

@@ -69,7 +69,7 @@ def commands() -> None:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
-@with_options("plan_ttl")
+@with_options("plan_ttl", "allow_ttl")
 @with_told_ending
 def apply(settings: Settings, run_id: str) -> Report:
     """Carry out a planned run, that plan and no other."""
@@ -83,6 +83,7 @@ def apply(settings: Settings, run_id: str) -> Report:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, WRITING)
+@with_options("allow_ttl")
 @click.option("--apply", "is_apply", is_flag=True, help="Restore; without it nothing is written.")
 def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
     """Put back the documents that a run changed or deleted; a dry run unless --apply is given."""

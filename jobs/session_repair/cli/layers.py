@@ -95,7 +95,9 @@ def database_in(uri: str) -> str:
 
 def tls_files_in(uri: str) -> dict[str, str]:
     """The PEM files that the options of the connection string name."""
-    given = {name.lower(): value for name, value in parse_qsl(uri.partition("?")[2])}
+    given = {
+        name.lower(): value for name, value in parse_qsl(uri.partition("?")[2].replace(";", "&"))
+    }
     in_uri = {f"tls_{name}": given.get(option.lower()) for name, option in TLS_FILES.items()}
     return {name: value for name, value in in_uri.items() if value}
 

@@ -24,6 +24,8 @@ AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(
     uuid_representation=UuidRepresentation.UNSPECIFIED,
     datetime_conversion=DatetimeConversion.DATETIME_MS,
 )
+# To be compared with text: what is no UTF-8 is like none.
+COMPARABLE = AS_STORED.with_options(unicode_decode_error_handler="surrogateescape")
 RAW: CodecOptions[Any] = AS_STORED.with_options(document_class=RawBSONDocument)
 UNREADABLE = "a value that Python cannot read"
 

@@ -6,7 +6,7 @@ Counts by the index of ``_id`` and a few documents: nothing that scans a collect
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,8 @@ from session_repair.mongo.bson_types import (
 )
 from session_repair.mongo.names import names_there
 from session_repair.mongo.store import Store, raw
+from session_repair.mongo.utf8 import is_no_utf8
+from session_repair.rules.usual_types import NO_UTF8
 
 Document = dict[str, Any]
 
@@ -38,6 +40,8 @@ FEW_DOCUMENTS = 20_000  # are not worth a second cursor
 # scan a third of what it costs to hand it on: up to so many scans are cheaper than ranges.
 MOST_SCANS = 3
 LEAST_ID = ObjectId(bytes(12))
+IS_SHORT = {"$lt": [{"$bsonSize": {"v": "$_id"}}, 4 * LONGEST]}
+SHORT_ID = {"$cond": [IS_SHORT, "$_id", "an _id of many bytes"]}  # all have to fit into a row
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Census:
     checked: int  # documents in scope older than the mark or of unknown age; 0 where uncounted
     id_types: frozenset[str]  # types at both ends of the _id index
     sampled_ids: tuple[ObjectId, ...]  # in their order; none where one cursor will do
+    shows_marks: bool = False  # its text may be no UTF-8: a read saw it shown with a MARK
 
     @property
     def has_object_ids(self) -> bool:
@@ -180,13 +185,33 @@ def odd_documents(
     collection: Collection[Document],
     paths: Mapping[str, str],
     allowed: Mapping[str, tuple[str, ...]],
+    odd: Iterable[tuple[str, str]],
+    scope: Document,
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The _ids of some documents by field and type, of those that the read found to be odd.
+
+    A scan of the collection, and one for each field that is no UTF-8.
+    """
+    fields = {field for field, kind in odd if kind != NO_UTF8}
+    samples: dict[tuple[str, str], tuple[str, ...]] = defaultdict(tuple)
+    if fields:
+        samples |= of_odd_types(collection, paths, allowed, fields, scope)
+    for field in {field for field, kind in odd if kind == NO_UTF8}:
+        some = {"$match": {"$and": [scope, is_no_utf8(field, paths[field])]}}
+        key = {"$project": {"_id": 0, "key": SHORT_ID}}
+        found = raw(collection).aggregate([some, {"$limit": ODD_SAMPLES}, key])
+        samples[field, NO_UTF8] = tuple(id_text(it) for it in found)
+    return samples
+
+
+def of_odd_types(
+    collection: Collection[Document],
+    paths: Mapping[str, str],
+    allowed: Mapping[str, tuple[str, ...]],
     fields: set[str],
     scope: Document,
 ) -> dict[tuple[str, str], tuple[str, ...]]:
-    """The _ids of some documents by field and type, of the fields' types that are not allowed.
-
-    A scan of the collection, for the one case in which the read found such types.
-    """
+    """The same of the fields' types that are not allowed."""
     maybe = [is_maybe_odd(paths[field], allowed[field]) for field in sorted(fields)]
     may_be_odd = {"$or": [*maybe, {"$expr": is_any_twice(paths[field] for field in fields)}]}
     odd_fields = []
@@ -194,9 +219,7 @@ def odd_documents(
         found = type_unless_twice(field, paths[field])
         odd = [{"field": field, "type": found}]
         odd_fields.append({"$cond": [{"$in": [found, list(allowed[field])]}, [], odd]})
-    is_short = {"$lt": [{"$bsonSize": {"v": "$_id"}}, 4 * LONGEST]}
-    short_id = {"$cond": [is_short, "$_id", "an _id of many bytes"]}  # all have to fit into a row
-    some = {"$firstN": {"input": short_id, "n": ODD_SAMPLES}}
+    some = {"$firstN": {"input": SHORT_ID, "n": ODD_SAMPLES}}
     pipeline: list[Document] = [
         {"$match": {"$and": [scope, may_be_odd]}},
         {"$project": {"odd": {"$concatArrays": odd_fields}}},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from bson import json_util
 from dns.exception import DNSException
@@ -23,7 +25,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.errors import Refused, RepairError, Unreachable, shortened
 from session_repair.mongo.address import require_known_options
 from session_repair.mongo.store import Store
 from session_repair.settings import TLS_FILES, Settings
@@ -41,6 +43,9 @@ OLDEST = 15  # maxWireVersion of MongoDB 5.2
 # Longer than a read skips documents before it hands on the first. Without it Java's driver waits
 # for ever for a server that keeps its connections and says nothing; pymongo's notices by itself.
 SILENCE = timedelta(minutes=10)
+# What a run decides, by all the names that a driver knows for it: the last one given would win.
+DECIDED = ("w", "j", "journal", "safe", "fsync", "wtimeout", "wtimeoutms", "readconcernlevel")
+MODES = ("primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest")
 OF_PYTHON = (*TLS_FILES.values(), "tlsCertificateKeyFilePassword")
 TLS_ADVICE = (
     "Check that the server speaks TLS, that tlsCAFile names the authority that signed its "
@@ -86,7 +91,7 @@ def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
     require_known_options(settings.uri)
     try:
         return MongoClient(
-            settings.uri,
+            "?".join(address_of(settings)),
             appname="session-repair",
             tz_aware=True,
             **tls_options(settings),
@@ -107,6 +112,30 @@ def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
             f"the connection string is not usable ({type(error).__name__}). Write "
             "mongodb://user:password@host:port/, with / : @ , in a password as %2F %3A %40 %2C."
         ) from None
+
+
+def address_of(settings: Settings) -> tuple[str, str]:
+    """The connection string, told such that both drivers read it alike; its options apart.
+
+    Raises Refused on a read preference that is none.
+    """
+    base, _, query = settings.uri.partition("?")
+    return base, "&".join(in_known_letters(pair) for pair in re.split("[&;]", query) if pair)
+
+
+def in_known_letters(pair: str) -> str:
+    """The option; in other letters pymongo takes a read preference for none, Java's driver not."""
+    name, _, value = pair.partition("=")
+    if name.lower() != "readpreference":
+        return pair
+    modes = {it.lower(): it for it in MODES}
+    mode = modes.get(unquote(value).lower())
+    if mode is None:
+        raise Refused(
+            f"the connection string says readPreference={shortened(value)}, which is none. "
+            f"Write {', '.join(MODES[:-1])} or {MODES[-1]}."
+        )
+    return f"{name}={mode}"
 
 
 def tls_options(settings: Settings) -> dict[str, Any]:
@@ -217,7 +246,7 @@ def require_transactions(hello: Document) -> None:
 
 def spark_uri(settings: Settings) -> str:
     """The URI for the connector, where concerns and timeouts have no other place."""
-    base, _, query = settings.uri.partition("?")
+    base, query = address_of(settings)
     scheme, _, rest = base.partition("://")
     login, at, hosts = rest.rpartition("@")
     # pymongo reads "+" as a space, the Java driver as a plus; %20 and %2B are the same to both.
@@ -234,12 +263,15 @@ def spark_uri(settings: Settings) -> str:
         **({"tls": "true"} if tls_options(settings) else {}),
     }
     # Java reads no files from it, and says so in a warning that may quote a password of theirs.
-    names = {name.lower() for name in (*wanted, *OF_PYTHON)}
+    names = {name.lower() for name in (*wanted, *DECIDED, *OF_PYTHON)}
     if "tls" in wanted:
         names.add("ssl")
     kept = [pair for pair in given if pair.partition("=")[0].lower() not in names]
     if not any(pair.lower().startswith("sockettimeoutms=") for pair in kept):
         kept.append(f"socketTimeoutMS={SILENCE // timedelta(milliseconds=1)}")
+    # Of a member that is named alone pymongo finds the others, and the primary among them.
+    if not any(pair.lower().startswith("directconnection=") for pair in kept):
+        wanted["directConnection"] = "false"
     return base + "?" + "&".join([*kept, *(f"{name}={value}" for name, value in wanted.items())])
 
 

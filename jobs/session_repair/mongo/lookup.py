@@ -31,6 +31,7 @@ from session_repair.mongo.read import (
 )
 from session_repair.mongo.spellings import spellings
 from session_repair.mongo.store import Store
+from session_repair.mongo.utf8 import is_utf8
 from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
 from session_repair.rules.rebuild import is_checked
@@ -51,11 +52,11 @@ IS_FIRST = {"$lte": ["$number", 0]}  # of what a group brings; or it brings noth
 def suspects_of(settings: Settings, in_both: bool) -> Document:
     """The filter of the sessions that are or may be empty, and can be looked up.
 
-    Only strings: null would find all that has no session id, an array would match on both sides.
+    Only text: null would find all that has no session id, an array would match on both sides, and
+    what is no UTF-8 would be taken for the text that it is shown as.
     """
-    path = settings.session_fields["session_id"]
-    is_string = {"$expr": {"$eq": [{"$type": f"${path}"}, "string"]}}
-    return {"$and": [maybe_empty(settings, in_both), is_string]}
+    session_id = settings.session_fields["session_id"]
+    return {"$and": [maybe_empty(settings, in_both), is_utf8(session_id)]}
 
 
 def count_suspects(store: Store, in_both: bool) -> tuple[dict[str, int], dict[str, int]]:

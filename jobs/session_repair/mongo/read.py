@@ -3,6 +3,9 @@
 Each collection is read once. Where a document's fields all have the usual types, their values come
 as they are, and no names of types; any other document comes with the names, and with the values
 whose types are allowed. So what is malformed is told by the very read that takes the values.
+
+Text that is not UTF-8 comes with a MARK for what is none of it, as sound text may hold one. Which
+of both it is the server is asked only once a read has seen a MARK: by ``shows_marks``.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ from session_repair.mongo.bson_types import (
 )
 from session_repair.mongo.census import FEW_DOCUMENTS, MOST_SCANS, Census
 from session_repair.mongo.connection import spark_uri
+from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
+from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
 from session_repair.settings import Settings
 from session_repair.wording import number_of
@@ -52,11 +57,13 @@ SESSION_COLUMNS = """
     key string, user string, session_id string, event_count bigint, first_event_at bigint,
     last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
     user_id: string, event_count: string, first_event_at: string, last_event_at: string,
-    pages: string>, parents array<string>
+    pages: string>, parents array<string>,
+    unmarked struct<session_id: string, user_id: string, pages: array<string>>
 """
 EVENT_COLUMNS = """
     key string, user string, session_id string, timestamp bigint, page string,
-    types struct<session_id: string, user_id: string, timestamp: string, page: string>
+    types struct<session_id: string, user_id: string, timestamp: string, page: string>,
+    unmarked struct<session_id: string, user_id: string, page: string>
 """
 
 
@@ -81,7 +88,8 @@ def session_stages(
     """
     paths = all_below(at, settings.session_fields)
     parents = [below(at, it) for it in all_parents(settings.session_fields)]
-    usual = {"size": {"$bsonSize": "$$ROOT"}, **more}
+    texts = unmarked_texts(census.shows_marks, paths, SESSION_TEXTS)
+    usual = {"size": {"$bsonSize": "$$ROOT"}, **texts, **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
     odd = {**usual, **on_the_way}
     key = key_expression(census, below(at, "_id"))
@@ -99,6 +107,7 @@ def event_stages(
     paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
     types = {name: type_expression(name, path) for name, path in paths.items()}
     is_plain = is_usual(paths, USUAL_EVENT_TYPES)
+    more = {**unmarked_texts(census.shows_marks, paths, EVENT_TEXTS), **more}
     return typed_stages(key, paths, EVENT_TYPES, types, is_plain, more, more)
 
 
@@ -115,36 +124,46 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
     """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``."""
     parents = all_parents(settings.session_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
-    return rows.select(
-        envelope_of(F.col("key")).alias("session_key"),
-        order_of("key", census),
-        "session_id",
-        envelope_of(present(F.col("user"))).alias("user"),
-        "event_count",
-        instant("first_event_at"),
-        instant("last_event_at"),
-        "pages",
-        creation_time(key_of(F.col("key"))).alias("created_at"),
-        "size",
-        "types",
-        (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
-        malformed_fields(SESSION_TYPES).alias("malformed"),
-        *more,
-    ).select(*SESSIONS.fieldNames(), *more)
+    types = told_types(SESSION_TEXTS, USUAL_SESSION_TYPES)
+    return (
+        rows.withColumn("types", types)
+        .select(
+            envelope_of(F.col("key")).alias("session_key"),
+            order_of("key", census),
+            joinable_id(),
+            envelope_of(present(F.col("user"))).alias("user"),
+            "event_count",
+            instant("first_event_at"),
+            instant("last_event_at"),
+            "pages",
+            creation_time(key_of(F.col("key"))).alias("created_at"),
+            "size",
+            "types",
+            (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
+            malformed_fields(SESSION_TYPES).alias("malformed"),
+            *more,
+        )
+        .select(*SESSIONS.fieldNames(), *more)
+    )
 
 
 def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
     """One row per row of EVENT_COLUMNS, shape EVENTS and the columns ``more``."""
-    return rows.select(
-        key_of(F.col("key")).alias("event_key"),
-        order_of("key", census),
-        "session_id",
-        key_of(present(F.col("user"))).alias("user"),
-        instant("timestamp"),
-        "page",
-        malformed_fields(EVENT_TYPES).alias("malformed"),
-        *more,
-    ).select(*EVENTS.fieldNames(), *more)
+    types = told_types(EVENT_TEXTS, USUAL_EVENT_TYPES)
+    return (
+        rows.withColumn("types", types)
+        .select(
+            key_of(F.col("key")).alias("event_key"),
+            order_of("key", census),
+            joinable_id(),
+            key_of(present(F.col("user"))).alias("user"),
+            instant("timestamp"),
+            "page",
+            malformed_fields(EVENT_TYPES).alias("malformed"),
+            *more,
+        )
+        .select(*EVENTS.fieldNames(), *more)
+    )
 
 
 def load(

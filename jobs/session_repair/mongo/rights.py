@@ -39,8 +39,8 @@ JOURNALED: Rights = {
 }
 TO_LOOK_AGAIN = joined(TO_READ, {"journal": frozenset({"find"}), "runs": frozenset({"find"})})
 TO_PLAN = joined(TO_READ, JOURNALED, {"journal": frozenset({"createIndex", "remove"})})
-TO_CORRECT = joined(JOURNALED, {"sessions": frozenset({"find", "update"})})
-TO_PUT_BACK = joined(JOURNALED, {"sessions": frozenset({"find", "insert"})})
+TO_CORRECT = joined(JOURNALED, {"sessions": frozenset({"find", "update", "listIndexes"})})
+TO_PUT_BACK = joined(JOURNALED, {"sessions": frozenset({"find", "insert", "listIndexes"})})
 TO_DELETE = joined(TO_PUT_BACK, {"sessions": frozenset({"remove"}), "events": frozenset({"find"})})
 FOR_HEALTH: Rights = {place: frozenset({"find"}) for place in ("sessions", "events", "runs")}
 TO_SEE_LAG: Rights = {CLUSTER: frozenset({"replSetGetStatus", "replSetGetConfig"})}

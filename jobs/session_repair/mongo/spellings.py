@@ -18,7 +18,7 @@ from bson.binary import UuidRepresentation
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
-from session_repair.mongo.bson_types import AS_STORED
+from session_repair.mongo.bson_types import COMPARABLE
 
 Document = dict[str, Any]
 
@@ -93,7 +93,7 @@ def types_of_events(
         for value in keeping(text):
             texts[comparable(value)].add(text)
     spelled = {"value": f"${path}", "type": {"$type": f"${path}"}}
-    groups = collection.with_options(AS_STORED).aggregate(
+    groups = collection.with_options(COMPARABLE).aggregate(
         [
             {"$match": {path: {"$in": [it for text in session_ids for it in keeping(text)]}}},
             {"$group": {"_id": spelled}},

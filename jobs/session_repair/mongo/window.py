@@ -18,6 +18,7 @@ from pymongo.collection import Collection
 from session_repair.errors import Refused
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.store import Store
+from session_repair.mongo.utf8 import is_utf8
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -51,7 +52,7 @@ class ActiveWindow:
     def session_ids(self, settings: Settings) -> list[Document]:
         """Stages after the filter of the sessions: each active session_id once, as ``_id``.
 
-        Only strings, as in every look-up: null would find all that has no session id.
+        Only text, as in every look-up: null would find all that has no session id.
         """
         of_session, of_event = (
             {"$project": {"_id": 0, "session_id": f"${paths['session_id']}"}}
@@ -64,7 +65,7 @@ class ActiveWindow:
         return [
             of_session,
             {"$unionWith": events},
-            {"$match": {"$expr": {"$eq": [{"$type": "$session_id"}, "string"]}}},
+            {"$match": is_utf8("session_id")},
             {"$group": {"_id": "$session_id"}},
         ]
 

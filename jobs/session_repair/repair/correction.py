@@ -21,6 +21,7 @@ from session_repair.repair.compare import (
     is_still,
     state_of,
 )
+from session_repair.repair.expiry import Expiry
 from session_repair.repair.journal import Row
 from session_repair.repair.later import LaterRuns
 from session_repair.repair.outcomes import (
@@ -69,6 +70,15 @@ def states_of(
 class ApplyCorrections(Apply):
     """Write each session that is as it was observed."""
 
+    def expiring(self, expiry: Expiry) -> Document | None:
+        dates: list[Document] = []
+        for name in expiry.dates_in(self.store):
+            dates.append({f"plan.new.{name}": {"$lt": expiry.before}})
+            if expiry.of_some:
+                kept = {f"plan.observed.{name}": {"$lt": expiry.before}}
+                dates.append({f"plan.new.{name}": {"$exists": False}, **kept})
+        return {"$or": dates} if dates else None
+
     def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
         decision = Decision()
         for row, state in states_of(self.store, rows, session):
@@ -102,6 +112,13 @@ class UndoCorrections(Undo):
     def __init__(self, store: Store, document: Document) -> None:
         super().__init__(store, document)
         self.later = LaterRuns.than(store, document)
+
+    def expiring(self, expiry: Expiry) -> Document | None:
+        dates = [
+            {f"plan.new.{name}": {"$exists": True}, f"plan.observed.{name}": {"$lt": expiry.before}}
+            for name in expiry.dates_in(self.store)
+        ]
+        return {"$or": dates} if dates else None
 
     def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
         for row, state in states_of(self.store, rows, session):

@@ -15,12 +15,14 @@ from pymongo import DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
 
 from session_repair.mongo.bson_bytes import Element, elements, has_field_twice
+from session_repair.mongo.bson_types import COMPARABLE
 from session_repair.mongo.observe import SIMPLE, by_id, by_ids
 from session_repair.mongo.rights import TO_DELETE, TO_PUT_BACK
 from session_repair.mongo.spellings import types_of_events
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.compare import ABSENT, AS_OBSERVED
 from session_repair.repair.correction import seen_sessions, states_of
+from session_repair.repair.expiry import Expiry
 from session_repair.repair.journal import MOST_BYTES, Row, read_rows
 from session_repair.repair.outcomes import (
     APPLIED,
@@ -107,12 +109,15 @@ class ApplyDeletions(Apply):
             {"$match": {path: {"$in": session_ids}}},
             {"$group": {"_id": f"${path}"}},
         ]
-        found = self.store.sessions.aggregate(stages)
+        found = self.store.sessions.with_options(COMPARABLE).aggregate(stages)
         return {it["_id"] for it in found if isinstance(it["_id"], str)}
 
 
 class UndoDeletions(Undo):
     """Put back each document whose place is empty."""
+
+    def expiring(self, expiry: Expiry) -> Document | None:
+        return {f"before.{expiry.path}": {"$lt": expiry.before}}
 
     def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
         wanted = by_ids(row.planned.key for row in rows)

@@ -120,7 +120,9 @@ def carry_out(store: Store, run: Run, lease: Lease) -> Report:
 
     document = run.read()
     pace = Pace(store, lease.taken, tell)
-    batches = Batches(store, run, lease, pace, change_of(document).apply(store, document))
+    step = change_of(document).apply(store, document)
+    step.require_lasting(document)
+    batches = Batches(store, run, lease, pace, step)
     with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
         batches.carry_out(on_progress)
     document = run.read()
@@ -190,6 +192,7 @@ def take_back(store: Store, run: Run, lease: Lease) -> UndoReport:
     pace = Pace(store, lease.taken, tell)
     document = with_refused_again(store, run)
     step = change_of(document).undo(store, document)
+    step.require_lasting(document)
     batches = Batches(store, run, lease, pace, step)
     with pace.interruptible(batches.is_atomic):
         batches.carry_out()

@@ -15,6 +15,7 @@ from session_repair.mongo.runs import Run
 from session_repair.mongo.store import Store
 from session_repair.repair.breakers import require_bounded, require_few_malformed
 from session_repair.repair.deletion import types_that_keep
+from session_repair.repair.expiry import Expiry, require_lasting
 from session_repair.repair.journal import (
     Plan,
     drop_other_attempts,
@@ -50,7 +51,18 @@ def survey_corrections(
         earlier.release()
     totals = found.report.totals
     require_bounded(totals.planned, store.settings.max_changes, totals, "--max-changes")
+    require_lasting(store, lambda expiry: count_expiring(found, store, expiry), "written")
     return found
+
+
+def count_expiring(found: Survey, store: Store, expiry: Expiry) -> int:
+    """How many of the sessions to be corrected the TTL index would delete."""
+    dates = [
+        F.coalesce(f"changes.{it}", *([f"stored.{it}"] if expiry.of_some else []))
+        for it in expiry.dates_in(store)
+    ]
+    planned = found.corrected.where("changes IS NOT NULL")
+    return sum(planned.where(it < F.lit(expiry.before)).count() for it in dates)
 
 
 def survey_deletions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pymongo import ReadPreference
@@ -10,7 +10,7 @@ from pymongo import ReadPreference
 from session_repair.errors import Refused
 from session_repair.kinds import format_duration, show_duration
 from session_repair.mongo.census import Census, refuse_unreadable
-from session_repair.mongo.connection import server_time
+from session_repair.mongo.connection import hello_of, server_time
 from session_repair.mongo.pace import LagUnseen, replication_lag
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
@@ -42,6 +42,15 @@ class Preflight:
     def documents(self) -> int:
         """About how many documents are read."""
         return self.reading.documents(self.sessions, self.events)
+
+    @property
+    def asks_of_marks(self) -> bool:
+        """Whether the server is to tell what text holds that was shown with a MARK."""
+        return self.sessions.shows_marks
+
+    def asking_of_marks(self) -> Preflight:
+        sessions, events = (replace(it, shows_marks=True) for it in (self.sessions, self.events))
+        return replace(self, sessions=sessions, events=events)
 
     @property
     def horizon(self) -> datetime:
@@ -107,9 +116,11 @@ def require_scans(store: Store) -> None:
 def refuse_stale_reads(store: Store) -> None:
     """Raise Refused when Spark would read from a secondary that lags by more than ``--settle``.
 
-    Or may do so, where the lag cannot be seen.
+    Or may do so, where the lag cannot be seen. A secondary that is connected to directly answers
+    whoever would read from the primary.
     """
-    if store.client.read_preference == ReadPreference.PRIMARY:
+    is_of_primary = store.client.read_preference == ReadPreference.PRIMARY
+    if is_of_primary and not hello_of(store).get("secondary"):
         return
     allowed = "the connection string allows reads from a secondary"
     try:

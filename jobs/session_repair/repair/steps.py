@@ -11,6 +11,7 @@ from pymongo.client_session import ClientSession
 
 from session_repair.mongo.runs import APPLYING, UNDOING, reached
 from session_repair.mongo.store import Store
+from session_repair.repair.expiry import Expiry, require_lasting
 from session_repair.repair.journal import Plan, Row
 from session_repair.repair.outcomes import (
     APPLIED,
@@ -51,6 +52,7 @@ class Step(ABC):
     done: str  # of a row that needs no mark
     changed: str  # of one whose session is another meanwhile
     refused: str  # of one that MongoDB refuses to change
+    told: str  # what is done to a session
 
     def __init__(self, store: Store, document: Document) -> None:
         """For the run with this document."""
@@ -60,9 +62,25 @@ class Step(ABC):
     def rows(self, after: str) -> Document:
         """The filter of the rows beyond one that are to be gone through."""
 
+    def expiring(self, expiry: Expiry) -> Document | None:
+        """The filter of the rows whose session a TTL index would delete once done; None of none."""
+        return None
+
     @abstractmethod
     def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
         """Read the sessions of the rows and compare them. Raises TooLarge."""
+
+    def require_lasting(self, document: Document) -> None:
+        """Raise BreakerTripped where a TTL index would delete what is still to be done."""
+
+        def count(expiry: Expiry) -> int:
+            expiring = self.expiring(expiry)
+            if expiring is None:
+                return 0
+            left = self.rows(reached(document, self.part))
+            return self.store.journal.count_documents({"$and": [left, expiring]})
+
+        require_lasting(self.store, count, self.told)
 
     def look_back(self, first: str, last: str) -> list[Row]:
         """The rows of a batch that has ended which have to be taken back after all: none."""
@@ -73,7 +91,7 @@ class Apply(Step):
     """Through the plan, to change the sessions that are as it saw them."""
 
     part, mark, state = "progress", "outcome", APPLYING
-    done, changed, refused = APPLIED, SKIPPED_CHANGED, FAILED
+    done, changed, refused, told = APPLIED, SKIPPED_CHANGED, FAILED, "written"
 
     def rows(self, after: str) -> Document:
         return self.plan.rows(after)
@@ -83,7 +101,7 @@ class Undo(Step):
     """Through what was applied, to put back the sessions that are as the run left them."""
 
     part, mark, state = "undo", "undo", UNDOING
-    done, changed, refused = RESTORED, CHANGED, REFUSED
+    done, changed, refused, told = RESTORED, CHANGED, REFUSED, "put back"
 
     def __init__(self, store: Store, document: Document) -> None:
         super().__init__(store, document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from pyspark.sql import DataFrame, Observation, SparkSession
@@ -17,7 +18,6 @@ from session_repair.repair.report import OddType, Report
 from session_repair.repair.summarize import (
     EVENT,
     SESSION,
-    Found,
     count_findings,
     count_odd_types,
     observed,
@@ -29,6 +29,7 @@ from session_repair.repair.summarize import (
 )
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
+from session_repair.rules.usual_types import NO_UTF8
 from session_repair.settings import describe
 from session_repair.symptoms import MALFORMED, ORPHAN_EVENTS
 from session_repair.wording import number_of
@@ -73,6 +74,12 @@ def survey(
         corrected = corrected.transform(confirm, earlier)
     kept = corrected.persist()
     found, reading = count_findings(kept), preflight.reading
+    is_sound = not any(found.by_code[code]["found"] for code in (MALFORMED, ORPHAN_EVENTS))
+    odd = {} if is_sound else count_odd_types(kept, SESSION_TYPES)
+    if not preflight.asks_of_marks and any(kind == NO_UTF8 for *_, kind in odd):
+        log.info("text is shown with U+FFFD: reading again, for the server to tell what it holds")
+        kept.unpersist()
+        return survey(spark, store, preflight.asking_of_marks(), verb, run_id, earlier)
     seen = passed(passing)
     reading.require_all_read(store, preflight, seen, read)
     log.info(
@@ -87,7 +94,7 @@ def survey(
         totals=totals_of(seen, found),
         symptoms=symptoms_of(found, sample_findings(kept)),
         corrections=sample_corrections(kept),
-        malformed=odd_types(store, preflight, kept, found),
+        malformed=odd_types(store, preflight, odd),
         days=found.days,
         strategy=reading.strategy,
         window=asdict(reading.window) if reading.window else None,
@@ -97,15 +104,9 @@ def survey(
 
 
 def odd_types(
-    store: Store,
-    preflight: Preflight,
-    kept: DataFrame,
-    found: Found,
+    store: Store, preflight: Preflight, counted: Mapping[tuple[str, str, str], int]
 ) -> tuple[OddType, ...]:
-    """The types that make documents malformed, as the read counted them; asked of no sound data."""
-    if not any(found.by_code[code]["found"] for code in (MALFORMED, ORPHAN_EVENTS)):
-        return ()
-    counted = count_odd_types(kept, SESSION_TYPES)
+    """The types that make documents malformed, as the read counted them."""
     odd: list[OddType] = []
     for document, census, paths, allowed in (
         (SESSION, preflight.sessions, store.settings.session_fields, SESSION_TYPES),
@@ -114,9 +115,8 @@ def odd_types(
         of_these = {key[1:]: number for key, number in counted.items() if key[0] == document}
         if not of_these:
             continue
-        fields = {field for field, _ in of_these}
         collection = census.collection
-        samples = odd_documents(collection, paths, allowed, fields, census.scope)
+        samples = odd_documents(collection, paths, allowed, of_these, census.scope)
         odd += [
             OddType(collection.name, field, kind, number, samples.get((field, kind), ()))
             for (field, kind), number in sorted(of_these.items())

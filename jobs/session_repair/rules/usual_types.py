@@ -11,3 +11,8 @@ USUAL_TYPES = {
     "last_event_at": "date",
     "pages": "array",
 }
+
+# What Java shows for bytes that are no UTF-8, though text may hold it itself; and what then stands
+# for the name of the type.
+MARK = "\ufffd"
+NO_UTF8 = "text that is not UTF-8"

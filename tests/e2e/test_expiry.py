@@ -1,0 +1,128 @@
+"""A TTL index that would delete what is written, or put back: told before the first write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from tests.harness.commands import Command
+from tests.harness.documents import Db, Document, data_of, stored_bytes
+from tests.harness.runs import last_run
+from tests.harness.shop import MORNING, Shop
+
+TOLD = (
+    "the TTL index '{}' of {}.sessions deletes a session 30d after its {}: up to {} as soon as {}, "
+    "for good. Stopped before that. Drop the index, or raise its expireAfterSeconds; --allow-ttl "
+    "lets them go."
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_expires(mongo_client: MongoClient[Document]) -> Iterator[None]:
+    mongo_client.admin.command("setParameter", 1, ttlMonitorEnabled=False)
+    yield
+    mongo_client.admin.command("setParameter", 1, ttlMonitorEnabled=True)
+
+
+@pytest.fixture
+def shop(db: Db) -> Db:
+    """Three sessions without dates, whose events are of long ago but for those of one."""
+    made = Shop(db)
+    for name in ("old", "older", "young"):
+        made.session(name)
+        made.events(name, {0: "/a", 1: "/b"})
+    dates = {"first_event_at": None, "last_event_at": None}
+    db["sessions"].update_many({}, {"$set": dates})
+    at = datetime.now(timezone.utc) - timedelta(days=1)
+    db["events"].update_many({"session_id": "young"}, {"$set": {"timestamp": at}})
+    return db
+
+
+def expire(db: Db, path: str, **more: Any) -> str:
+    return db["sessions"].create_index(path, expireAfterSeconds=30 * 86_400, **more)
+
+
+def assert_stopped(command: Command, db: Db, told: str, *words: str) -> None:
+    """Exit 4 with the line, and but for the history nothing was written."""
+    before = data_of(db)
+    ended = command(*words, on=db)
+    assert (ended.code, ended.complaints) == (4, f"{words[0]}: {told}\n")
+    assert data_of(db) == before
+
+
+@pytest.mark.parametrize("path", ["last_event_at", "first_event_at"])
+def test_a_correction_that_would_be_deleted_stops_the_run(
+    command: Command, shop: Db, path: str
+) -> None:
+    told = TOLD.format(expire(shop, path), shop.name, path, "2 sessions", "written")
+    for words in (("fix",), ("fix", "--plan"), ("fix", "--apply")):
+        assert_stopped(command, shop, told, *words)
+    run = last_run(shop)
+    assert (run["verdict"], run["error"]) == (4, f"BreakerTripped: {told}")
+    assert command("fix", "--apply", "--allow-ttl", on=shop).code == 0
+    assert [it["event_count"] for it in shop["sessions"].find()] == [2, 2, 2]
+
+
+def test_an_index_that_came_after_the_plan_stops_it_too(command: Command, shop: Db) -> None:
+    assert command("fix", "--plan", on=shop).code == 3
+    told = TOLD.format(
+        expire(shop, "first_event_at"), shop.name, "first_event_at", "2 sessions", "written"
+    )
+    apply = ("apply", last_run(shop)["_id"])
+    assert_stopped(command, shop, told, *apply)
+    assert_stopped(command, shop, told, "resume", *apply[1:])
+    assert command(*apply, "--allow-ttl", on=shop).code == 0
+
+
+def test_a_session_that_a_partial_index_does_not_know_yet_is_counted(
+    command: Command, shop: Db
+) -> None:
+    """Its old date stands already, and is to stay; it is by its count that the index meets it."""
+    shop["sessions"].update_one({"session_id": "old"}, {"$set": {"first_event_at": MORNING}})
+    rule = {"event_count": {"$gt": 0}}
+    name = expire(shop, "first_event_at", partialFilterExpression=rule)
+    told = TOLD.format(name, shop.name, "first_event_at", "2 sessions", "written")
+    assert_stopped(command, shop, told, "fix", "--apply")
+
+
+def test_other_indexes_stop_nothing(command: Command, shop: Db) -> None:
+    shop["sessions"].create_index("first_event_at")
+    expire(shop, "made_at")
+    shop["sessions"].create_index("last_event_at", expireAfterSeconds=2_000_000_000)
+    assert command("fix", "--apply", on=shop).code == 0
+
+
+def test_what_would_be_deleted_again_is_not_put_back(command: Command, db: Db) -> None:
+    made = Shop(db)
+    made.session("full", event_count=1, pages=["/a"])
+    made.events("full", {0: "/a"})
+    for name in ("orphan", "another"):
+        made.session(name, more={"seen_at": MORNING})
+    before = stored_bytes(db)
+    assert command("delete-orphans", "--apply", "--max-delete", "100%", on=db).code == 0
+    name = expire(db, "more.seen_at")
+    told = TOLD.format(name, db.name, "more.seen_at", "2 sessions", "put back")
+    undo = ("undo", last_run(db)["_id"], "--apply")
+    assert_stopped(command, db, told, *undo)
+    assert command(*undo, "--allow-ttl", on=db).code == 0
+    assert stored_bytes(db) == before
+
+
+def test_an_old_date_is_not_put_back_in_place_of_a_right_one(command: Command, db: Db) -> None:
+    made = Shop(db)
+    made.session("s")
+    made.events("s", {0: "/a"})
+    at = datetime.now(timezone.utc) - timedelta(days=1)
+    db["events"].update_many({}, {"$set": {"timestamp": at}})
+    assert command("fix", "--apply", on=db).code == 0
+    told = TOLD.format(
+        expire(db, "last_event_at"), db.name, "last_event_at", "1 session", "put back"
+    )
+    undo = ("undo", last_run(db)["_id"], "--apply")
+    assert_stopped(command, db, told, *undo)
+    assert command(*undo, "--allow-ttl", on=db).code == 0
+    assert db["session_repair_runs"].count_documents({"state": "undone"}) == 1
