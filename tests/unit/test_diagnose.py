@@ -89,8 +89,8 @@ def test_an_empty_session_has_every_finding_that_its_events_tell(spark: SparkSes
     (row,) = told(diagnosed(spark, [empty], s=rebuilt())).collect()
     user = oid_digits(0xA)
     assert [tuple(finding) for finding in row["findings"]] == [
-        ("empty_pages", "pages", "[]", '["/home","/cart"]', None, "correct"),
-        ("zero_events", "event_count", "0", "2", None, "correct"),
+        ("empty_pages", "pages", "[]", '["/home","/cart"]', None, "correct", None),
+        ("zero_events", "event_count", "0", "2", None, "correct", None),
         (
             "first_event_mismatch",
             "first_event_at",
@@ -98,6 +98,7 @@ def test_an_empty_session_has_every_finding_that_its_events_tell(spark: SparkSes
             "2025-10-01T10:00:00.000Z",
             None,
             "correct",
+            None,
         ),
         (
             "last_event_mismatch",
@@ -106,8 +107,9 @@ def test_an_empty_session_has_every_finding_that_its_events_tell(spark: SparkSes
             "2025-10-01T10:05:00.000Z",
             None,
             "correct",
+            None,
         ),
-        ("user_mismatch", "user", None, user, None, "correct"),
+        ("user_mismatch", "user", None, user, None, "correct", None),
     ]
     assert (row["names_no_page"], row["counts_nothing"]) == (True, True)
     assert (row["stored"]["event_count"], row["rebuilt"]["event_count"]) == (0, 2)

@@ -109,7 +109,7 @@ def test_the_totals_count_every_document_and_every_event_once(diagnosed: DataFra
         planned=2,
         deferred=1,
         filled_without_events=1,
-        sessions_read=6,
+        sessions_read=8,
         sessions_malformed=1,
         events_read=4 * 2 + 8,
         events_malformed=1,
@@ -151,6 +151,7 @@ def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame)
         "pages_extra": {"shrink": 1},
         "duplicate_session": {"copy": 1},
         "orphan_session": {"no_events": 1},
+        "phantom_session": {"no_events": 1},
         "orphan_events": {"no_session": 1},
         "malformed": {"malformed": 1},
     }

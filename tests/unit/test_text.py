@@ -659,7 +659,7 @@ def test_of_each_level_that_is_exceeded_it_is_said_by_how_much() -> None:
     settings = {**WHOLE, "scope": "all", "allow": allow}
     made = report(*found, totals={"sessions": 500, "planned": 62}, settings=settings)
     assert last_lines(text(verification_report(made))) == (
-        "⚠️  62 sessions can be repaired from their events: fix --apply\n"
+        "⚠️  62 sessions can be repaired from their events: ./spark-submit.sh fix --apply\n"
         "   empty_pages: 2 to be corrected, --allow names no level of empty_pages: 2 more\n"
         "   zero_events: 50 to be corrected, --allow zero_events=9% lets 45 pass: 5 more\n"
         "   user_mismatch: 7 to be corrected, --allow user_mismatch=5 lets 5 pass: 2 more\n"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import unquote
 
 from bson import json_util
 from dns.exception import DNSException
@@ -25,8 +23,8 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from session_repair.errors import Refused, RepairError, Unreachable, shortened
-from session_repair.mongo.address import require_known_options
+from session_repair.errors import Refused, RepairError, Unreachable
+from session_repair.mongo.address import address_of, require_known_options
 from session_repair.mongo.store import Store
 from session_repair.settings import TLS_FILES, Settings
 
@@ -45,7 +43,6 @@ OLDEST = 15  # maxWireVersion of MongoDB 5.2
 SILENCE = timedelta(minutes=10)
 # What a run decides, by all the names that a driver knows for it: the last one given would win.
 DECIDED = ("w", "j", "journal", "safe", "fsync", "wtimeout", "wtimeoutms", "readconcernlevel")
-MODES = ("primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest")
 OF_PYTHON = (*TLS_FILES.values(), "tlsCertificateKeyFilePassword")
 TLS_ADVICE = (
     "Check that the server speaks TLS, that tlsCAFile names the authority that signed its "
@@ -88,10 +85,11 @@ def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
             "the connection string is not usable: it begins neither with mongodb:// "
             "nor with mongodb+srv://."
         )
-    require_known_options(settings.uri)
+    base, options = address_of(settings)
+    require_known_options(options)
     try:
         return MongoClient(
-            "?".join(address_of(settings)),
+            f"{base}?{options}",
             appname="session-repair",
             tz_aware=True,
             **tls_options(settings),
@@ -112,30 +110,6 @@ def client_of(settings: Settings, **more: Any) -> MongoClient[Document]:
             f"the connection string is not usable ({type(error).__name__}). Write "
             "mongodb://user:password@host:port/, with / : @ , in a password as %2F %3A %40 %2C."
         ) from None
-
-
-def address_of(settings: Settings) -> tuple[str, str]:
-    """The connection string, told such that both drivers read it alike; its options apart.
-
-    Raises Refused on a read preference that is none.
-    """
-    base, _, query = settings.uri.partition("?")
-    return base, "&".join(in_known_letters(pair) for pair in re.split("[&;]", query) if pair)
-
-
-def in_known_letters(pair: str) -> str:
-    """The option; in other letters pymongo takes a read preference for none, Java's driver not."""
-    name, _, value = pair.partition("=")
-    if name.lower() != "readpreference":
-        return pair
-    modes = {it.lower(): it for it in MODES}
-    mode = modes.get(unquote(value).lower())
-    if mode is None:
-        raise Refused(
-            f"the connection string says readPreference={shortened(value)}, which is none. "
-            f"Write {', '.join(MODES[:-1])} or {MODES[-1]}."
-        )
-    return f"{name}={mode}"
 
 
 def tls_options(settings: Settings) -> dict[str, Any]:
