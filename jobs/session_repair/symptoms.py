@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from session_repair import reasons
 from session_repair.errors import Refused
 
-MALFORMED, ORPHAN_EVENTS = "malformed", "orphan_events"
+MALFORMED, ORPHAN_EVENTS, ORPHAN_SESSION = "malformed", "orphan_events", "orphan_session"
 SCOPES = EMPTY, ALL = "empty", "all"
 
 
@@ -49,7 +49,7 @@ SYMPTOMS = (
     Symptom("user_mismatch", "Users", "user", ALL),
     Symptom("user_conflict", "Users", "user", left=reasons.CONFLICT),
     Symptom("duplicate_session", "Duplicates", left=reasons.COPY),
-    Symptom("orphan_session", "Orphan Sessions", empty=2, left=reasons.NO_EVENTS),
+    Symptom(ORPHAN_SESSION, "Orphan Sessions", empty=2, left=reasons.NO_EVENTS),
     Symptom("phantom_session", "Phantom Sessions", left=reasons.NO_EVENTS),
     Symptom(ORPHAN_EVENTS, "Orphan Events", left=reasons.NO_SESSION),
     Symptom(MALFORMED, "Malformed", left=reasons.MALFORMED),

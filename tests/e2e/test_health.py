@@ -104,8 +104,8 @@ def test_the_health_follows_the_runs(
     shop.events("broken again", {0: "/home"})
     assert command("fix", "--database", db.name, "--apply", "--max-changes", "0").code == 4
     answer = health()
-    assert (answer["status"], answer["verdict"]) == ("unknown", 1)
-    assert answer["reason"].endswith("ended with exit 4")
+    assert (answer["status"], answer["verdict"]) == ("degraded", 3)
+    assert "1 of 3 sessions is in the plan, --max-changes 0 allows 0" in answer["reason"]
     assert answer["last_run"]["error"].startswith("BreakerTripped: 1 of 3 sessions")
     assert counted(answer) == {"empty": 1, "fixable": 0, "orphan": 1}  # as counted before
 

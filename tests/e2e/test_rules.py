@@ -279,6 +279,6 @@ def test_a_later_verify_counts_what_is_left_by_its_kind(
         "Sessions with a field of a wrong type, or such events": 2,
     }
     assert {label: ended.figure(label) for label in labels} == labels
-    fix = "./spark-submit.sh fix --apply --scope all --settle 0s"
+    fix = "./spark-submit.sh fix --apply --scope all --settle 0s --max-malformed 2"
     fix += f" --database {module_db.name}"
     assert f"⚠️  3 sessions can be repaired from their events: {fix}\n" in ended.out

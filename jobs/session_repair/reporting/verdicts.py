@@ -10,6 +10,7 @@ from session_repair.reasons import REASONS, Reason
 from session_repair.repair.malformed import remedy, types_met
 from session_repair.repair.report import Level, Report, Symptoms, Verification
 from session_repair.reporting.formatting import SHOWN, printable, sample_line, shown
+from session_repair.symptoms import ORPHAN_SESSION
 from session_repair.typed import on_the_same
 from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import either, number_of
@@ -87,8 +88,11 @@ def remaining_lines(report: Report) -> Iterator[str]:
 
 
 def left_lines(report: Report) -> Iterator[str]:
-    """A line for each finding and reason; where sessions are named, one for each of a few too."""
-    left = list(left_alone(report))
+    """A line for each finding and reason; where sessions are named, one for each of a few too.
+
+    Orphans have a line of their own above.
+    """
+    left = [it for it in left_alone(report) if it[1].code != ORPHAN_SESSION]
     if left:
         yield "Left alone, and what changes that:"
     for count, symptom, reason in left:
