@@ -6,7 +6,7 @@ Each session is written by a command of its own, whose filter holds what was obs
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from tests.harness.documents import (
     stored_bytes,
 )
 from tests.harness.guide import BROKEN, fill
-from tests.harness.holds import Hold, Point, before_move, failing
+from tests.harness.holds import APP, Hold, Hook, Point, before_move, failing
 from tests.harness.nested import PARENTS, Nested
 from tests.harness.runs import heal, let_the_lease_expire, outcomes, planned_keys, the_run
 from tests.harness.stops import SMALL, kill_at
@@ -260,6 +260,46 @@ def test_a_session_whose_parents_changed_between_read_and_write_is_not_written(
         assert nested("undo", "--apply").code == 0
         assert {names[key] for key in differing(db, before)} == OTHER_PARENTS.keys()
         assert differing(db, changed) == []
+
+
+def test_an_answer_that_was_lost_is_not_taken_for_somebody_elses_doing(
+    db: Db, command_alone: Command, before_command: Callable[[Hook], None]
+) -> None:
+    """The server moves the progress of the second batch, and the connection breaks then."""
+    before, expected, run = stored_bytes(db), recomputed_documents(db), the_run(db)["_id"]
+    moves = [0]
+
+    def lose_the_answer(_: str, sent: Mapping[str, Any]) -> None:
+        if sent.get("update") != RUNS or "progress.previous" not in str(sent["updates"]):
+            return
+        moves[0] += 1
+        if moves[0] == 2:
+            assert db.command("update", RUNS, updates=sent["updates"])["nModified"] == 1
+            cut = {"failCommands": ["update"], "appName": APP, "closeConnection": True}
+            once = {"mode": {"times": 1}, "data": cut}
+            db.client.admin.command({"configureFailPoint": "failCommand", **once})
+
+    before_command(lose_the_answer)
+    ended = command_alone("apply", run, *SMALL, on=db)
+    assert ended.code == 0, ended.told
+    assert moves == [11]  # of nine batches, one of them twice by the job and once by the test
+    assert differing(db, expected) == []
+    assert outcomes(db) == the_run(db)["progress"]["counts"] == {"applied": BROKEN}
+    assert command_alone("undo", run, "--apply", on=db).code == 0
+    assert differing(db, before) == []
+
+
+@pytest.mark.parametrize("size", ["1", "10"])
+def test_an_error_that_every_write_of_sessions_meets_is_that_of_the_run(
+    db: Db, command_alone: Command, size: str
+) -> None:
+    before, run = stored_bytes(db), the_run(db)["_id"]
+    with failing(db, write_of(14), {"skip": 14}, errorCode=166):
+        ended = command_alone("apply", run, "--batch-size", size, on=db)
+    assert (ended.code, "MongoDB answered with an error" in ended.told) == (1, True), ended.told
+    assert db[JOURNAL].count_documents({"outcome": {"$exists": True}}) == 0
+    assert len(differing(db, before)) == the_run(db)["progress"]["counts"]["applied"] == 14
+    assert command_alone("resume", run, on=db).code == 0
 
 
 def refuse(db: Db, key: Any) -> None:

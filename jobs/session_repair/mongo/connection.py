@@ -13,6 +13,7 @@ from pymongo import MongoClient, ReadPreference
 from pymongo.collection import Collection
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     ConfigurationError,
     InvalidName,
     InvalidURI,
@@ -136,22 +137,31 @@ def clear_errors() -> Iterator[None]:
     except AutoReconnect as error:
         raise Unreachable(f"the connection to MongoDB broke: {first_line(error)}") from None
     except OperationFailure as error:
-        if error.code == AUTHENTICATION_FAILED:
+        first = first_of(error)
+        if first.code == AUTHENTICATION_FAILED:
             raise Refused("MongoDB refused the user or the password. Check MONGODB_URI.") from None
-        if error.code == USER_NOT_FOUND:
+        if first.code == USER_NOT_FOUND:
             raise Refused(
-                f"MongoDB knows no user for the certificate: {first_line(error)}. "
+                f"MongoDB knows no user for the certificate: {first_line(first)}. "
                 "docs/tls.md says how to make one."
             ) from None
-        if (error.details or {}).get("codeName") == NO_SCAN:
+        if (first.details or {}).get("codeName") == NO_SCAN:
             raise Refused(SCANS_FORBIDDEN) from None
-        if error.code == INVALID_NAMESPACE:
-            raise Refused(f"MongoDB takes no such name: {first_line(error)}") from None
-        if error.code == UNAUTHORIZED:
-            raise Refused(f"MongoDB denies a right: {first_line(error)}") from None
-        raise RepairError(f"MongoDB answered with an error: {first_line(error)}") from error
+        if first.code == INVALID_NAMESPACE:
+            raise Refused(f"MongoDB takes no such name: {first_line(first)}") from None
+        if first.code == UNAUTHORIZED:
+            raise Refused(f"MongoDB denies a right: {first_line(first)}") from None
+        raise RepairError(f"MongoDB answered with an error: {first_line(first)}") from error
     except PyMongoError as error:
         raise RepairError(f"MongoDB's driver failed: {first_line(error)}") from error
+
+
+def first_of(error: OperationFailure) -> OperationFailure:
+    """The error itself; of a bulk of writes, that of the first that it did not take."""
+    if isinstance(error, BulkWriteError) and error.details["writeErrors"]:
+        first = error.details["writeErrors"][0]
+        return OperationFailure(first["errmsg"], first["code"], first)
+    return error
 
 
 def first_line(error: Exception) -> str:
@@ -171,8 +181,9 @@ def with_advice(error: Exception) -> str:
     return line
 
 
-def reason_of(error: OperationFailure) -> str:
+def reason_of(any_error: OperationFailure) -> str:
     """Why MongoDB refused a document; where a validator did, with the rule that it breaks."""
+    error = first_of(any_error)
     info = (error.details or {}).get("errInfo", {})
     rule = f": {json_util.dumps(info['details'])}" if "details" in info else ""
     return first_line(error) + rule

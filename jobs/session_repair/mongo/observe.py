@@ -21,6 +21,7 @@ Document = dict[str, Any]
 FIELDS = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
 # An _id is its bytes, whatever the collection says.
 SIMPLE: Mapping[str, Any] = {"locale": "simple"}
+NOWHERE: Mapping[str, Any] = {"_id": {"$in": []}}  # finds no document, by its index
 
 
 def observation(store: Store) -> list[Document]:

@@ -196,7 +196,8 @@ class Run:
     ) -> None:
         """Say that all rows up to one are done, and what became of those since it ``was`` another.
 
-        Raises LeaseHeld when somebody else works on the run.
+        Raises LeaseHeld when somebody else works on the run. Without a transaction it may be said
+        again, where it cannot be known whether it was heard.
         """
         values: Document = {
             "updated_at": "$$NOW",
@@ -208,8 +209,14 @@ class Run:
         values |= {name: {"$literal": value} for name, value in fields.items()}
         values |= added(part, counts)
         here = {**self.mine(), f"{part}.after": was or {"$in": ["", None]}}
-        if self.collection.update_one(here, [{"$set": values}], session=session).matched_count == 0:
+        moved = self.collection.update_one(here, [{"$set": values}], session=session).matched_count
+        if not moved and (session or not self.has_moved(part, was, now)):
             raise self.taken_over()
+
+    def has_moved(self, part: str, was: str, now: str) -> bool:
+        """Whether this very holder of the lease has moved it so: the answer was lost."""
+        so = {**self.mine(), f"{part}.previous": was, f"{part}.after": now}
+        return self.collection.find_one(so, ["_id"]) is not None
 
     def recount(self, part: str, counts: Mapping[str, int], session: ClientSession | None) -> None:
         """Count some rows otherwise. Raises LeaseHeld when somebody else works on the run."""

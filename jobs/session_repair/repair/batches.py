@@ -20,19 +20,18 @@ from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
-from session_repair.errors import LONGEST, RepairError
-from session_repair.mongo.connection import has_transactions, hello_of
+from session_repair.errors import LONGEST
+from session_repair.mongo.connection import has_transactions, hello_of, reason_of
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.pace import Pace
 from session_repair.mongo.runs import Run, counted, reached
 from session_repair.mongo.store import Store
-from session_repair.repair.journal import Row, in_batches, read_rows
+from session_repair.repair.journal import Row, in_batches, lost, read_rows
 from session_repair.repair.retry import (
     RETRY_PAUSE,
     in_transaction,
     is_of_all,
     patiently,
-    why_refused,
 )
 from session_repair.repair.steps import Decision, Step, TooLarge
 from session_repair.wording import number_of
@@ -58,7 +57,7 @@ class Batches:
         self.after = reached(document, self.step.part)
         self.done = sum(counted(document, self.step.part).values())
         self.previous: str | None = (document.get(self.step.part) or {}).get("previous")
-        self.written: set[str] = set()  # without a transaction: the rows of this batch so far
+        self.written: set[str] = set()  # without a transaction: rows not moved past yet
 
     def carry_out(self, on_progress: Callable[[int], None] = lambda _: None) -> None:
         """Go through every row that is left; raises where the pace says that it has to stop."""
@@ -103,6 +102,7 @@ class Batches:
             except OperationFailure as error:
                 if is_of_all(error):
                     time.sleep(RETRY_PAUSE)  # who takes the lease over ends first what was open
+                    self.lease.end_session()  # a commit that was refused left it open
                     self.lease.renew()
                     raise
                 if len(rows) == 1:
@@ -111,7 +111,8 @@ class Batches:
                 rows = rows[: len(rows) // 2]
             else:
                 break
-        self.previous, self.after, self.written = self.after, rows[-1].id, set()
+        self.previous, self.after = self.after, rows[-1].id
+        self.written.difference_update(row.id for row in rows)
         self.done += len(rows)
         return len(rows), states
 
@@ -141,6 +142,8 @@ class Batches:
         """The steps of one batch, within its transaction."""
         self.lease.renew(session)
         decision = decided or self.step.decide(rows, session)
+        if not rows:
+            self.write_nothing(session)
         if session is not None:
             if writes := [it for row in decision.writes.values() for it in row]:
                 self.store.sessions.bulk_write(writes, session=session)
@@ -155,13 +158,20 @@ class Batches:
             if rate is not None:
                 told[f"{self.step.part}.rows_per_second"] = rate
             now = rows[-1].id
-            self.run.move(self.step.part, self.after, now, states, session, **told)
+            move = partial(self.run.move, self.step.part, self.after, now, states, session, **told)
+            move() if self.is_atomic else patiently(move)
         return states
+
+    def write_nothing(self, session: ClientSession | None) -> None:
+        """The write of a batch, but of no session: raises the error that any would meet."""
+        if self.step.nothing is not None:
+            self.store.sessions.bulk_write([self.step.nothing], session=session)
 
     def write_each(self, decision: Decision) -> None:
         """Without a transaction: each session on its own, and only where it is as it was read.
 
-        What MongoDB refuses is that row's; where it refuses all, the error is raised.
+        What MongoDB refuses is that row's; where it refuses all of a batch, or what would write
+        nothing too, the error is raised.
         """
         for row, (first, *rest) in decision.writes.items():
             try:
@@ -173,9 +183,10 @@ class Batches:
                     self.store.sessions.bulk_write(rest)
                 self.written.add(row)
             except OperationFailure as error:
-                decision.states[row], decision.errors[row] = self.step.refused, why_refused(error)
+                decision.states[row], decision.errors[row] = self.step.refused, reason_of(error)
                 if is_of_all(error) or len(decision.errors) == len(decision.writes) > 1:
                     raise
+                self.write_nothing(None)
 
     def write_marks(self, decision: Decision, session: ClientSession | None) -> None:
         """Keep what is deleted in its row, and mark the rows whose session was not changed."""
@@ -185,10 +196,7 @@ class Batches:
             for row, document in decision.kept.items()
         ]
         if kept and journal.bulk_write(kept, session=session).matched_count < len(kept):
-            raise RepairError(
-                f"rows of the journal of run {self.run.run_id} are lost or have expired: nothing "
-                "is deleted that they could not keep. Plan again."
-            )
+            raise lost(self.step.plan, "deleted that")
         if session is None:  # this batch may have been begun before, and marked what is done now
             marked = {"_id": {"$in": list(decision.states)}, mark: {"$exists": True}}
             journal.update_many(
@@ -206,7 +214,7 @@ class Batches:
     def refuse(self, row: Row, error: OperationFailure, rate: int | None) -> Counter[str]:
         """Mark a row that fails alone; raises the error where a batch of no row meets it too."""
         self.transaction([], None)
-        refused = Decision({row.id: self.step.refused}, errors={row.id: why_refused(error)})
+        refused = Decision({row.id: self.step.refused}, errors={row.id: reason_of(error)})
         return self.transaction([row], rate, refused)
 
     def look_back(self) -> None:
@@ -219,7 +227,7 @@ class Batches:
             except OperationFailure as error:
                 if is_of_all(error):
                     raise
-                why = f"deleted, needed since, and not to be put back: {why_refused(error)}"
+                why = f"deleted, needed since, and not to be put back: {reason_of(error)}"
                 in_transaction(self.lease.session, partial(self.take_back, row, why), 1)
 
     def take_back(self, row: Row, error: str, session: ClientSession) -> None:

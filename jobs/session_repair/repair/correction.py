@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
 
 from session_repair.mongo.bson_bytes import Element, as_document, elements, nested
-from session_repair.mongo.observe import SIMPLE, by_id, by_ids, observation
+from session_repair.mongo.observe import NOWHERE, SIMPLE, by_id, by_ids, observation
 from session_repair.mongo.rights import TO_CORRECT
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.compare import (
@@ -22,7 +22,7 @@ from session_repair.repair.compare import (
     state_of,
 )
 from session_repair.repair.expiry import Expiry
-from session_repair.repair.journal import Row
+from session_repair.repair.journal import Row, require_rows
 from session_repair.repair.later import LaterRuns
 from session_repair.repair.outcomes import (
     ALREADY_RIGHT,
@@ -67,8 +67,13 @@ def states_of(
         yield row, state_of(row.planned, seen.get(row.planned.key))
 
 
+NOTHING = UpdateMany(NOWHERE, {"$unset": {"_": ""}}, collation=SIMPLE)
+
+
 class ApplyCorrections(Apply):
     """Write each session that is as it was observed."""
+
+    nothing = NOTHING
 
     def expiring(self, expiry: Expiry) -> Document | None:
         dates: list[Document] = []
@@ -85,6 +90,7 @@ class ApplyCorrections(Apply):
             decision.states[row.id] = OUTCOME_OF[state]
             if state == AS_OBSERVED:
                 decision.writes[row.id] = [written(row.planned, session is None)]
+        require_rows(self.store, self.plan, decision.writes, session)
         return decision
 
 
@@ -109,6 +115,8 @@ def found(planned: PlannedSession, is_alone: bool, is_left: bool) -> Any:
 class UndoCorrections(Undo):
     """Put back the fields of each session that is as the run left it."""
 
+    nothing = NOTHING
+
     def __init__(self, store: Store, document: Document) -> None:
         super().__init__(store, document)
         self.later = LaterRuns.than(store, document)
@@ -126,7 +134,7 @@ class UndoCorrections(Undo):
 
     def states(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
         """The same, but for what a later run wrote."""
-        overwritten = self.later.overwrote([row.id for row in rows], self.plan, session)
+        overwritten = self.later.overwrote(rows, self.plan, session)
         for row, state in self.compare(rows, session):
             yield row, WRITTEN_LATER if row.id in overwritten else state
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteOne, InsertOne
+from pymongo import DeleteMany, DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
 
 from session_repair.mongo.bson_bytes import Element, elements, has_field_twice
 from session_repair.mongo.bson_types import COMPARABLE
-from session_repair.mongo.observe import SIMPLE, by_id, by_ids
+from session_repair.mongo.observe import NOWHERE, SIMPLE, by_id, by_ids
 from session_repair.mongo.rights import TO_DELETE, TO_PUT_BACK
 from session_repair.mongo.spellings import types_of_events
 from session_repair.mongo.store import Store, raw
@@ -57,6 +57,8 @@ def id_of(document: RawBSONDocument) -> Element:
 
 class ApplyDeletions(Apply):
     """Delete each session that is as it was observed, and not needed."""
+
+    nothing = DeleteMany(NOWHERE, collation=SIMPLE)
 
     def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
         decision = Decision()

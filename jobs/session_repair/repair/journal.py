@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING
+from pymongo.client_session import ClientSession
 
-from session_repair.errors import Refused
+from session_repair.errors import Refused, RepairError
 from session_repair.mongo.bson_bytes import documents_in, elements, text_in
 from session_repair.mongo.connection import spark_uri
 from session_repair.mongo.store import Store
@@ -98,6 +99,24 @@ def write_rows(rows: DataFrame, settings: Settings, operation: str) -> None:
     )
 
 
+def require_rows(
+    store: Store, plan: Plan, rows: Collection[str], session: ClientSession | None
+) -> None:
+    """Raise RepairError unless the journal has these rows still: what they keep has no copy."""
+    wanted: list[Document] = [{"$match": {"_id": {"$in": list(rows)}}}, {"$count": "rows"}]
+    found = list(store.journal.aggregate(wanted, session=session)) if rows else []
+    if sum(it["rows"] for it in found) < len(rows):
+        raise lost(plan, "written whose old values")
+
+
+def lost(plan: Plan, what: str) -> RepairError:
+    """The error where rows of a plan have gone that were to keep something."""
+    return RepairError(
+        f"rows of the journal of run {plan.run_id} are lost or have expired: nothing is {what} "
+        "they could not keep. Plan again."
+    )
+
+
 def drop_other_attempts(store: Store, plan: Plan) -> None:
     """Delete the rows of plans of this run that were never whole, and so never applied."""
     every = {"_id": {"$gt": f"{plan.run_id}:", "$lt": f"{plan.run_id};"}}
@@ -139,12 +158,21 @@ class Row:
 
 
 def read_rows(
-    store: Store, wanted: Document, names: Sequence[str] = ("plan", "before"), most: int = 0
+    store: Store,
+    wanted: Document,
+    names: Sequence[str] = ("plan", "before"),
+    most: int = 0,
+    session: ClientSession | None = None,
 ) -> Iterator[Row]:
     """These fields of the rows that are wanted, in their order; no more than ``most``, if named."""
     layout = Layout(store.settings.session_fields, store.parents)
     found = store.journal.find_raw_batches(
-        wanted, list(names), sort=[("_id", ASCENDING)], limit=most, batch_size=most
+        wanted,
+        list(names),
+        sort=[("_id", ASCENDING)],
+        limit=most,
+        batch_size=most,
+        session=session,
     )
     return (Row(raw, layout) for raw in documents_in(found))
 

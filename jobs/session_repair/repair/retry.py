@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from session_repair.mongo.connection import reason_of
+from session_repair.mongo.connection import first_of
 
 Result = TypeVar("Result")
 
@@ -20,8 +20,11 @@ ELECTION_TIME = 45.0  # seconds; a default election takes up to 12, a paused pri
 RETRY_PAUSE = 0.5
 # Not primary, shutting down, interrupted by a step-down: the command may be sent again.
 FAILOVER_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
-# The user may not, the command was killed by hand: no document is to blame.
-RUN_CODES = frozenset({*FAILOVER_CODES, 13, 18, 8000, 11601})
+LOCKED = 24  # somebody has a collection, or the server, to himself: no document of his is to blame
+AWAY_CODES = FAILOVER_CODES | {LOCKED}
+# The user may not, or has to log in again; the command was killed by hand; the disk is full; no
+# user may write now: no document is to blame.
+RUN_CODES = frozenset({*AWAY_CODES, 13, 18, 371, 391, 8000, 11601, 14031})
 TRANSIENT = "TransientTransactionError"
 MOST_CONFLICTS = 3  # of a batch, with what others write; then a smaller one may pass
 ALONE_SECONDS = 5.0  # so long a row that conflicts alone is tried again
@@ -55,8 +58,9 @@ def in_transaction(
 ) -> Result:
     """The step's result, committed by a majority.
 
-    Failovers are waited for, conflicts with other writers tried again a few times. Raises the
-    server's error where they go on; one of a conflict a step over fewer rows may pass.
+    Failovers and locks of collections are waited for, conflicts with other writers tried again a
+    few times. Raises the server's error where they go on; one of a conflict a step over fewer rows
+    may pass.
     """
     began, conflicts = time.monotonic(), 0
 
@@ -68,7 +72,7 @@ def in_transaction(
             if not error.has_error_label(TRANSIENT):
                 raise
             waited = time.monotonic() - began
-            if isinstance(error, OperationFailure) and error.code not in FAILOVER_CODES:
+            if isinstance(error, OperationFailure) and error.code not in AWAY_CODES:
                 conflicts += 1
                 if waited > ALONE_SECONDS if rows <= 1 else conflicts >= MOST_CONFLICTS:
                     raise GaveUp(error) from error
@@ -89,12 +93,4 @@ def in_transaction(
 
 def is_of_all(error: OperationFailure) -> bool:
     """Whether the error is the run's: no document is to blame."""
-    return error.code in RUN_CODES
-
-
-def why_refused(error: OperationFailure) -> str:
-    """Why MongoDB refused a document; of a bulk of writes, the first that it did not take."""
-    if isinstance(error, BulkWriteError) and error.details["writeErrors"]:
-        first = error.details["writeErrors"][0]
-        return reason_of(OperationFailure(first["errmsg"], first["code"], first))
-    return reason_of(error)
+    return first_of(error).code in RUN_CODES

@@ -52,6 +52,7 @@ class Step(ABC):
     done: str  # of a row that needs no mark
     changed: str  # of one whose session is another meanwhile
     refused: str  # of one that MongoDB refuses to change
+    nothing: Any = None  # a write such as it makes, which finds no session
     told: str  # what is done to a session
 
     def __init__(self, store: Store, document: Document) -> None:
