@@ -38,7 +38,7 @@ def window_line(report: Report) -> Iterator[str]:
 
 def sample_line(symptom: Symptoms, sample: Sample) -> str:
     name = sample.session_id if sample.session_id is not None else sample.session_key
-    parts = [printable(str(name))]
+    parts = ["without a session_id" if name is None else printable(name)]
     if sample.stored is not None or sample.rebuilt is not None:
         parts.append(f"{shown(sample.stored)} → {shown(sample.rebuilt)}")
     if sample.evidence is not None:

@@ -27,7 +27,8 @@ def verdict_lines(report: Report) -> Iterator[str]:
     elif planned:
         yield f"✅ {can} from {either(planned, 'its', 'their')} events, and --allow lets that pass"
     elif report.is_green:
-        yield "✅ Nothing in this scope is left to repair"
+        can_now = "can be repaired now" if deferred else "is left to repair"
+        yield f"✅ Nothing in this scope {can_now}"
     else:
         yield from not_green(report)
     if deferred:
@@ -86,9 +87,12 @@ def remaining_lines(report: Report) -> Iterator[str]:
     yield from left_lines(report)
 
 
-def left_lines(report: Report) -> Iterator[str]:
-    """A line for each finding and reason; where sessions are named, one for each of a few too."""
-    left = list(left_alone(report))
+def left_lines(report: Report, *codes: str) -> Iterator[str]:
+    """A line for each finding and reason; where sessions are named, one for each of a few too.
+
+    Of all findings, or of these.
+    """
+    left = [it for it in left_alone(report) if not codes or it[1].code in codes]
     if left:
         yield "Left alone, and what changes that:"
     for count, symptom, reason in left:
