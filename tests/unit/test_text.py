@@ -192,6 +192,22 @@ def test_a_block_sums_up_its_symptoms_and_names_each_sample() -> None:
     assert block(shown, "Malformed")[2] == "     malformed  k3  pages: int"
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ('{"v": {"$oid": "68f5ec00000000000000003d"}}', "68f5ec00000000000000003d"),
+        ('{"v": {"$numberInt": "5"}}', '{"$numberInt": "5"}'),
+        ('{"v": "caf\x1b"}', '"caf\\x1b"'),
+        ('{"v": "cut off…', '"cut off…'),
+        (None, "without a session_id"),
+    ],
+)
+def test_what_has_no_session_id_is_named_by_its_own_id(key: str | None, name: str) -> None:
+    nameless = Symptoms("malformed", 1, 0, 0, (Sample(None, key, None, None, "pages: int"),))
+    shown = text(verification_report(report(nameless)))
+    assert block(shown, "Malformed")[2] == f"     malformed  {name}  pages: int"
+
+
 def test_odd_types_are_counted_with_a_few_of_their_documents() -> None:
     odd = OddType("events", "page", "int", 7, ("k1", "k\x1b2", "k3", "k4"))
     shown = text(verification_report(report(Symptoms("malformed", 1, 0, 0, ()), malformed=(odd,))))

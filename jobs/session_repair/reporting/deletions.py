@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from session_repair.errors import Exit
 from session_repair.repair.report import Report
-from session_repair.reporting.formatting import printable, shown, title
+from session_repair.reporting.formatting import name_of, printable, shown, title
 from session_repair.reporting.verdicts import (
     in_scope,
     left_lines,
@@ -80,7 +80,7 @@ def deletion_plan(report: Report) -> Iterator[str]:
     yield f"{would}. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
         if sample.why is None:
-            yield f"  {printable(str(sample.session_id))}"
+            yield f"  {printable(name_of(sample))}"
     if report.malformed_beyond:
         yield from malformed_lines(report)
     elif not report.is_green:

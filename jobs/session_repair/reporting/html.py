@@ -21,7 +21,7 @@ from session_repair.repair.report import OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
 from session_repair.reporting.checks import BLOCKS
 from session_repair.reporting.deletions import deletable, not_planned
-from session_repair.reporting.formatting import printable, shown, window_line
+from session_repair.reporting.formatting import name_of, printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import exceeded_line, left_alone, missing_lines, way_on
 from session_repair.symptoms import CODES, ORPHAN_EVENTS
@@ -79,7 +79,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"shown": shown, "number": number}
+    made.filters |= {"shown": shown, "number": number, "name": name_of}
     return made
 
 
