@@ -7,6 +7,8 @@ from dataclasses import dataclass
 SCOPE, ONLY, SHRINK, IN_FLIGHT, TOO_LARGE = "scope", "only", "shrink", "in_flight", "too_large"
 CONFLICT, COPY, NO_EVENTS, NO_SESSION = "conflict", "copy", "no_events", "no_session"
 MALFORMED = "malformed"
+PHANTOM = "phantom"
+YOUNG, BARE, FILLED = "young", "bare", "filled"  # of what a deletion is about
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,14 @@ REASONS = {
             COPY, "another document is the one to keep", "delete-orphans --duplicates, if empty"
         ),
         Reason(NO_EVENTS, "no event names it", "delete-orphans, if empty"),
+        Reason(PHANTOM, "filled, and no event names it: they may be archived"),
         Reason(NO_SESSION, "no session has the id of these events"),
         Reason(
             MALFORMED, "a wrong type, or too large: nothing can be told", "right names or types"
         ),
+        Reason(YOUNG, "younger than --min-age, or of no known age", "a shorter --min-age"),
+        Reason(BARE, "has neither pages nor a count: they may have other names", "right names"),
+        Reason(FILLED, "a copy that is not empty"),
     )
 }
 # Why what a run can correct is left alone.

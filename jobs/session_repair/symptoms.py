@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from session_repair import reasons
 from session_repair.errors import Refused
 
-MALFORMED, ORPHAN_EVENTS, ORPHAN_SESSION = "malformed", "orphan_events", "orphan_session"
+MALFORMED, ORPHAN_EVENTS = "malformed", "orphan_events"
+DUPLICATE, ORPHAN = "duplicate_session", "orphan_session"
 SCOPES = EMPTY, ALL = "empty", "all"
 
 
@@ -48,9 +49,9 @@ SYMPTOMS = (
     Symptom("last_event_mismatch", "Timestamps", "last_event_at", ALL),
     Symptom("user_mismatch", "Users", "user", ALL),
     Symptom("user_conflict", "Users", "user", left=reasons.CONFLICT),
-    Symptom("duplicate_session", "Duplicates", left=reasons.COPY),
-    Symptom(ORPHAN_SESSION, "Orphan Sessions", empty=2, left=reasons.NO_EVENTS),
-    Symptom("phantom_session", "Phantom Sessions", left=reasons.NO_EVENTS),
+    Symptom(DUPLICATE, "Duplicates", left=reasons.COPY),
+    Symptom(ORPHAN, "Orphan Sessions", empty=2, left=reasons.NO_EVENTS),
+    Symptom("phantom_session", "Phantom Sessions", left=reasons.PHANTOM),
     Symptom(ORPHAN_EVENTS, "Orphan Events", left=reasons.NO_SESSION),
     Symptom(MALFORMED, "Malformed", left=reasons.MALFORMED),
 )

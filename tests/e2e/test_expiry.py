@@ -108,6 +108,10 @@ def test_what_would_be_deleted_again_is_not_put_back(command: Command, db: Db) -
     told = TOLD.format(name, db.name, "more.seen_at", "2 sessions", "put back")
     undo = ("undo", last_run(db)["_id"], "--apply")
     assert_stopped(command, db, told, *undo)
+    dry = command(*undo[:2], on=db)
+    assert (dry.code, dry.complaints) == (4, f"undo: {told}\n")
+    assert "2 sessions would be restored" in dry.out
+    assert command(*undo[:2], "--allow-ttl", on=db).code == 0
     assert command(*undo, "--allow-ttl", on=db).code == 0
     assert stored_bytes(db) == before
 

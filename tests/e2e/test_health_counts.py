@@ -167,8 +167,13 @@ def test_a_run_without_a_report_counts_nothing() -> None:
     assert counts(failed)["fixable"] == (None, None)
 
 
+DIED = "the last run, r1, ended without a verdict"
+COMMAND = "./spark-submit.sh"
+REACHED_BY = ("--database", "shop")
+
+
 def status(last: Document | None, count: int | None = 0, age: int | None = 60) -> tuple[str, str]:
-    found, reason = judge(last, Count(count, age, None), NOW, timedelta(hours=26))
+    found, reason = judge(last, Count(count, age, None), NOW, timedelta(hours=26), REACHED_BY)
     assert (reason is None) == (found == "ok")
     return found, reason or ""
 
@@ -197,12 +202,12 @@ def test_what_a_circuit_breaker_stopped_is_degraded_and_says_why() -> None:
         (run("r1", 27 * HOUR), "the last run, r1, ended more than 26h ago"),
         (run("r1", DAY, verdict=75), "the last run, r1, ended with exit 75"),
         (run("r1", DAY, verdict=130), "the last run, r1, ended with exit 130"),
-        (planned("r1", DAY, state="applying"), "the last run, r1, ended without a verdict"),
-        (planned("r1", DAY, state="planning"), "the last run, r1, ended without a verdict"),
+        (planned("r1", DAY, state="applying"), f"{DIED}: {COMMAND} resume r1 --database shop"),
+        (planned("r1", DAY, state="planning"), f"{DIED}: {COMMAND} resume r1 --database shop"),
         (run("r1", DAY, verdict=6), "the last run, r1, ended with exit 6"),
         (
             run("r1", DAY, state="undoing"),
-            "the undo of the last run, r1, broke off: undo it again",
+            f"the undo of the last run, r1, broke off: {COMMAND} undo r1 --apply --database shop",
         ),
     ],
 )
@@ -238,7 +243,7 @@ def test_a_run_without_a_state_is_one_that_died() -> None:
     stateless = run("r1", DAY, verdict=None)
     del stateless["state"]
     assert has_ended(stateless, FREE, NOW)
-    assert status(stateless) == ("unknown", "the last run, r1, ended without a verdict")
+    assert status(stateless) == ("unknown", DIED)
     assert last_run_of(stateless, NOW).state == "?"
     assert counts(stateless)["empty"] == (9, 25)
 

@@ -63,7 +63,7 @@ def test_a_broken_database_its_repair_and_its_loss_are_told_once_each(
     assert fingerprint(broken_db) == before
     run_id = json.loads((tmp_path / "verify.json").read_text())["run_id"]
     assert hook.texts == [
-        f"session-repair verify on {name}: fixable findings remain (exit 3). "
+        f"session-repair verify on {name}: not clean (exit 3). "
         f"sessions 1, planned 1, deferred 0. Run {run_id}."
     ]
     written = metrics_in(tmp_path / "verify.prom")
@@ -76,7 +76,7 @@ def test_a_broken_database_its_repair_and_its_loss_are_told_once_each(
 
     assert command("verify", "--database", name).code == 0
     assert hook.posts[-1]["text"].startswith(
-        f"session-repair verify on {name}: clean (exit 0), before: fixable findings remain (exit 3)"
+        f"session-repair verify on {name}: clean (exit 0), before: not clean (exit 3)"
     )
     (tmp_path / "c.toml").write_text('server_selection_timeout = "300ms"\n')
     away = f"mongodb://ann:hush@127.0.0.1:{free_port()}"

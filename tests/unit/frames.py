@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType
 
 from session_repair.rules.schemas import EVENTS, REBUILT, SESSIONS
-from session_repair.rules.usual_types import USUAL_TYPES
+from session_repair.rules.usual_types import USUAL_ID, USUAL_TYPES
 
 Row = dict[str, Any]
 
@@ -40,7 +40,7 @@ def oid_digits(number: int, made: datetime | None = None) -> str:
 
 
 ALICE, BOB = oid(0xA), oid(0xB)
-TYPES_OF_SOUND = USUAL_TYPES
+TYPES_OF_SOUND = {**USUAL_TYPES, **USUAL_ID}
 
 
 def event(number: int = 1, **snippet: Any) -> Row:

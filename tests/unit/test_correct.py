@@ -435,7 +435,7 @@ WHOLLY: dict[str, str | None] = dict.fromkeys(
 ALWAYS: dict[str, dict[str, str | None]] = {
     "conflict": {"user_conflict": "conflict"},
     "orphan": {"orphan_session": "no_events"},
-    "phantom": {"phantom_session": "no_events"},
+    "phantom": {"phantom_session": "phantom"},
     "odd": {"malformed": "malformed"},
     "counts more": {"count_mismatch": "shrink", "pages_extra": "shrink"},
 }

@@ -11,12 +11,12 @@ from pyspark.sql import functions as F
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import OF_SUSPECTS, diagnose
 from session_repair.rules.schemas import DIAGNOSED
-from session_repair.rules.usual_types import USUAL_TYPES
 from tests.unit.frames import (
     BOB,
     NOW,
     REBUILT_SESSIONS,
     SETTLE,
+    TYPES_OF_SOUND,
     Row,
     assert_rows,
     at,
@@ -72,7 +72,7 @@ def test_a_sound_session_has_no_finding_and_carries_no_values(spark: SparkSessio
 
 def test_the_usual_types_are_named_where_there_is_a_finding(spark: SparkSession) -> None:
     usual, odd = session(1, pages=[]), session(2, session_id="t", pages=[])
-    usual["types"], odd["types"] = None, {**USUAL_TYPES, "event_count": "long"}
+    usual["types"], odd["types"] = None, {**TYPES_OF_SOUND, "event_count": "long"}
     found = diagnosed(spark, [usual, odd], s=rebuilt(), t=rebuilt(), lost=rebuilt())
     assert_rows(
         found.select("session_id", "stored.types.event_count", "stored.types.pages"),

@@ -23,6 +23,7 @@ from session_repair.launch.java import Java, candidates, find_java, java_of
 from session_repair.launch.locks import JAVA, MAIN, Site, Venv, require_known_machine
 from session_repair.launch.options import parse
 from session_repair.launch.properties import SparkSettings
+from session_repair.launch.spark import installed_java
 from session_repair.launch.steps import reason_in
 from session_repair.launch.trust import bundle_for, trust_store
 
@@ -71,6 +72,24 @@ def test_a_java_that_spark_does_not_run_on_is_passed_over(tmp_path: Path) -> Non
         (tmp_path / version / "release").write_text(f'JAVA_VERSION="{version}.0.1"\n')
     assert find_java(["/no/java", *commands]) == Java(tmp_path / "11", "11")
     assert find_java(commands[:1]) is None
+
+
+def test_a_java_home_that_is_not_used_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in ("11", "25"):
+        program(tmp_path / version / "bin" / "java", "exit 1")
+        (tmp_path / version / "release").write_text(f'JAVA_VERSION="{version}.0.1"\n')
+    monkeypatch.setenv("PATH", str(tmp_path / "11" / "bin"))
+    venv = Venv(tmp_path, {})
+    for given, told in (
+        ("25", f"JAVA_HOME {tmp_path}/25 is no Java 8, 11 or 17: {tmp_path}/11 is used\n"),
+        ("gone", f"JAVA_HOME {tmp_path}/gone is no Java 8, 11 or 17: {tmp_path}/11 is used\n"),
+        ("11", ""),
+    ):
+        assert installed_java(venv, {"JAVA_HOME": str(tmp_path / given)}).version == "11"
+        assert capsys.readouterr().err.removeprefix("spark-submit.sh: ") == told
+    assert (installed_java(venv, {}).version, capsys.readouterr().err) == ("11", "")
 
 
 def test_the_users_java_comes_first_and_a_python_packages_last() -> None:

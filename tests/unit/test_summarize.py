@@ -151,7 +151,7 @@ def test_every_symptom_is_counted_by_what_is_done_about_it(corrected: DataFrame)
         "pages_extra": {"shrink": 1},
         "duplicate_session": {"copy": 1},
         "orphan_session": {"no_events": 1},
-        "phantom_session": {"no_events": 1},
+        "phantom_session": {"phantom": 1},
         "orphan_events": {"no_session": 1},
         "malformed": {"malformed": 1},
     }

@@ -11,6 +11,7 @@ import pytest
 
 from session_repair.errors import BreakerTripped
 from session_repair.repair.breakers import require_few_malformed
+from session_repair.repair.malformed import remedy
 from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import (
     Correction,
@@ -191,6 +192,22 @@ def test_a_block_sums_up_its_symptoms_and_names_each_sample() -> None:
     assert block(shown, "Malformed")[2] == "     malformed  k3  pages: int"
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ('{"v": {"$oid": "68f5ec00000000000000003d"}}', "68f5ec00000000000000003d"),
+        ('{"v": {"$numberInt": "5"}}', '{"$numberInt": "5"}'),
+        ('{"v": "caf\x1b"}', '"caf\\x1b"'),
+        ('{"v": "cut off…', '"cut off…'),
+        (None, "without a session_id"),
+    ],
+)
+def test_what_has_no_session_id_is_named_by_its_own_id(key: str | None, name: str) -> None:
+    nameless = Symptoms("malformed", 1, 0, 0, (Sample(None, key, None, None, "pages: int"),))
+    shown = text(verification_report(report(nameless)))
+    assert block(shown, "Malformed")[2] == f"     malformed  {name}  pages: int"
+
+
 def test_odd_types_are_counted_with_a_few_of_their_documents() -> None:
     odd = OddType("events", "page", "int", 7, ("k1", "k\x1b2", "k3", "k4"))
     shown = text(verification_report(report(Symptoms("malformed", 1, 0, 0, ()), malformed=(odd,))))
@@ -198,36 +215,38 @@ def test_odd_types_are_counted_with_a_few_of_their_documents() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "code", "heading", "found", "left"),
+    ("settings", "code", "heading", "found"),
     [
         (
             {},
             "orphan_session",
             "Delete Orphan Sessions",
             "Found 5 orphan sessions (no events)",
-            "ℹ️  3 are too young, in flight, or without pages and count",
         ),
         (
             {"duplicates": True},
             "duplicate_session",
             "Delete Empty Copies",
             "Found 5 documents that repeat a session_id",
-            "ℹ️  3 are not empty, too young, in flight, malformed, or without pages and count",
         ),
     ],
 )
 def test_a_deletion_says_what_it_would_delete_and_why_not_the_rest(
-    settings: dict[str, bool], code: str, heading: str, found: str, left: str
+    settings: dict[str, bool], code: str, heading: str, found: str
 ) -> None:
-    some = (Sample("s1", "k1", None, None, None), Sample("s\u202e2", "k2", None, None, None))
-    made = report(Symptoms(code, 5, 0, 0, some), totals={"planned": 2}, verb="delete-orphans")
+    named = {"s1": None, "s\u202e2": None, "s3": "young"}
+    some = tuple(Sample(name, "k", None, None, None, why) for name, why in named.items())
+    found_5 = Symptoms(code, 5, 0, 0, some, {"young": 2, "bare": 1})
+    made = report(found_5, totals={"planned": 2}, verb="delete-orphans")
     made = replace(made, settings=settings)
     assert list(deletion_heading(made))[1:4] == [heading, LINE, found]
     assert list(deletion_plan(made)) == [
         "Would delete 2 sessions. This was a dry run: nothing was written.",
         "  s1",
         "  s\\u202e2",
-        left,
+        "Left alone, and what changes that:",
+        f"       2  {code}  younger than --min-age, or of no known age: a shorter --min-age",
+        f"       1  {code}  has neither pages nor a count: they may have other names: right names",
     ]
 
 
@@ -500,6 +519,24 @@ REMEDY = (
 SESSIONS = "{} of {} sessions read are malformed, --max-malformed 5% allows {}"
 
 
+def test_what_is_no_utf8_is_to_be_converted_and_is_no_id_of_another_type() -> None:
+    odd = OddType("events", "session_id", "text that is not UTF-8", 5, ())
+    names = {"sessions": "sessions", "events": "events"}
+    assert remedy(report(malformed=(odd,), settings=names)) == (
+        "Name other fields under [fields.events] in the config file. "
+        "Text has to be UTF-8: convert it. "
+        "Or leave them alone, with a higher --max-malformed."
+    )
+
+
+def test_what_is_in_flight_is_left_to_repair() -> None:
+    waiting = report(totals={"deferred": 1, "sessions": 1}, settings=WHOLE)
+    assert last_lines(text(verification_report(waiting))) == (
+        "✅ Nothing in this scope can be repaired now\n"
+        "   1 session is in flight and was left for a later run\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("figures", "limit", "beyond"),
     [
@@ -566,7 +603,11 @@ def test_a_run_that_changed_nothing_did_not_stay_repaired() -> None:
 
 def test_a_deletion_tells_what_it_keeps_and_what_it_had_to_delete() -> None:
     kept = (Kept("int", 2, ("777", "\x1b778")), Kept("binData, double", 1, ("779",)))
-    some = Symptoms("orphan_session", 5, 0, 0, ())
+    some = Symptoms("orphan_session", 5, 0, 0, (), {"in_flight": 1})
+    left = (
+        "Left alone, and what changes that:",
+        "       1  orphan_session  in flight, or it changed between two looks: a later run",
+    )
     parts: dict[str, Any] = {"kept": kept, "verb": "delete-orphans", "settings": WHOLE}
     made = report(some, totals={"planned": 1}, **parts)
     assert list(deletion_heading(made))[3:] == [
@@ -577,11 +618,11 @@ def test_a_deletion_tells_what_it_keeps_and_what_it_had_to_delete() -> None:
     ]
     assert list(deletion_plan(made)) == [
         "Would delete 1 session. This was a dry run: nothing was written.",
-        "ℹ️  1 is too young, in flight, or without pages and count",
+        *left,
     ]
     assert done(some, totals={"planned": 1}, **parts).endswith(
         "\n\n✅ All planned orphan sessions have been deleted!\n"
-        "ℹ️  1 is too young, in flight, or without pages and count\n"
+        + "".join(f"{it}\n" for it in left)
     )
     nothing = replace(made, outcomes=Outcomes(0, 0, 0, 0, 0, 0), verification=VERIFICATION)
     nothing = replace(nothing, totals=replace(nothing.totals, planned=0))

@@ -45,7 +45,7 @@ from session_repair.repair.preconditions import (
     settings_of_run,
 )
 from session_repair.repair.report import Report
-from session_repair.repair.undo import survey_undo
+from session_repair.repair.undo import require_lasting_undo, survey_undo
 from session_repair.reporting.history import runs_table, trend
 from session_repair.reporting.ndjson import row_line
 from session_repair.reporting.text import fix_report, undo_report
@@ -95,6 +95,7 @@ def undo(run_id: str, is_apply: bool, **options: Any) -> Exit:
             require_bytewise(store.sessions, store.journal, store.runs)
             found = survey_undo(store, run.read())
             show(undo_report(found, is_apply))
+            require_lasting_undo(store, run.read())
             return Exit.PARTIAL if found.lost else Exit.CLEAN
         require_not_undone(run.read())
         require_ready_to_undo(store, run.read()["verb"])

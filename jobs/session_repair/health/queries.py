@@ -6,7 +6,7 @@ latest run documents, the lease. What only a run can count stands there with its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
@@ -21,10 +21,11 @@ from session_repair.kinds import format_duration
 from session_repair.mongo.connection import clear_errors, server_time
 from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
-from session_repair.mongo.runs import PLANNED, PLANNING, UNDOING, counted
+from session_repair.mongo.runs import APPLYING, PLANNED, PLANNING, UNDOING, counted
 from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import APPLIED
 from session_repair.settings import PARTIAL, Settings
+from session_repair.typed import typed
 from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
@@ -62,7 +63,7 @@ def look(store: Store, max_age: timedelta) -> Health:
     ended = [it for it in documents if has_ended(it, lease, now)]
     last = max(ended, key=end_of, default=None)
     counts = latest_counts(documents, now)
-    status, reason = judge(last, counts["fixable"], now, max_age)
+    status, reason = judge(last, counts["fixable"], now, max_age, store.settings.reached_by)
     return Health(
         status=status,
         reason=reason,
@@ -148,7 +149,11 @@ def unknown(settings: Settings, error: Exception) -> Health:
 
 
 def judge(
-    last: Document | None, fixable: Count, now: datetime, max_age: timedelta
+    last: Document | None,
+    fixable: Count,
+    now: datetime,
+    max_age: timedelta,
+    reached_by: Iterable[str],
 ) -> tuple[Literal["ok", "degraded", "unknown"], str | None]:
     """The status, and why it is not ok."""
     if last is None:
@@ -162,9 +167,12 @@ def judge(
     if last.get("verdict") not in (*ENDED_WELL, None):
         return "unknown", f"the last run, {last['_id']}, ended with exit {last['verdict']}"
     if last.get("state") == UNDOING:
-        return "unknown", f"the undo of the last run, {last['_id']}, broke off: undo it again"
+        again = typed(reached_by, "undo", last["_id"], "--apply")
+        return "unknown", f"the undo of the last run, {last['_id']}, broke off: {again}"
     if has_died(last):
-        return "unknown", f"the last run, {last['_id']}, ended without a verdict"
+        is_told = last.get("state") in (PLANNING, APPLYING)
+        again = f": {typed(reached_by, 'resume', last['_id'])}" if is_told else ""
+        return "unknown", f"the last run, {last['_id']}, ended without a verdict{again}"
     if fixable.count is None or fixable.age_seconds is None:
         return "unknown", "no run has counted the fixable sessions yet"
     if fixable.age_seconds > max_age.total_seconds():

@@ -13,6 +13,7 @@ from session_repair.launch.connector import Connector, connector_for, fetch_opti
 from session_repair.launch.java import Java, candidates, find_java
 from session_repair.launch.locks import JAVA, MAIN, Site, Venv
 from session_repair.launch.options import CommandLine
+from session_repair.launch.steps import say
 from session_repair.launch.trust import bundle_for, trust_store
 
 DRIVER_PYTHON, PYTHON = "PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON"
@@ -91,6 +92,9 @@ def installed_java(venv: Venv | Site, environment: Mapping[str, str]) -> Java:
             "the Java of requirements-java.lock does not run here. Install Java 17 and set "
             "JAVA_HOME."
         )
+    given = environment.get("JAVA_HOME")
+    if given and find_java([f"{given}/bin/java"]) is None:
+        say(f"JAVA_HOME {given} is no Java 8, 11 or 17: {java.home} is used")
     return java
 
 

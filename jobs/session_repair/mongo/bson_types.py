@@ -41,6 +41,14 @@ SESSION_TYPES: Mapping[str, tuple[str, ...]] = {
     "last_event_at": ("date", *NULL_OR_MISSING),
     "pages": ("array", *NULL_OR_MISSING),
 }
+# The document's own _id may have any type that MongoDB takes for one.
+ID_TYPES: Mapping[str, tuple[str, ...]] = {
+    "_id": (
+        *("string", "object", "binData", "objectId", "bool", "date", "null", "timestamp"),
+        *("int", "long", "double", "decimal", "minKey", "maxKey", "symbol", "dbPointer"),
+        *("javascript", "javascriptWithScope"),
+    )
+}
 EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
     "session_id": ("string", *NULL_OR_MISSING),
     "user_id": (*USERS, *NULL_OR_MISSING),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from session_repair.mongo.bson_types import SESSION_TYPES, type_unless_twice
+from session_repair.mongo.bson_types import SESSION_TYPES, is_any_twice, type_unless_twice
 from session_repair.mongo.census import is_maybe_odd
 from session_repair.settings import Settings
 
@@ -49,6 +49,16 @@ def untold_sessions(settings: Settings) -> Document:
     """The filter that finds the sessions whose pages or count are of a wrong type."""
     paths = settings.session_fields
     return {"$or": [is_maybe_odd(paths[field], SESSION_TYPES[field]) for field in EMPTY_VALUES]}
+
+
+def malformed_sessions(settings: Settings) -> Document:
+    """The filter of sessions that are not empty, and malformed in their pages or their count.
+
+    One of them may stand there twice: no look-up looks for that in all sessions.
+    """
+    ours = [settings.session_fields[field] for field in EMPTY_VALUES]
+    odd = {"$or": [untold_sessions(settings), {"$expr": is_any_twice(ours)}]}
+    return {"$and": [odd, {"$nor": [empty_sessions(settings)]}]}
 
 
 def maybe_empty(settings: Settings, in_both: bool) -> Document:

@@ -31,7 +31,7 @@ from session_repair.mongo.read import (
 )
 from session_repair.mongo.spellings import spellings
 from session_repair.mongo.store import Store
-from session_repair.mongo.utf8 import is_utf8
+from session_repair.mongo.utf8 import is_looked_up, odd_ids
 from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
 from session_repair.rules.rebuild import is_checked
@@ -50,26 +50,27 @@ IS_FIRST = {"$lte": ["$number", 0]}  # of what a group brings; or it brings noth
 
 
 def suspects_of(settings: Settings, in_both: bool) -> Document:
-    """The filter of the sessions that are or may be empty, and can be looked up.
-
-    Only text: null would find all that has no session id, an array would match on both sides, and
-    what is no UTF-8 would be taken for the text that it is shown as.
-    """
+    """The filter of the sessions that are or may be empty, and can be looked up."""
     session_id = settings.session_fields["session_id"]
-    return {"$and": [maybe_empty(settings, in_both), is_utf8(session_id)]}
+    return {"$and": [maybe_empty(settings, in_both), is_looked_up(session_id)]}
 
 
-def count_suspects(store: Store, in_both: bool) -> tuple[dict[str, int], dict[str, int]]:
-    """How many suspects there are, by the type of their session_id; and the totals of empty ones.
+def count_suspects(store: Store, in_both: bool) -> tuple[int, dict[str, int], dict[str, int]]:
+    """How many suspects there are; by type, others that no look-up finds; the totals of empty ones.
 
     By one pass. No totals where sessions have to be empty ``in_both``: others are not looked at.
     """
     totals = {} if in_both else empty_totals(store.settings)
-    by_type = {"_id": {"$type": f"${store.path('session_id')}"}, "suspects": {"$sum": 1}, **totals}
-    stages = [{"$match": maybe_empty(store.settings, in_both)}, {"$group": by_type}]
-    found = list(store.sessions.aggregate(stages))
-    empty = {name: sum(it[name] for it in found) for name in totals}
-    return {it["_id"]: it["suspects"] for it in found}, empty
+    parts = {
+        "all": [{"$group": {"_id": None, "documents": {"$sum": 1}, **totals}}],
+        "odd": odd_ids(store.path("session_id")),
+    }
+    stages = [{"$match": maybe_empty(store.settings, in_both)}, {"$facet": parts}]
+    [found] = store.sessions.aggregate(stages)
+    [counted] = found["all"] or [dict.fromkeys(("documents", *totals), 0)]
+    odd = {it["_id"]: it["documents"] for it in found["odd"]}
+    empty = {name: counted[name] for name in totals}
+    return counted["documents"] - sum(odd.values()), odd, empty
 
 
 def ids_without_session(store: Store) -> tuple[str, ...]:
@@ -190,7 +191,8 @@ def brought(
     one by one, so no document holds a whole session.
     """
     session_id = f"${settings.session_fields['session_id']}" if window is None else "$_id"
-    named = {"suspects": {"$push": "$_id"}, "session_ids": {"$push": session_id}}
+    text = {"$toString": session_id}
+    named = {"suspects": {"$push": "$_id"}, "session_ids": {"$push": text}}
     found = {"from": collection, "localField": "spellings", "foreignField": paths["session_id"]}
     each = {"path": f"${FOUND}", "preserveNullAndEmptyArrays": True, "includeArrayIndex": "number"}
     return [

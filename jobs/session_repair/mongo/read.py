@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 
 from session_repair.mongo.bson_types import (
     EVENT_TYPES,
+    ID_TYPES,
     SESSION_TYPES,
     USUAL_EVENT_TYPES,
     USUAL_SESSION_TYPES,
@@ -40,6 +41,7 @@ from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
+from session_repair.rules.usual_types import USUAL_ID, USUAL_TYPES
 from session_repair.settings import Settings
 from session_repair.wording import number_of
 
@@ -57,8 +59,8 @@ SESSION_COLUMNS = """
     key string, user string, session_id string, event_count bigint, first_event_at bigint,
     last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
     user_id: string, event_count: string, first_event_at: string, last_event_at: string,
-    pages: string>, parents array<string>,
-    unmarked struct<session_id: string, user_id: string, pages: array<string>>
+    pages: string, _id: string>, parents array<string>,
+    unmarked struct<session_id: string, user_id: string, pages: array<string>, _id: string>
 """
 EVENT_COLUMNS = """
     key string, user string, session_id string, timestamp bigint, page string,
@@ -88,13 +90,15 @@ def session_stages(
     """
     paths = all_below(at, settings.session_fields)
     parents = [below(at, it) for it in all_parents(settings.session_fields)]
-    texts = unmarked_texts(census.shows_marks, paths, SESSION_TEXTS)
+    own_id = below(at, "_id")
+    texts = unmarked_texts(census.shows_marks, {**paths, "_id": own_id}, SESSION_TEXTS)
     usual = {"size": {"$bsonSize": "$$ROOT"}, **texts, **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
     odd = {**usual, **on_the_way}
-    key = key_expression(census, below(at, "_id"))
+    key = key_expression(census, own_id)
     fields = settings.session_fields
     types = {name: type_unless_twice(name, path, at) for name, path in fields.items()}
+    types["_id"] = {"$type": f"${own_id}"}
     once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(fields.values())]
     is_plain = is_usual(paths, USUAL_SESSION_TYPES, once)
     return typed_stages(key, paths, SESSION_TYPES, types, is_plain, usual, odd)
@@ -124,7 +128,7 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
     """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``."""
     parents = all_parents(settings.session_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
-    types = told_types(SESSION_TEXTS, USUAL_SESSION_TYPES)
+    types = told_types(SESSION_TEXTS, {**USUAL_TYPES, **USUAL_ID})
     return (
         rows.withColumn("types", types)
         .select(
@@ -140,7 +144,7 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
             "size",
             "types",
             (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
-            malformed_fields(SESSION_TYPES).alias("malformed"),
+            malformed_fields({**SESSION_TYPES, **ID_TYPES}).alias("malformed"),
             *more,
         )
         .select(*SESSIONS.fieldNames(), *more)
@@ -149,7 +153,7 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
 
 def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
     """One row per row of EVENT_COLUMNS, shape EVENTS and the columns ``more``."""
-    types = told_types(EVENT_TEXTS, USUAL_EVENT_TYPES)
+    types = told_types(EVENT_TEXTS, {name: it[0] for name, it in USUAL_EVENT_TYPES.items()})
     return (
         rows.withColumn("types", types)
         .select(

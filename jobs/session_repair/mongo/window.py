@@ -16,9 +16,10 @@ from bson import ObjectId
 from pymongo.collection import Collection
 
 from session_repair.errors import Refused
+from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.store import Store
-from session_repair.mongo.utf8 import is_utf8
+from session_repair.mongo.utf8 import is_looked_up, odd_ids
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -50,9 +51,9 @@ class ActiveWindow:
         return {"$or": [dated, {"_id": {"$gte": first, "$lt": end}}]}
 
     def session_ids(self, settings: Settings) -> list[Document]:
-        """Stages after the filter of the sessions: each active session_id once, as ``_id``.
+        """Stages after the filter of the sessions: each active session_id once, as text, ``_id``.
 
-        Only text, as in every look-up: null would find all that has no session id.
+        Those that can be looked up; ``count_odd_active`` tells of others.
         """
         of_session, of_event = (
             {"$project": {"_id": 0, "session_id": f"${paths['session_id']}"}}
@@ -65,8 +66,8 @@ class ActiveWindow:
         return [
             of_session,
             {"$unionWith": events},
-            {"$match": is_utf8("session_id")},
-            {"$group": {"_id": "$session_id"}},
+            {"$match": is_looked_up("session_id")},
+            {"$group": {"_id": {"$toString": "$session_id"}}},
         ]
 
 
@@ -91,6 +92,20 @@ def count_active(store: Store, window: ActiveWindow) -> int:
         allowDiskUse=True,
     )
     return sum(it["active"] for it in found)
+
+
+def count_odd_active(store: Store, window: ActiveWindow) -> tuple[dict[str, int], dict[str, int]]:
+    """By the wrong type of their session_id: the active sessions and events that it keeps away."""
+    settings = store.settings
+    counted = []
+    for collection, active, path, types in (
+        (store.sessions, window.sessions(settings), settings.session_fields, SESSION_TYPES),
+        (store.events, window.events(settings), settings.event_fields, EVENT_TYPES),
+    ):
+        found = collection.aggregate([{"$match": active}, *odd_ids(path["session_id"])])
+        odd = {it["_id"]: it["documents"] for it in found}
+        counted.append({kind: n for kind, n in odd.items() if kind not in types["session_id"]})
+    return counted[0], counted[1]
 
 
 def require_indexes(store: Store) -> None:

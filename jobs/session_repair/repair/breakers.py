@@ -104,7 +104,7 @@ def require_bounded(planned: int, limit: str | None, totals: Totals, option: str
         raise BreakerTripped(
             f"{planned} of {number_of(totals.sessions, 'session')} "
             f"{either(planned, 'is', 'are')} in the plan, {option} {limit} allows "
-            f"{most}. Nothing was written. Look at the plan, then raise the limit."
+            f"{most}. Nothing was written. Look at the plan by a dry run with a higher limit."
         )
 
 

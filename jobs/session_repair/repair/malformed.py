@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from session_repair.mongo.bson_types import TWICE
 from session_repair.repair.report import OddType, Report
+from session_repair.rules.usual_types import NO_UTF8
 
 MET = 3  # types that are named
 DATES = ("first_event_at", "last_event_at", "timestamp")
@@ -20,7 +22,8 @@ def type_met(odd: OddType) -> str:
 
 def remedy(report: Report) -> str:
     """What can be done: names first, for mostly it is a wrong one."""
-    fields = {it.field for it in report.malformed}
+    of_no_kind = (NO_UTF8, TWICE)
+    fields = {it.field for it in report.malformed if it.type not in of_no_kind}
     sides = [
         f"[fields.{side}]"
         for side in ("sessions", "events")
@@ -33,4 +36,6 @@ def remedy(report: Report) -> str:
     kinds += ["ids other than text"] if "session_id" in fields else []
     if kinds:
         told.append(f"Not supported yet are {' and '.join(kinds)}: convert them.")
+    if any(it.type == NO_UTF8 for it in report.malformed):
+        told.append("Text has to be UTF-8: convert it.")
     return " ".join([*told, "Or leave them alone, with a higher --max-malformed."])

@@ -24,9 +24,11 @@ from session_repair.repair.journal import (
 )
 from session_repair.repair.preflight import Preflight, take_preflight
 from session_repair.repair.report import kept_sessions
+from session_repair.repair.summarize import count_judged
 from session_repair.repair.survey import Survey, survey
-from session_repair.rules.deletable import deletable_copies, deletable_orphans
+from session_repair.rules.deletable import copies, orphans
 from session_repair.rules.journal_rows import deletion_rows, journal_rows
+from session_repair.symptoms import DUPLICATE, ORPHAN
 from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import number_of
 
@@ -71,14 +73,25 @@ def survey_deletions(
     preflight: Preflight,
     run_id: str,
 ) -> Survey:
-    """The orphan sessions, or with ``--duplicates`` the empty copies, that are to be deleted."""
+    """The orphan sessions, or with ``--duplicates`` the empty copies, that are to be deleted.
+
+    In the report the samples of that finding are those to be deleted, and some of each reason.
+    """
     found = survey(spark, store, preflight, DELETE_ORPHANS, run_id)
-    choose = deletable_copies if store.settings.duplicates else deletable_orphans
-    deletable = choose(found.corrected, preflight.now, store.settings.min_age)
+    code, judge = (DUPLICATE, copies) if store.settings.duplicates else (ORPHAN, orphans)
+    judged = judge(found.corrected, preflight.now, store.settings.min_age)
+    deletable, left = judged.where("kept_for IS NULL"), judged.where("kept_for IS NOT NULL")
     kept = kept_by_events(store, deletable)
     deletable = deletable.transform(without, list(kept))
-    totals = replace(found.report.totals, planned=deletable.count())
-    report = replace(found.report, totals=totals, corrections=(), kept=kept_sessions(kept))
+    counts, samples = count_judged(deletable.unionByName(left))
+    totals = replace(found.report.totals, planned=counts.get(None, 0))
+    reasons = {reason: count for reason, count in counts.items() if reason}
+    symptoms = [
+        replace(it, left=reasons, samples=samples) if it.code == code else it
+        for it in found.report.symptoms
+    ]
+    report = replace(found.report, totals=totals, symptoms=tuple(symptoms), corrections=())
+    report = replace(report, kept=kept_sessions(kept))
     require_bounded(totals.planned, store.settings.max_delete, totals, "--max-delete")
     return replace(found, corrected=deletable, report=report)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from session_repair.errors import RepairError, shortened
-from session_repair.mongo.empty import empty_sessions, untold_sessions
+from session_repair.mongo.empty import empty_sessions, malformed_sessions
 from session_repair.mongo.runs import reached
 from session_repair.mongo.store import Store
 from session_repair.repair.changes import change_of
@@ -52,7 +52,7 @@ class ReadBack:
         if of_all is None:
             return of_few
         count, is_empty = store.sessions.count_documents, empty_sessions(store.settings)
-        malformed = {"$and": [untold_sessions(store.settings), {"$nor": [is_empty]}]}
+        malformed = malformed_sessions(store.settings)
         others = count(is_empty), of_all.filled_without_events, count(malformed)
         sessions = count({})
         return replace(

@@ -26,8 +26,9 @@ from session_repair.mongo.read import read_events, read_sessions
 from session_repair.mongo.spellings import spellings
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow, count_active
+from session_repair.repair.known import only_known, with_odd_ids
 from session_repair.repair.report import Report
-from session_repair.repair.summarize import only_known, passed, with_odd_ids
+from session_repair.repair.summarize import passed
 from session_repair.rules.diagnose import OF_ACTIVE, OF_ALL, OF_SUSPECTS, diagnose
 from session_repair.rules.rebuild import rebuild, rebuild_looked_up
 from session_repair.settings import LOOKUP, SCAN
@@ -124,7 +125,7 @@ class LookUp:
     suspects: Document
     share: float
     empty: Mapping[str, int]  # how many sessions are; nothing where that is not asked for
-    odd_ids: Mapping[str, int]  # by type, how many no look-up can begin with, for their session_id
+    odd_ids: Mapping[str, int]  # by type, how many their session_id keeps from any look-up
     strategy: str = LOOKUP
     window: None = None
     found_by: tuple[str, ...] = ("session_id",)
@@ -151,7 +152,7 @@ class LookUp:
 
     def known(self, report: Report, preflight: Preflight) -> Report:
         known = only_known(report, preflight.sessions.documents, self.empty)
-        return with_odd_ids(known, self.odd_ids)
+        return with_odd_ids(known, self.odd_ids, {})
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,8 @@ class LookUpActive:
     """What is active in a window, each session of it whole."""
 
     window: ActiveWindow
+    odd_sessions: Mapping[str, int]  # by type, how many their session_id keeps from any look-up
+    odd_events: Mapping[str, int]
     strategy: str = LOOKUP
     found_by: tuple[str, ...] = ("session_id", "timestamp")
 
@@ -195,7 +198,7 @@ class LookUpActive:
             require_between(rows, checked, after, what)
 
     def known(self, report: Report, preflight: Preflight) -> Report:
-        return report
+        return with_odd_ids(report, self.odd_sessions, self.odd_events)
 
 
 def looked_up(

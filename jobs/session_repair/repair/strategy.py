@@ -7,7 +7,7 @@ from session_repair.mongo.empty import EITHER
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.lookup import count_suspects, needs_all_sessions, suspects_of
 from session_repair.mongo.store import Store
-from session_repair.mongo.window import ActiveWindow, require_indexes
+from session_repair.mongo.window import ActiveWindow, count_odd_active, require_indexes
 from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.reading import LookUp, LookUpActive, Reading, Scan
 from session_repair.settings import AUTO, LOOKUP, SCAN, Settings
@@ -23,7 +23,7 @@ def choose(store: Store, verb: str, window: ActiveWindow | None) -> Reading:
         if store.settings.strategy == SCAN:
             raise Refused("--since looks up what is active. Leave out --strategy scan.")
         require_indexes(store)
-        return LookUpActive(window)
+        return LookUpActive(window, *count_odd_active(store, window))
     if store.settings.strategy == SCAN:
         return Scan("as asked for")
     needs_all = needs_all_sessions(store.settings, verb)
@@ -44,16 +44,16 @@ def choose(store: Store, verb: str, window: ActiveWindow | None) -> Reading:
         named = f"{number_of(number, 'session')} {either(number, 'is', 'are')} named"
         return Scan(named, LOOKUP)
     in_both = CHANGE_OF_VERB[verb].is_of_empty_in_both
-    types, empty = count_suspects(store, in_both)
-    number, all_ = types.pop("string", 0), store.sessions.estimated_document_count()
+    number, odd, empty = count_suspects(store, in_both)
+    all_ = store.sessions.estimated_document_count()
     what = "empty" if in_both or number <= empty[EITHER] else "empty or malformed"
     found = f"{number} of {number_of(all_, 'session')} {either(number, 'is', 'are')} {what}"
     suspects, share = suspects_of(store.settings, in_both), number / max(all_, 1)
     if store.settings.strategy == LOOKUP:
-        return LookUp("as asked for", suspects, share, empty, types)
+        return LookUp("as asked for", suspects, share, empty, odd)
     if share > MOST_SUSPECTS:
         return Scan(f"{found}, too many to look up")
-    return LookUp(found, suspects, share, empty, types)
+    return LookUp(found, suspects, share, empty, odd)
 
 
 def scan_because(settings: Settings, reason: str, remedy: str) -> Reading:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,16 +20,13 @@ from session_repair.repair.report import (
     Correction,
     Day,
     FieldChange,
-    OddType,
-    Report,
     Sample,
     Symptoms,
     Totals,
 )
 from session_repair.rules.predicates import TEXT_OF, in_short
 from session_repair.rules.schemas import CHANGES
-from session_repair.symptoms import CODES, MALFORMED, SYMPTOMS, Symptom
-from session_repair.verbs import DELETE_ORPHANS
+from session_repair.symptoms import CODES, SYMPTOMS, Symptom
 
 SAMPLES = 5  # of each symptom, and of the corrections
 DAYS = 366  # the days with most findings are named, a year of them; the rest is one row
@@ -184,50 +181,34 @@ def sample_findings(kept: DataFrame) -> dict[str, tuple[Sample, ...]]:
     return {code: tuple(rows) for code, rows in samples.items()}
 
 
+def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample, ...]]:
+    """By what sessions are kept for, how many there are, and the first of them by _id."""
+    alike = Window.partitionBy("kept_for")
+    in_order = alike.orderBy("session_key")
+    rows = (
+        judged.select(
+            "kept_for",
+            F.count(F.lit(1)).over(alike).alias("number"),
+            F.row_number().over(in_order).alias("rank"),
+            *(in_short(F.col(it)).alias(it) for it in ("session_key", "session_id")),
+        )
+        .where(F.col("rank") <= SAMPLES)
+        .orderBy("kept_for", "rank")
+        .collect()
+    )
+    counts = {row["kept_for"]: row["number"] for row in rows}
+    samples = [
+        Sample(row["session_id"], row["session_key"], None, None, None, row["kept_for"])
+        for row in rows
+    ]
+    return counts, tuple(samples)
+
+
 def symptoms_of(found: Found, samples: dict[str, tuple[Sample, ...]]) -> tuple[Symptoms, ...]:
     """Every symptom of the table, in its order, those not found included."""
     return tuple(
         Symptoms(code=code, samples=samples.get(code, ()), **found.by_code[code]) for code in CODES
     )
-
-
-def only_known(report: Report, sessions: int, empty: Mapping[str, int]) -> Report:
-    """The report of a look-up: what it cannot know of the sessions that it did not read is None.
-
-    How many are ``empty`` the server counted, those included that cannot be looked up. A correction
-    is planned for what was read only, so all figures on corrections are known. Of malformed
-    sessions those are told that it met, if any.
-    """
-    is_of_empty = report.verb != DELETE_ORPHANS
-    least = 1 if is_of_empty else 2  # of pages and count are empty in the suspects
-    codes = [it.code for it in SYMPTOMS if it.empty >= least]
-    known = {**dict.fromkeys(OBSERVED), "sessions": sessions, **empty}
-    totals = Totals(**{**asdict(report.totals), **known})
-    met = {it.code: it.found or None for it in report.symptoms if it.code == MALFORMED}
-    symptoms = [
-        it if it.code in codes else replace(it, found=met.get(it.code)) for it in report.symptoms
-    ]
-    days = [
-        replace(day, found={code: day.found[code] for code in codes if code in day.found})
-        for day in report.days
-    ]
-    return replace(report, totals=totals, symptoms=tuple(symptoms), days=tuple(days))
-
-
-def with_odd_ids(report: Report, odd_ids: Mapping[str, int]) -> Report:
-    """The report of a look-up, with the sessions that their session_id's type kept from it."""
-    collection, field, more = report.settings["sessions"], "session_id", sum(odd_ids.values())
-    met = {(it.collection, it.field, it.type): it for it in report.malformed}
-    for kind, count in sorted(odd_ids.items()):
-        key = (collection, field, kind)
-        seen = met.get(key, OddType(*key, documents=0, samples=()))
-        met[key] = replace(seen, documents=seen.documents + count)
-    totals = replace(
-        report.totals,
-        sessions_read=(report.totals.sessions_read or 0) + more,
-        sessions_malformed=(report.totals.sessions_malformed or 0) + more,
-    )
-    return replace(report, totals=totals, malformed=tuple(met.values()))
 
 
 def totals_of(figures: Mapping[str, int], found: Found) -> Totals:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
+from session_repair.mongo.bson_types import EVENT_TYPES, ID_TYPES, SESSION_TYPES
 from session_repair.mongo.census import odd_documents
 from session_repair.mongo.lookup import ids_without_session
 from session_repair.mongo.store import Store
@@ -75,7 +75,7 @@ def survey(
     kept = corrected.persist()
     found, reading = count_findings(kept), preflight.reading
     is_sound = not any(found.by_code[code]["found"] for code in (MALFORMED, ORPHAN_EVENTS))
-    odd = {} if is_sound else count_odd_types(kept, SESSION_TYPES)
+    odd = {} if is_sound else count_odd_types(kept, {**SESSION_TYPES, **ID_TYPES})
     if not preflight.asks_of_marks and any(kind == NO_UTF8 for *_, kind in odd):
         log.info("text is shown with U+FFFD: reading again, for the server to tell what it holds")
         kept.unpersist()
@@ -108,8 +108,9 @@ def odd_types(
 ) -> tuple[OddType, ...]:
     """The types that make documents malformed, as the read counted them."""
     odd: list[OddType] = []
+    of_sessions = {**store.settings.session_fields, "_id": "_id"}
     for document, census, paths, allowed in (
-        (SESSION, preflight.sessions, store.settings.session_fields, SESSION_TYPES),
+        (SESSION, preflight.sessions, of_sessions, SESSION_TYPES),
         (EVENT, preflight.events, store.settings.event_fields, EVENT_TYPES),
     ):
         of_these = {key[1:]: number for key, number in counted.items() if key[0] == document}

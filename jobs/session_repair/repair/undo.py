@@ -57,6 +57,11 @@ def survey_undo(store: Store, document: Document) -> UndoReport:
     return UndoReport(document["_id"], dict(counts), tuple(left_alone), lost)
 
 
+def require_lasting_undo(store: Store, document: Document) -> None:
+    """Raise BreakerTripped where a TTL index would delete what an undo puts back."""
+    change_of(document).undo(store, document).require_lasting(document)
+
+
 def marked_rows(store: Store, plan: Plan) -> list[tuple[str, str, str | None]]:
     """Some of the sessions that an undo left alone, and why."""
     marked = {**plan.rows(), "undo": {"$exists": True}}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from session_repair.errors import Exit
 from session_repair.repair.report import Report
-from session_repair.reporting.formatting import printable, shown, title
+from session_repair.reporting.formatting import name_of, printable, shown, title
 from session_repair.reporting.verdicts import (
     in_scope,
+    left_lines,
     malformed_lines,
     missing_lines,
     not_green,
     way_on,
 )
-from session_repair.wording import either, number_of
+from session_repair.wording import number_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class Deletable:
     one: str
     many: str
     found: tuple[str, str]
-    left: str
 
 
 ORPHANS = Deletable(
@@ -36,7 +36,6 @@ ORPHANS = Deletable(
     "orphan session",
     "orphan sessions",
     ("orphan session (no events)", "orphan sessions (no events)"),
-    "too young, in flight, or without pages and count",
 )
 
 COPIES = Deletable(
@@ -45,7 +44,6 @@ COPIES = Deletable(
     "empty copy",
     "empty copies",
     ("document that repeats a session_id", "documents that repeat a session_id"),
-    "not empty, too young, in flight, malformed, or without pages and count",
 )
 
 
@@ -53,10 +51,9 @@ def deletable(report: Report) -> Deletable:
     return COPIES if report.settings.get("duplicates") else ORPHANS
 
 
-def not_planned(report: Report) -> int:
-    """The findings that a deletion is about and did not plan; 0 where they were not counted."""
-    found = report.symptom(deletable(report).code).found
-    return 0 if found is None else found - report.totals.planned - report.sessions_kept
+def not_planned(report: Report) -> Mapping[str, int]:
+    """By reason, how many of the findings that a deletion is about it leaves alone."""
+    return report.symptom(deletable(report).code).left
 
 
 def deletion_heading(report: Report) -> Iterator[str]:
@@ -82,20 +79,14 @@ def deletion_plan(report: Report) -> Iterator[str]:
     would = f"Would delete {number_of(planned, 'session')}"
     yield f"{would}. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
-        yield f"  {printable(str(sample.session_id))}"
+        if sample.why is None:
+            yield f"  {printable(name_of(sample))}"
     if report.malformed_beyond:
         yield from malformed_lines(report)
     elif not report.is_green:
         yield from not_green(report)
     yield from missing_lines(report)
-    yield from deletion_left(report)
-
-
-def deletion_left(report: Report) -> Iterator[str]:
-    """How many of what was found are not in the plan, but for those that are kept."""
-    left = not_planned(report)
-    if left:
-        yield f"ℹ️  {left} {either(left, 'is', 'are')} {deletable(report).left}"
+    yield from left_lines(report, kind.code)
 
 
 def deletion_verdict(report: Report) -> Iterator[str]:
@@ -111,4 +102,4 @@ def deletion_verdict(report: Report) -> Iterator[str]:
     else:
         yield f"✅ There was no {kind.one} to be deleted{in_scope(report)}"
     yield from missing_lines(report)
-    yield from deletion_left(report)
+    yield from left_lines(report, kind.code)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from session_repair.repair.report import Report, Sample, Symptoms
 
+HEAD, TAIL = '{"v": ', "}"  # of what a _id stands in
+OBJECT_ID = re.compile(r'\{"\$oid": "([0-9a-f]{24})"\}')
 LINE = "=" * 60
 SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
 
@@ -36,9 +39,19 @@ def window_line(report: Report) -> Iterator[str]:
         yield f"Only sessions active from {since} until {until} UTC"
 
 
+def name_of(sample: Sample) -> str:
+    """The session_id, else the _id: the digits of an ObjectId, the extended JSON of another."""
+    if sample.session_id is not None:
+        return sample.session_id
+    if sample.session_key is None:
+        return "without a session_id"
+    held = sample.session_key.removeprefix(HEAD).removesuffix(TAIL)
+    is_object_id = OBJECT_ID.fullmatch(held)
+    return is_object_id[1] if is_object_id else held
+
+
 def sample_line(symptom: Symptoms, sample: Sample) -> str:
-    name = sample.session_id if sample.session_id is not None else sample.session_key
-    parts = [printable(str(name))]
+    parts = [printable(name_of(sample))]
     if sample.stored is not None or sample.rebuilt is not None:
         parts.append(f"{shown(sample.stored)} → {shown(sample.rebuilt)}")
     if sample.evidence is not None:

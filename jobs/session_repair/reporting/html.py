@@ -14,13 +14,14 @@ from markupsafe import Markup
 
 from session_repair import __version__
 from session_repair.errors import Exit
+from session_repair.reasons import REASONS
 from session_repair.repair.malformed import remedy, types_met
 from session_repair.repair.outcomes import WHY
 from session_repair.repair.report import OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
 from session_repair.reporting.checks import BLOCKS
 from session_repair.reporting.deletions import deletable, not_planned
-from session_repair.reporting.formatting import printable, shown, window_line
+from session_repair.reporting.formatting import name_of, printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import exceeded_line, left_alone, missing_lines, way_on
 from session_repair.symptoms import CODES, ORPHAN_EVENTS
@@ -78,7 +79,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"shown": shown, "number": number}
+    made.filters |= {"shown": shown, "number": number, "name": name_of}
     return made
 
 
@@ -225,10 +226,8 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     """What was skipped or deferred, how often and why."""
     told = []
     if is_deletion(report):
-        rest = not_planned(report)
         told = [(it.sessions, f"kept: events spell the id as {it.types}") for it in report.kept]
-        why = f"{either(rest, 'is', 'are')} {deletable(report).left}"
-        told += [(rest, why)] if rest else []
+        told += [(count, REASONS[reason].why) for reason, count in not_planned(report).items()]
     elif report.totals.deferred:
         settle = report.settings.get("settle", "the settle window")
         told.append((report.totals.deferred, f"deferred: active within {settle} of the run"))

@@ -10,7 +10,7 @@ from session_repair.reasons import REASONS, Reason
 from session_repair.repair.malformed import remedy, types_met
 from session_repair.repair.report import Level, Report, Symptoms, Verification
 from session_repair.reporting.formatting import SHOWN, printable, sample_line, shown
-from session_repair.symptoms import ORPHAN_SESSION
+from session_repair.symptoms import ORPHAN
 from session_repair.typed import on_the_same
 from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import either, number_of
@@ -28,7 +28,8 @@ def verdict_lines(report: Report) -> Iterator[str]:
     elif planned:
         yield f"✅ {can} from {either(planned, 'its', 'their')} events, and --allow lets that pass"
     elif report.is_green:
-        yield "✅ Nothing in this scope is left to repair"
+        can_now = "can be repaired now" if deferred else "is left to repair"
+        yield f"✅ Nothing in this scope {can_now}"
     else:
         yield from not_green(report)
     if deferred:
@@ -87,12 +88,13 @@ def remaining_lines(report: Report) -> Iterator[str]:
     yield from left_lines(report)
 
 
-def left_lines(report: Report) -> Iterator[str]:
+def left_lines(report: Report, *codes: str) -> Iterator[str]:
     """A line for each finding and reason; where sessions are named, one for each of a few too.
 
-    Orphans have a line of their own above.
+    Of these findings; or of all but orphans, which have a line of their own.
     """
-    left = [it for it in left_alone(report) if it[1].code != ORPHAN_SESSION]
+    wanted = codes or [it.code for it in report.symptoms if it.code != ORPHAN]
+    left = [it for it in left_alone(report) if it[1].code in wanted]
     if left:
         yield "Left alone, and what changes that:"
     for count, symptom, reason in left:

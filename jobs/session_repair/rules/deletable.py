@@ -1,4 +1,4 @@
-"""Deletable: choose the sessions that may be deleted, orphans or empty copies. Pure."""
+"""Deletable: which orphans or empty copies may be deleted, and why others may not. Pure."""
 
 from __future__ import annotations
 
@@ -7,22 +7,37 @@ from datetime import datetime, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-
-def deletable_orphans(corrected: DataFrame, now: datetime, min_age: timedelta) -> DataFrame:
-    """The corrected rows of orphan sessions that are certainly empty and old enough."""
-    is_orphan = has_finding("orphan_session") & is_certainly_empty()
-    return corrected.where(is_orphan & is_at_rest(now, min_age))
+from session_repair.reasons import BARE, FILLED, IN_FLIGHT, MALFORMED, YOUNG
+from session_repair.symptoms import DUPLICATE, ORPHAN
 
 
-def deletable_copies(corrected: DataFrame, now: datetime, min_age: timedelta) -> DataFrame:
-    """The corrected rows of empty duplicates that are old enough; never the canonical document.
+def orphans(corrected: DataFrame, now: datetime, min_age: timedelta) -> DataFrame:
+    """The corrected rows of orphan sessions, and ``kept_for``: why one may not be deleted.
+
+    That is null for those that are certainly empty and old enough.
+    """
+    found = corrected.where(has_finding(ORPHAN))
+    return found.withColumn("kept_for", why_not_empty_or_at_rest(now, min_age))
+
+
+def copies(corrected: DataFrame, now: datetime, min_age: timedelta) -> DataFrame:
+    """The same of duplicates, of which empty ones may be deleted; never the canonical document.
 
     Where a document or an event of the session_id is malformed, nothing can be told of its copies.
     """
-    is_empty_copy = has_finding("duplicate_session") & ~has_finding("malformed")
-    is_empty_copy = is_empty_copy & F.col("names_no_page") & F.col("counts_nothing")
-    is_empty_copy = is_empty_copy & is_certainly_empty()
-    return corrected.where(is_empty_copy & is_at_rest(now, min_age))
+    is_empty = F.col("names_no_page") & F.col("counts_nothing")
+    why = F.when(has_finding("malformed"), MALFORMED).when(~is_empty, FILLED)
+    why = why.otherwise(why_not_empty_or_at_rest(now, min_age))
+    return corrected.where(has_finding(DUPLICATE)).withColumn("kept_for", why)
+
+
+def why_not_empty_or_at_rest(now: datetime, min_age: timedelta) -> Column:
+    """Why an empty session may not be deleted: null where it is certainly empty, and at rest."""
+    return (
+        F.when(~is_certainly_empty(), BARE)
+        .when(F.col("in_flight"), IN_FLIGHT)
+        .when(~is_old(now, min_age), YOUNG)
+    )
 
 
 def is_certainly_empty() -> Column:
@@ -34,14 +49,13 @@ def is_certainly_empty() -> Column:
     return (pages != "missing") | (count != "missing")
 
 
-def is_at_rest(now: datetime, min_age: timedelta) -> Column:
-    """True when the session is older than ``min_age`` and not in flight. Never null.
+def is_old(now: datetime, min_age: timedelta) -> Column:
+    """True when the session is older than ``min_age``. Never null.
 
     The age is that of the latest known instant of the document; without any it is not known, and
     the session stays.
     """
-    is_old = F.coalesce(latest_instant() < F.lit(now - min_age), F.lit(False))
-    return ~F.col("in_flight") & is_old
+    return F.coalesce(latest_instant() < F.lit(now - min_age), F.lit(False))
 
 
 def latest_instant() -> Column:

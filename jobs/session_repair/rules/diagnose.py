@@ -22,7 +22,7 @@ from session_repair.rules.predicates import (
     stored,
 )
 from session_repair.rules.schemas import DIAGNOSED, STORED
-from session_repair.rules.usual_types import USUAL_TYPES
+from session_repair.rules.usual_types import USUAL_ID, USUAL_TYPES
 from session_repair.symptoms import CODES
 
 # Which of the sessions and of the rebuilt ones are joined: all; or of the suspects what both hold,
@@ -111,7 +111,8 @@ def with_canonical(sessions: DataFrame) -> DataFrame:
 
 def with_types() -> Column:
     """What the session says, the names of the usual types included; null without a session."""
-    usual = F.struct(*[F.lit(kind).alias(field) for field, kind in USUAL_TYPES.items()])
+    names = {**USUAL_TYPES, **USUAL_ID}
+    usual = F.struct(*[F.lit(kind).alias(field) for field, kind in names.items()])
     known = F.col("stored").withField("types", F.coalesce(stored("types"), usual))
     return F.when(is_session(), known)
 

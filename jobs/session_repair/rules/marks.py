@@ -12,18 +12,18 @@ from pyspark.sql import functions as F
 from session_repair.rules.usual_types import MARK, NO_UTF8
 
 # What of the fields may be text, as Spark is shown it.
-SESSION_TEXTS = {"session_id": "session_id", "user_id": "user", "pages": "pages"}
+SESSION_TEXTS = {"session_id": "session_id", "user_id": "user", "pages": "pages", "_id": "key"}
 EVENT_TEXTS = {"session_id": "session_id", "user_id": "user", "page": "page"}
 
 
-def told_types(texts: Mapping[str, str], usual: Mapping[str, tuple[str, ...]]) -> Column:
+def told_types(texts: Mapping[str, str], usual: Mapping[str, str]) -> Column:
     """The names of the types, NO_UTF8 for what is shown with a MARK that it does not hold."""
     is_odd = {field: is_marked(field, column) for field, column in texts.items()}
     names = [
         F.when(is_odd.get(field, F.lit(False)), NO_UTF8)
         .otherwise(F.coalesce(f"types.{field}", F.lit(name)))
         .alias(field)
-        for field, (name, *_) in usual.items()
+        for field, name in usual.items()
     ]
     return F.when(reduce(or_, is_odd.values()), F.struct(*names)).otherwise(F.col("types"))
 

@@ -255,7 +255,8 @@ def hint_on_session_ids() -> Column:
 
 def number_of_events() -> Column:
     count = rebuilt("event_count") + rebuilt("malformed_events")
-    told = F.concat(count.cast("string"), F.lit(" events"))
+    noun = F.when(count == 1, " event").otherwise(" events")
+    told = F.concat(count.cast("string"), noun)
     return in_short(F.concat_ws(", ", told, wrong_types_of_events()))
 
 

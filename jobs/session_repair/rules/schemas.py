@@ -43,6 +43,7 @@ TYPES = StructType(
         column("first_event_at", StringType(), "BSON type of first_event_at"),
         column("last_event_at", StringType(), "BSON type of last_event_at"),
         column("pages", StringType(), "BSON type of pages"),
+        column("_id", StringType(), "BSON type of the document's own _id"),
     ]
 )
 

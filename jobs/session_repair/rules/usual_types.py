@@ -11,6 +11,7 @@ USUAL_TYPES = {
     "last_event_at": "date",
     "pages": "array",
 }
+USUAL_ID = {"_id": "objectId"}  # others are as good: only what is no UTF-8 makes one malformed
 
 # What Java shows for bytes that are no UTF-8, though text may hold it itself; and what then stands
 # for the name of the type.
