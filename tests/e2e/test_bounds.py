@@ -269,8 +269,7 @@ def test_a_batch_that_is_being_committed_at_a_signal_is_whole(
     ):
         hold.wait()
         process.signal(signal.SIGTERM)
-        assert process.wait() == 130, process.text()
-    hold.until(lambda: outcomes(db)["applied"] > 40)  # the server has the commit, and goes on
+        assert process.wait() == 130, process.text()  # the server has the commit, and goes on
     assert outcomes(db) == {"applied": 80, "none": BROKEN - 80}
     assert last_run(db)["progress"]["counts"] == {"applied": 80}
     assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 130)
