@@ -10,7 +10,9 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 unset SPARK_HOME SPARK_CONF_DIR MONGODB_URI # the tests bring their own
 
 tier=() # else that of pyproject.toml
-options=() workers=(-n 2 --dist loadfile) # each with a MongoDB and a Spark of its own
+options=()
+# Each with a MongoDB and a Spark of its own; in the order of tests/harness/longest.py.
+workers=(-n 2 --dist loadfile --no-loadscope-reorder)
 bin=.venv/bin
 while (($#)); do
   case $1 in

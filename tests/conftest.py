@@ -17,6 +17,7 @@ from tests.harness.commands import Command, command_at
 from tests.harness.documents import Db, Document, Snapshot, new_database
 from tests.harness.guide import fill
 from tests.harness.holds import Hold
+from tests.harness.longest import longest_first
 
 ROOM_FOR_CODE = "-XX:ReservedCodeCacheSize=240m"  # of all that is compiled in half an hour
 # The classes that Spark generates for a plan; a hundred of them, as it keeps, are those of one run.
@@ -29,6 +30,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     needs.mark(item)
     if "SPARK_UNDER_TEST" in os.environ and item.get_closest_marker("own_spark"):
         item.add_marker(pytest.mark.skip("it is about the Spark of our own environment"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId
 from hypothesis import strategies as st
 
 from tests.harness.documents import Document
+from tests.harness.examples import examples
 from tests.harness.shop import ANN, BOB, MORNING, made_at
 
 HOSTILE = [
@@ -40,7 +41,13 @@ HOSTILE = [
 ]
 texts = st.sampled_from(HOSTILE) | st.text(max_size=6)
 pages = st.sampled_from(["/home", "/cart", *HOSTILE])
-SESSION_IDS = [f"68f0000000000000000000{n:02x}" for n in range(24)] + HOSTILE[:9]
+
+
+def session_ids(shop: int) -> list[str]:
+    """The session_ids of the shop of this number, of which some look like an ObjectId."""
+    texts = [f"{it}{shop or ''}" for it in HOSTILE[:9]]
+    return [f"68f00000000000000000{shop:02x}{n:02x}" for n in range(24)] + texts
+
 
 MS = timedelta(milliseconds=1)
 INSTANTS = [
@@ -104,7 +111,6 @@ class Shop:
 
 
 right_of_session: dict[str, st.SearchStrategy[Any]] = {
-    "session_id": st.sampled_from(SESSION_IDS),
     "event_count": st.sampled_from(
         [MISSING, None, 0, Int64(0), 1, 2, 3, Int64(4), Int64(2**33), -1]
     ),
@@ -114,7 +120,6 @@ right_of_session: dict[str, st.SearchStrategy[Any]] = {
     "user_id": st.just(MISSING) | users,
 }
 right_of_event: dict[str, st.SearchStrategy[Any]] = {
-    "session_id": st.sampled_from(SESSION_IDS),
     "timestamp": instants | instants | instants | st.sampled_from([MISSING, None]),
     "page": pages | pages | st.sampled_from([MISSING, None]),
     "user_id": st.sampled_from([ANN] * 30 + [MISSING, BOB, Int64(5), 6]),
@@ -155,28 +160,39 @@ def odd_id(number: int) -> Any:
 
 
 @st.composite
-def shops(draw: Callable[..., Any]) -> Shop:
+def shops(draw: Callable[..., Any], shop: int = 0, may_be_odd: bool = True) -> Shop:
     """Forty sessions over three dozen session_ids and their events.
 
-    A third of the shops has only clean events, which are read another way.
+    A third of the shops has only clean events. Their _ids are ObjectIds, or ``may_be_odd``. Shops
+    of several numbers have no id in common.
     """
-    odd_sessions = draw(st.booleans())
+    ids, first = session_ids(shop), 1000 * shop
+    named = {"session_id": st.sampled_from(ids)}
+    odd_sessions = draw(st.booleans()) and may_be_odd
     are_clean, odd_events = draw(st.sampled_from([(True, False), (False, False), (False, True)]))
+    odd_events = odd_events and may_be_odd
     right, sound = (clean_event, None) if are_clean else (right_of_event, 60)
     sessions, events = [], []
     for number in draw(st.permutations(range(40))):
-        key = (odd_id if odd_sessions else plain_id)(number)
-        made = document(draw, right_of_session, 30)
+        key = (odd_id if odd_sessions else plain_id)(first + number)
+        made = document(draw, {**named, **right_of_session}, 30)
         sessions.append(
             {"_id": key, "more": {draw(st.sampled_from(["a", "b"])): draw(texts)}, **made}
         )
     for number in draw(st.permutations(range(100, 190))):
-        key = (odd_id if odd_events else plain_id)(number)
-        events.append({"_id": key, **document(draw, right, sound)})
+        key = (odd_id if odd_events else plain_id)(first + number)
+        events.append({"_id": key, **document(draw, {**named, **right}, sound)})
     # Without a document that has every field the job takes the names for wrong ones.
-    plain = {"session_id": SESSION_IDS[0], "timestamp": MORNING, "page": "/home", "user_id": ANN}
-    events.append({"_id": plain_id(999), **plain})
+    plain = {"session_id": ids[0], "timestamp": MORNING, "page": "/home", "user_id": ANN}
+    events.append({"_id": plain_id(first + 999), **plain})
     dates = {"first_event_at": MORNING, "last_event_at": MORNING}
-    plain = {"session_id": "sound", "event_count": 0, "pages": [], "user_id": ANN, **dates}
-    sessions.append({"_id": plain_id(998), **plain})
+    plain = {"session_id": f"sound{shop}", "event_count": 0, "pages": [], "user_id": ANN, **dates}
+    sessions.append({"_id": plain_id(first + 998), **plain})
     return Shop(sessions, events)
+
+
+def many_shops(number: int, may_be_odd: bool = True) -> Shop:
+    """So many examples in one database: what is found of one says nothing of another."""
+    found = examples(lambda shop: shops(shop, may_be_odd), number)
+    sessions = [session for shop in found for session in shop.sessions]
+    return Shop(sessions, [event for shop in found for event in shop.events])

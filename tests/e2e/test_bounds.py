@@ -33,9 +33,11 @@ from tests.harness.documents import (
     SESSIONS,
     Db,
     Document,
+    Snapshot,
     data_of,
     differing,
     hash_of,
+    new_database,
     stored_bytes,
 )
 from tests.harness.holds import Hold, Point, held
@@ -43,22 +45,45 @@ from tests.harness.runs import batches, last_run, outcomes
 from tests.oracle import recomputed_documents
 
 MADE, BROKEN = 360, 100  # what generate makes of so many
+BOUNDED = "bounded"
 WRITE = Point("update", SESSIONS)  # of a batch, or of its undo: one in each
 COMMIT = Point("commitTransaction")
 
 
+@pytest.fixture(scope="module")
+def planning_of_100(mongo_client: MongoClient[Document], command: Command) -> Iterator[Snapshot]:
+    """The database ``bounded`` with a plan of its hundred corrections, made once."""
+    db = mongo_client[BOUNDED]
+    assert generate(db, MADE).broken == BROKEN
+    assert command("fix", "--plan", on=db).code == 3
+    yield Snapshot.of(db)
+    mongo_client.drop_database(db)
+
+
+@pytest.fixture
+def db(planning_of_100: Snapshot, mongo_client: MongoClient[Document]) -> Db:
+    """A database whose only run waits for its application, the same for each test."""
+    db = mongo_client[BOUNDED]
+    planning_of_100.restore(db)
+    return db
+
+
+@pytest.fixture
+def plan(db: Db) -> str:
+    return str(last_run(db)["_id"])
+
+
 @pytest.fixture
 def expected(db: Db) -> dict[Any, bytes]:
-    """The sessions as a clean run leaves them; the database is filled and broken."""
-    assert generate(db, MADE).broken == BROKEN
+    """The sessions as a clean run leaves them."""
     return recomputed_documents(db)
 
 
 @pytest.fixture
-def plan(command: Command, db: Db, expected: dict[Any, bytes]) -> str:
-    """A plan that waits for its application."""
-    assert command("fix", "--plan", on=db).code == 3
-    return str(last_run(db)["_id"])
+def empty(mongo_client: MongoClient[Document]) -> Iterator[Db]:
+    """A database in which nothing is planned."""
+    with new_database(mongo_client) as database:
+        yield database
 
 
 def test_no_batch_is_larger_than_asked_for(
@@ -134,44 +159,48 @@ def test_the_time_limit_stops_the_run_between_two_batches(
     assert differing(db, expected) == []
 
 
-def test_the_time_limit_cuts_a_plan_off_too(command: Command, db: Db) -> None:
-    generate(db, 300)
-    expected, before = recomputed_documents(db), hash_of(db)
-    ended = command("fix", "--apply", "--max-time", "500ms", on=db)
+def test_the_time_limit_cuts_a_plan_off_too(command: Command, empty: Db) -> None:
+    generate(empty, 300)
+    expected, before = recomputed_documents(empty), hash_of(empty)
+    ended = command("fix", "--apply", "--max-time", "500ms", on=empty)
     assert (ended.code, "--max-time is over" in ended.err) == (5, True), ended.told
-    run = last_run(db)
-    assert (run["state"], run["verdict"], hash_of(db)) == ("planning", 5, before)
-    assert command("resume", run["_id"], on=db).code == 0
-    assert differing(db, expected) == []
+    run = last_run(empty)
+    assert (run["state"], run["verdict"], hash_of(empty)) == ("planning", 5, before)
+    assert command("resume", run["_id"], on=empty).code == 0
+    assert differing(empty, expected) == []
 
 
 def test_a_plan_that_was_cut_off_is_made_by_resume_and_not_applied(
-    command: Command, db: Db
+    command: Command, empty: Db
 ) -> None:
-    broken = generate(db, 300).broken
-    expected, before = recomputed_documents(db), stored_bytes(db)
-    assert command("fix", "--plan", "--max-time", "500ms", on=db).code == 5
-    run = last_run(db)["_id"]
-    ended = command("resume", run, on=db)
+    broken = generate(empty, 300).broken
+    expected, before = recomputed_documents(empty), stored_bytes(empty)
+    assert command("fix", "--plan", "--max-time", "500ms", on=empty).code == 5
+    run = last_run(empty)["_id"]
+    ended = command("resume", run, on=empty)
     assert f"Apply this plan with: ./spark-submit.sh apply {run}" in ended.out
-    assert (ended.code, last_run(db)["state"], last_run(db)["planned"]) == (3, "planned", broken)
-    assert stored_bytes(db) == before
-    assert command("apply", run, on=db).code == 0
-    assert differing(db, expected) == []
+    assert (ended.code, last_run(empty)["state"], last_run(empty)["planned"]) == (
+        3,
+        "planned",
+        broken,
+    )
+    assert stored_bytes(empty) == before
+    assert command("apply", run, on=empty).code == 0
+    assert differing(empty, expected) == []
 
 
 @pytest.mark.needs("spark_process")
-def test_the_time_limit_holds_while_a_cluster_gives_nothing(db: Db, mongo_uri: str) -> None:
-    generate(db, 40)
-    before = data_of(db)
+def test_the_time_limit_holds_while_a_cluster_gives_nothing(empty: Db, mongo_uri: str) -> None:
+    generate(empty, 40)
+    before = data_of(empty)
     nobody = ("--master", "spark://127.0.0.1:1", "--conf", "spark.driver.host=127.0.0.1")
-    words = ("fix", "--apply", "--max-time", "5s", "--database", db.name)
+    words = ("fix", "--apply", "--max-time", "5s", "--database", empty.name)
     ended = spark_submit(*nobody, *words, uri=mongo_uri)
     assert (ended.code, "Spark has not started: no session was read or written" in ended.err) == (
         5,
         True,
     ), ended.told
-    assert data_of(db) == before
+    assert data_of(empty) == before
 
 
 def test_a_poisonous_row_fails_alone(
@@ -194,6 +223,7 @@ def test_a_poisonous_row_fails_alone(
     assert "Document failed validation" in failed["error"]
     assert db["sessions"].find_one({"_id": key}) == before
     assert differing(db, expected) == [key]
+    db.command("collMod", "sessions", validator={}, validationLevel="strict")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

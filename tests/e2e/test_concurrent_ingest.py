@@ -13,7 +13,7 @@ import pytest
 from demo.ingest import Ingest
 from tests.harness.commands import Command, reported
 from tests.harness.documents import JOURNAL, Db, Document
-from tests.harness.holds import Point, before_commit, before_read, before_write, held
+from tests.harness.holds import Point, before_commit, before_read, before_write, held_here
 from tests.harness.ingest import LONG_AGO, broken_session, raced_fix
 from tests.harness.runs import last_run, outcomes
 from tests.oracle import mismatched
@@ -45,7 +45,7 @@ def raced(command: Command, db: Db, at: Point) -> Iterator[tuple[str, str]]:
     assert command("fix", "--plan", on=db).code == 3
     with (
         ThreadPoolExecutor() as threads,
-        held(db, at, seconds=2) as hold,
+        held_here(db, at) as hold,
     ):
         applied = threads.submit(command, "apply", last_run(db)["_id"], on=db)
         hold.wait()

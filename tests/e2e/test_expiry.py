@@ -54,12 +54,14 @@ def assert_stopped(command: Command, db: Db, told: str, *words: str) -> None:
     assert data_of(db) == before
 
 
-@pytest.mark.parametrize("path", ["last_event_at", "first_event_at"])
+@pytest.mark.parametrize(
+    ("path", "before"), [("last_event_at", [("fix",), ("fix", "--plan")]), ("first_event_at", [])]
+)
 def test_a_correction_that_would_be_deleted_stops_the_run(
-    command: Command, shop: Db, path: str
+    command: Command, shop: Db, path: str, before: list[tuple[str, ...]]
 ) -> None:
     told = TOLD.format(expire(shop, path), shop.name, path, "2 sessions", "written")
-    for words in (("fix",), ("fix", "--plan"), ("fix", "--apply")):
+    for words in (*before, ("fix", "--apply")):
         assert_stopped(command, shop, told, *words)
     run = last_run(shop)
     assert (run["verdict"], run["error"]) == (4, f"BreakerTripped: {told}")

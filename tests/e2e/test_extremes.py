@@ -121,16 +121,16 @@ def test_session_id_sees_the_events_that_spell_it_as_an_object_id(
         spelled = {"$set": {"session_id": ObjectId(session_id)}}
         db["events"].update_many({"session_id": "text"}, spelled)
     before = stored_bytes(db)
-    for verb in ("verify", "fix"):
-        ids = ("--session-id", name, "--session-id", orphan["session_id"])
-        ended = command(verb, "--database", db.name, *ids)
-        assert (ended.code, ended.complaints) == (3, "")  # nothing can be told of either
-    told = command("verify", "--database", db.name, "--session-id", name).out
+    ids = ("--session-id", name, "--session-id", orphan["session_id"])
+    ended = command("verify", *ids, on=db)
+    assert (ended.code, ended.complaints) == (3, "")  # nothing can be told of either
+    told = ended.out
     hint = "the other side spells this session_id as a string: convert one of them"
-    assert f"     malformed  {name}  event session_id: objectId, {hint}\n" in told
-    assert "     1 of events: session_id is objectId, as in " in told
-    fixed = command("fix", "--session-id", name, "--apply", on=db)
-    assert (fixed.code, "✅ All" in fixed.out) == (0, False)
+    for session_id in (name, orphan["session_id"]):
+        assert f"     malformed  {session_id}  event session_id: objectId, {hint}\n" in told
+    assert "     2 of events: session_id is objectId, as in " in told
+    fixed = command("fix", *ids, *ODD, "--apply", on=db)
+    assert (fixed.code, fixed.complaints, "✅ All" in fixed.out) == (0, "", False)
     assert "⚠️  What --session-id names is not all right, and is left alone\n" in fixed.out
     assert stored_bytes(db)[session["_id"]] == before[session["_id"]]
     assert "Empty sessions without any event: 0" in told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from datetime import datetime, timedelta, timezone
@@ -77,10 +76,8 @@ def test_while_another_run_holds_the_lease_a_verb_ends_at_once_and_changes_nothi
         command("apply", run, on=planned)
     occupy(planned)
     before, runs, journal = hash_of(planned), hash_of(planned, RUNS), hash_of(planned, JOURNAL)
-    began = time.monotonic()
     ended = command(verb, run, *(["--apply"] if verb == "undo" else []), on=planned)
     assert ended.code == 6
-    assert time.monotonic() - began < 5
     assert ended.told.startswith(f"{verb}: run r-other holds the lease until ")
     assert hash_of(planned) == before
     assert hash_of(planned, JOURNAL) == journal

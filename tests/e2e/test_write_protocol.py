@@ -16,7 +16,7 @@ import pytest
 from bson import Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from tests.harness.commands import PATIENCE, Command, started
+from tests.harness.commands import PATIENCE, Command
 from tests.harness.documents import (
     JOURNAL,
     RAW,
@@ -33,6 +33,7 @@ from tests.harness.documents import (
 )
 from tests.harness.guide import BROKEN
 from tests.harness.holds import (
+    HeldHere,
     Hold,
     Point,
     before_commit,
@@ -43,6 +44,7 @@ from tests.harness.holds import (
     before_write,
     failing,
     held,
+    held_here,
 )
 from tests.harness.nested import PARENTS, Nested
 from tests.harness.runs import (
@@ -130,7 +132,7 @@ def test_what_a_killed_run_committed_is_its_own_and_the_rest_is_looked_at_anew(
     assert stored_bytes(planned)[raced] == live
 
 
-LIVE = [
+LIVE: list[Document] = [
     {"$set": {"pages": ["/live"]}},
     {"$inc": {"event_count": 1}},
     {"$set": {"event_count": Int64(0)}},
@@ -138,57 +140,43 @@ LIVE = [
 ]
 
 
-@pytest.mark.parametrize("change", LIVE, ids=str)
+@contextmanager
+def applied_at(db: Db, command: Command, point: Point, code: int) -> Iterator[HeldHere]:
+    """Inside, the only run is applied as far as the point; at the end it goes on to that exit."""
+    words = ("apply", the_run(db)["_id"], *SMALL)
+    with ThreadPoolExecutor() as threads, held_here(db, point) as hold:
+        applied = threads.submit(command, *words, on=db)
+        hold.wait()
+        yield hold
+        hold.let_go()
+        ended = applied.result()
+    assert ended.code == code, ended.told
+
+
 def test_a_session_changed_between_read_and_write_is_read_again_and_never_written(
-    planned: Db, mongo_uri: str, hold: Hold, command: Command, change: Document
+    planned: Db, command: Command
 ) -> None:
-    before, run = stored_bytes(planned), the_run(planned)["_id"]
-    key = planned_keys(planned, run)[0]
-    hold.at(planned, before_write(1), seconds=2)
-    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        hold.wait()  # the batch has read the session
-        planned[SESSIONS].update_one({"_id": key}, change)
-        live = stored_bytes(planned)[key]
-        hold.let_go()
-        assert process.wait() == 5, process.text()
-        assert "⚠️  1 skipped_changed" in process.text()
-    assert stored_bytes(planned)[key] == live
-    counts = {"applied": BROKEN - 1, "skipped_changed": 1}
+    """Nor one that was deleted; one of which other fields changed is, and keeps them."""
+    before, expected = stored_bytes(planned), recomputed_documents(planned)
+    run, sessions, written = the_run(planned)["_id"], planned[SESSIONS], writes_to(planned)
+    *changed, noted, gone = planned_keys(planned, run)[: len(LIVE) + 2]  # of the first batch
+    with applied_at(planned, command, before_write(1), code=5):
+        for key, change in zip(changed, LIVE, strict=True):
+            sessions.update_one({"_id": key}, change)
+        sessions.update_one({"_id": noted}, {"$set": {"note": "live"}})
+        sessions.delete_one({"_id": gone})
+        live = stored_bytes(planned)
+    counts = {"applied": BROKEN - 5, "skipped_changed": 4, "skipped_gone": 1}
     assert outcomes(planned, run) == the_run(planned)["progress"]["counts"] == counts
+    assert writes_to(planned) - written == len(LIVE) + 2 + BROKEN - 5
+    assert sessions.update_one({"_id": noted}, {"$unset": {"note": 1}}).modified_count == 1
+    assert set(differing(planned, expected)) == {*changed, gone}
     assert command("undo", run, "--apply", on=planned).code == 0
-    assert differing(planned, before) == [key]
-    assert stored_bytes(planned)[key] == live
-
-
-def test_what_others_write_beside_the_fields_between_read_and_write_is_kept(
-    planned: Db, mongo_uri: str, hold: Hold
-) -> None:
-    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    key, written = planned_keys(planned, run)[0], writes_to(planned)
-    hold.at(planned, before_write(1), seconds=2)
-    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        hold.wait()
-        planned[SESSIONS].update_one({"_id": key}, {"$set": {"note": "live"}})
-        hold.let_go()
-        assert process.wait() == 0, process.text()
-    assert writes_to(planned) - written == BROKEN + 1
-    assert planned[SESSIONS].update_one({"_id": key}, {"$unset": {"note": 1}}).modified_count == 1
-    assert differing(planned, expected) == []
-
-
-def test_a_session_that_is_deleted_between_read_and_write_stays_deleted(
-    planned: Db, mongo_uri: str, hold: Hold
-) -> None:
-    expected, run = recomputed_documents(planned), the_run(planned)["_id"]
-    key = planned_keys(planned, run)[0]
-    hold.at(planned, before_write(1), seconds=2)
-    with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-        hold.wait()
-        planned[SESSIONS].delete_one({"_id": key})
-        hold.let_go()
-        assert process.wait() == 5, process.text()
-    assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_gone": 1}
-    assert differing(planned, expected) == [key]
+    assert set(differing(planned, before)) == {*changed, gone}
+    left = stored_bytes(planned)
+    assert [left.get(key) for key in (*changed, gone)] == [
+        live.get(key) for key in (*changed, gone)
+    ]
 
 
 def planned_fields(raw: bytes) -> Document:
@@ -199,22 +187,18 @@ def planned_fields(raw: bytes) -> Document:
 
 @pytest.mark.parametrize("point", [before_move(1), before_commit(1)], ids=["move", "commit"])
 def test_what_others_write_to_a_session_of_an_open_batch_comes_after_it(
-    planned: Db, mongo_uri: str, hold: Hold, command: Command, point: Point
+    planned: Db, command: Command, point: Point
 ) -> None:
     expected, run = recomputed_documents(planned), the_run(planned)["_id"]
     key = planned_keys(planned, run)[0]
     filled = planned_fields(expected[key])
     with ThreadPoolExecutor() as threads:
-        hold.at(planned, point, seconds=3)
-        with started(mongo_uri, planned.name, "apply", run, *SMALL) as process:
-            hold.wait()
+        with applied_at(planned, command, point, code=0):
             late = {"$inc": {"event_count": 1}, "$push": {"pages": "/late"}}
             written = threads.submit(planned[SESSIONS].update_one, {"_id": key}, late)
             with pytest.raises(NotYet):
-                written.result(timeout=1)
-            hold.let_go()
-            written.result(timeout=PATIENCE)
-            assert process.wait() == 0, process.text()
+                written.result(timeout=0.5)
+        written.result(timeout=PATIENCE)
     assert outcomes(planned, run) == {"applied": BROKEN}
     assert differing(planned, expected) == [key]
     assert planned_fields(stored_bytes(planned)[key]) == {
@@ -366,36 +350,36 @@ def test_undo_of_a_session_whose_unwritten_field_changed_restores_nothing_of_it(
     assert stored_bytes(planned)[key] == left
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"$set": {"event_count": Int64(0)}},
-        {"$set": {"event_count": 0.0}},
-        {"$set": {"event_count": -0.0}},
-        {"$set": {"event_count": None}},
-        {"$unset": {"event_count": 1}},
-        {"$set": {"pages": None}},
-        {"$unset": {"pages": 1}},
-    ],
-    ids=str,
-)
-def test_a_field_of_another_type_is_another_value(
-    planned: Db, command: Command, change: Document
-) -> None:
-    run, sessions = the_run(planned)["_id"], planned[SESSIONS]
-    key = planned_keys(planned, run)[0]
-    sessions.update_one({"_id": key}, change)
-    changed = stored_bytes(planned)[key]
+OTHER_TYPES: list[Document] = [
+    {"$set": {"event_count": Int64(0)}},
+    {"$set": {"event_count": 0.0}},
+    {"$set": {"event_count": -0.0}},
+    {"$set": {"event_count": None}},
+    {"$unset": {"event_count": 1}},
+    {"$set": {"pages": None}},
+    {"$unset": {"pages": 1}},
+]
+
+
+def test_a_field_of_another_type_is_another_value(planned: Db, command: Command) -> None:
+    before, run, sessions = stored_bytes(planned), the_run(planned)["_id"], planned[SESSIONS]
+    *changed, other = planned_keys(planned, run)[: len(OTHER_TYPES) + 1]
+    for key, change in zip(changed, OTHER_TYPES, strict=True):
+        sessions.update_one({"_id": key}, change)
+    retyped = stored_bytes(planned)
     assert command("apply", run, on=planned).code == 5
-    assert outcomes(planned, run) == {"applied": BROKEN - 1, "skipped_changed": 1}
-    assert stored_bytes(planned)[key] == changed
+    counts = {"applied": BROKEN - len(OTHER_TYPES), "skipped_changed": len(OTHER_TYPES)}
+    assert outcomes(planned, run) == counts
+    assert [stored_bytes(planned)[key] for key in changed] == [retyped[key] for key in changed]
     # And the same for the result, when it is undone.
-    other = planned_keys(planned, run)[1]
     as_double = [{"$set": {"event_count": {"$toDouble": "$event_count"}}}]
     sessions.update_one({"_id": other}, as_double)
-    retyped = stored_bytes(planned)[other]
+    retyped = stored_bytes(planned)
     assert command("undo", run, "--apply", on=planned).code == 5
-    assert stored_bytes(planned)[other] == retyped
+    assert set(differing(planned, before)) == {*changed, other}
+    assert [stored_bytes(planned)[key] for key in (*changed, other)] == [
+        retyped[key] for key in (*changed, other)
+    ]
 
 
 @pytest.fixture
@@ -440,9 +424,7 @@ def test_a_parent_that_the_run_made_stays_when_it_holds_something_else(
     ]
 
 
-def test_a_session_whose_parents_changed_is_not_written_at_all(
-    db: Db, nested: Nested, mongo_uri: str, hold: Hold
-) -> None:
+def test_a_session_whose_parents_changed_is_not_written_at_all(db: Db, nested: Nested) -> None:
     run = the_run(db)["_id"]
     other: dict[str, Document] = {
         "all absent": {"$set": {"stats": 7}},
@@ -451,14 +433,14 @@ def test_a_session_whose_parents_changed_is_not_written_at_all(
         "half": {"$set": {"first": None}},
         "full": {"$set": {"stats.seen": [{"pages": []}]}},
     }
-    hold.at(db, before_write(1), seconds=2)
-    with started(mongo_uri, db.name, "apply", run, "--config", nested.config) as process:
+    with ThreadPoolExecutor() as threads, held_here(db, before_write(1)) as hold:
+        applied = threads.submit(nested, "apply")
         hold.wait()
         for name, change in other.items():
             db[SESSIONS].update_one({"session_id": name}, change)
         changed, writes = stored_bytes(db), writes_to(db)
         hold.let_go()
-        assert process.wait() == 5, process.text()
+        assert applied.result().code == 5, applied.result().told
     assert outcomes(db, run) == {"applied": 1, "skipped_changed": 5}
     names = {session["_id"]: session["session_id"] for session in db[SESSIONS].find()}
     assert [names[key] for key in differing(db, changed)] == ["with other things"]
@@ -805,7 +787,7 @@ def test_a_command_whose_connection_breaks_is_repeated(
         ThreadPoolExecutor() as threads,
         failing(planned, point, {"skip": point.skip}, closeConnection=True) as fails,
     ):
-        broken = threads.submit(fails, 6)
+        broken = threads.submit(fails, 3)  # the driver itself sends a command twice
         ended = command("apply", run, *SMALL, on=planned)
         broken.result()
     assert ended.code == 0, ended.told
@@ -825,16 +807,16 @@ def test_a_command_whose_connection_breaks_is_repeated(
     ],
 )
 def test_a_run_whose_journal_is_not_as_it_counted_does_not_end_well(
-    planned: Db, mongo_uri: str, hold: Hold, edit: Document, why: str
+    planned: Db, command: Command, edit: Document, why: str
 ) -> None:
     run = the_run(planned)["_id"]
-    hold.at(planned, before_rows(3), seconds=2)
-    with started(mongo_uri, planned.name, "apply", run) as process:
+    with ThreadPoolExecutor() as threads, held_here(planned, before_rows(3)) as hold:
+        applied = threads.submit(command, "apply", run, on=planned)
         hold.wait()  # it reads its journal again
         planned[JOURNAL].update_one({}, edit)
         hold.let_go()
-        assert process.wait() == 1, process.text()
-        assert why in process.text()
+        ended = applied.result()
+    assert (ended.code, why in ended.told) == (1, True), ended.told
     assert (the_run(planned)["state"], the_run(planned)["verdict"]) == ("applying", 1)
 
 

@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from pymongo.database import Database
 
 from tests.e2e.anything import Shop, shops
-from tests.e2e.test_every_value import Bench, find_repair_and_undo, of_databases
+from tests.e2e.test_every_value import Bench, find_repair_and_undo
 from tests.harness.commands import Command
 from tests.harness.documents import Document
+from tests.harness.examples import unshrunk
 
 pytestmark = pytest.mark.usefixtures("adaptive")
 
 
-@settings(of_databases, max_examples=60)
+@settings(unshrunk, max_examples=60)
 @given(shop=shops())
 def test_much_more_is_found_repaired_and_undone(
     command: Command,

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from pymongo.database import Database
 
 from tests.e2e.anything import Shop, shops
-from tests.e2e.test_every_value import of_databases
 from tests.e2e.test_strategy import few_at_once, plan_both_ways  # noqa: F401
 from tests.harness.commands import Command
 from tests.harness.documents import Document
+from tests.harness.examples import unshrunk
 
 
-@settings(of_databases, max_examples=40)
+@settings(unshrunk, max_examples=40)
 @given(shop=shops())
 def test_scan_and_look_up_plan_the_same_of_much_more(
     command: Command, db: Database[Document], tmp_path: Path, shop: Shop

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from pymongo import MongoClient, monitoring
@@ -169,6 +169,41 @@ def held(db: Db, point: Point, seconds: float) -> Iterator[Hold]:
     try:
         yield hold
     finally:
+        hold.let_go()
+
+
+class HeldHere:
+    """A run in a thread of this process, held just before it sends one command, for any time."""
+
+    def __init__(self, db: Db, point: Point) -> None:
+        self._db, self._point, self._seen = db.name, point, 0
+        self._has_come, self._may_go = Event(), Event()
+
+    def look(self, database: str, sent: Mapping[str, Any]) -> None:
+        command, collection = next(iter(sent.items()))
+        of_this = (self._point.command, self._point.collection)
+        if of_this == (command, None) or (database, *of_this) == (self._db, command, collection):
+            self._seen += 1
+            if self._seen == self._point.skip + 1:
+                self._has_come.set()
+                assert self._may_go.wait(PATIENCE), "the test never let the run go"
+
+    def wait(self) -> None:
+        assert self._has_come.wait(PATIENCE), "the run never came to the point to be held at"
+
+    def let_go(self) -> None:
+        self._may_go.set()
+
+
+@contextmanager
+def held_here(db: Db, point: Point) -> Iterator[HeldHere]:
+    """Inside, the run that a thread of this process begins comes to the point, and waits there."""
+    hold = HeldHere(db, point)
+    ONLOOKER.hook = hold.look
+    try:
+        yield hold
+    finally:
+        ONLOOKER.hook = None
         hold.let_go()
 
 

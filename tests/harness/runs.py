@@ -64,12 +64,17 @@ def is_copied(db: Db) -> bool:
 def batch_ends(db: Db, run_id: str) -> list[str]:
     """The last rows of the batches of a run in their order, as the oplog tells them.
 
-    Each batch is a transaction, in which the run's progress moves.
+    Each batch is a transaction, in which the run's progress moves. Those before the run was put
+    back as it had been are of another test.
     """
     ns = f"{db.name}.{RUNS}"
-    entries = db.client["local"]["oplog.rs"].find({"o.applyOps.o2._id": run_id})
+    made = {"op": "i", "ns": ns, "o._id": run_id}
+    entries = db.client["local"]["oplog.rs"].find({"$or": [{"o.applyOps.o2._id": run_id}, made]})
     ends: list[str] = []
     for entry in entries.sort("$natural", 1):
+        if entry["op"] == "i":
+            ends = []
+            continue
         for write in entry["o"]["applyOps"]:
             if write["ns"] == ns:  # of the lease, or of the run: its first batch sets all at once
                 diff = write["o"].get("diff", {})

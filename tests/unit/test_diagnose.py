@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.rules.correct import correct
-from session_repair.rules.diagnose import OF_SUSPECTS, diagnose
+from session_repair.rules.diagnose import OF_SUSPECTS, diagnose, with_canonical
 from session_repair.rules.schemas import DIAGNOSED
 from tests.unit.frames import (
     BOB,
@@ -167,6 +167,25 @@ def test_of_what_was_looked_up_only_pairs_are_told(spark: SparkSession) -> None:
         found.select("session_id", "symptoms"),
         {"session_id": "orphan", "symptoms": ["orphan_session"]},
     )
+
+
+def test_what_is_malformed_says_so_of_its_copies_and_of_no_session_without_an_id(
+    spark: SparkSession,
+) -> None:
+    odd = {"malformed": "pages: string"}
+    sessions = [
+        session(100, **odd),
+        session(101),
+        session(102, session_id=None, **odd),
+        session(103, session_id=None),
+    ]
+    found = with_canonical(sessions_frame(spark, *sessions)).select("session_key", "malformed")
+    assert {row["session_key"]: row["malformed"] for row in found.collect()} == {
+        oid(100): "pages: string",
+        oid(101): "its duplicate: malformed",
+        oid(102): "pages: string",
+        oid(103): None,
+    }
 
 
 def test_events_without_a_session_are_one_row_for_each_session_id(spark: SparkSession) -> None:

@@ -1,17 +1,18 @@
 """Properties: what holds for whatever sessions and events there are.
 
-Each example is a frame of many sessions, because a Spark job costs more than its rows. The oracle
-is plain Python over plain values and shares nothing with the job.
+All examples stand in one frame, each with ids of its own, because a Spark job costs more than its
+rows. The oracle is plain Python over plain values and shares nothing with the job.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
+import pytest
 from chispa import assert_df_equality
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,6 +20,7 @@ from pyspark.sql import functions as F
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import diagnose
 from session_repair.rules.rebuild import rebuild
+from tests.harness.examples import examples
 from tests.unit.frames import (
     ALICE,
     BOB,
@@ -32,55 +34,60 @@ from tests.unit.frames import (
     sessions_frame,
 )
 
-few_examples = settings(
-    max_examples=8,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
+EXAMPLES = 20
 MARK = at("12:00")
 HORIZON = at("12:00") + timedelta(days=1)
-SESSION_IDS = [f"s{number}" for number in range(4)]
 PAGES = ["/", "/a", "/b", "{}, w: {}"]
 # Few instants, so that many events share one.
 instants = st.sampled_from([at("10:00") + timedelta(milliseconds=number) for number in range(4)])
 users = st.sampled_from([None, ALICE, ALICE, ALICE, BOB])
 
-event_rows: st.SearchStrategy[Row] = st.builds(
-    dict,
-    session_id=st.sampled_from([*SESSION_IDS, None]),
-    timestamp=st.none() | instants | instants,
-    page=st.sampled_from([None, *PAGES]),
-    user=users,
-    malformed=st.sampled_from([None] * 9 + ["page: int"]),
-)
+
+def session_ids(example: int) -> list[str]:
+    return [f"{example}.{number}" for number in range(4)]
 
 
 @st.composite
-def event_lists(draw: Callable[..., Any]) -> list[Row]:
+def event_lists(draw: Callable[..., Any], example: int) -> list[Row]:
     """Events with an _id of their own, in no order, so many that sessions see a page again."""
-    drawn = draw(st.lists(event_rows, min_size=25, max_size=60))
+    rows: st.SearchStrategy[Row] = st.builds(
+        dict,
+        session_id=st.sampled_from([*session_ids(example), None]),
+        timestamp=st.none() | instants | instants,
+        page=st.sampled_from([None, *PAGES]),
+        user=users,
+        malformed=st.sampled_from([None] * 9 + ["page: int"]),
+    )
+    drawn = draw(st.lists(rows, min_size=25, max_size=60))
     numbers = draw(st.permutations(range(len(drawn))))
-    return [event(number, **row) for number, row in zip(numbers, drawn, strict=True)]
-
-
-session_rows: st.SearchStrategy[Row] = st.builds(
-    dict,
-    session_id=st.sampled_from(SESSION_IDS),
-    event_count=st.none() | st.integers(0, 9),
-    pages=st.none() | st.lists(st.sampled_from(PAGES), max_size=5),
-    first_event_at=st.none() | instants,
-    last_event_at=st.none() | instants,
-    user=users,
-)
+    return [event(100 * example + it, **row) for it, row in zip(numbers, drawn, strict=True)]
 
 
 @st.composite
-def session_lists(draw: Callable[..., Any]) -> list[Row]:
+def session_lists(draw: Callable[..., Any], example: int) -> list[Row]:
     """Sessions with an _id of their own, some of them duplicates."""
-    drawn = draw(st.lists(session_rows, min_size=4, max_size=12))
-    return [session(1000 + number, **row) for number, row in enumerate(drawn)]
+    rows: st.SearchStrategy[Row] = st.builds(
+        dict,
+        session_id=st.sampled_from(session_ids(example)),
+        event_count=st.none() | st.integers(0, 9),
+        pages=st.none() | st.lists(st.sampled_from(PAGES), max_size=5),
+        first_event_at=st.none() | instants,
+        last_event_at=st.none() | instants,
+        user=users,
+    )
+    drawn = draw(st.lists(rows, min_size=4, max_size=12))
+    return [session(10_000 + 100 * example + it, **row) for it, row in enumerate(drawn)]
+
+
+@pytest.fixture(scope="module")
+def events() -> list[Row]:
+    """Those of all examples."""
+    return [row for rows in examples(event_lists, EXAMPLES) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def sessions() -> list[Row]:
+    return [row for rows in examples(session_lists, EXAMPLES) for row in rows]
 
 
 def by_first_visit(row: Row) -> tuple[bool, datetime, str]:
@@ -137,23 +144,20 @@ def figures_of(rebuilt_sessions: DataFrame) -> dict[str | None, Row]:
     return by_session
 
 
-@few_examples
-@given(events=event_lists())
 def test_rebuild_says_what_plain_python_says(spark: SparkSession, events: list[Row]) -> None:
     assert figures_of(rebuild(events_frame(spark, *events), MARK, HORIZON)) == oracle(events)
 
 
-@few_examples
-@given(events=event_lists(), data=st.data(), parts=st.integers(2, 5))
 def test_neither_order_nor_partitions_of_the_events_change_what_is_rebuilt(
-    spark: SparkSession, events: list[Row], data: st.DataObject, parts: int
+    spark: SparkSession, events: list[Row]
 ) -> None:
-    shuffled = data.draw(st.permutations(events))
-    cut = data.draw(st.integers(0, len(events)))
+    chance = Random(1)
+    shuffled = chance.sample(events, len(events))
+    cut = chance.randrange(len(events))
     split = events_frame(spark, *shuffled[:cut]).union(events_frame(spark, *shuffled[cut:]))
     assert_df_equality(
         rebuild(events_frame(spark, *events), MARK, HORIZON),
-        rebuild(split.repartition(parts), MARK, HORIZON),
+        rebuild(split.repartition(3), MARK, HORIZON),
         ignore_row_order=True,
     )
 
@@ -190,8 +194,6 @@ def corrected_session(document: Row, changes: Row) -> Row:
     return {**document, **written}
 
 
-@few_examples
-@given(sessions=session_lists(), events=event_lists())
 def test_a_correction_never_shrinks_and_leaves_nothing_for_a_second_one(
     spark: SparkSession, sessions: list[Row], events: list[Row]
 ) -> None:
@@ -206,8 +208,6 @@ def test_a_correction_never_shrinks_and_leaves_nothing_for_a_second_one(
         assert named == {"session_key"}
 
 
-@few_examples
-@given(sessions=session_lists(), events=event_lists())
 def test_with_shrinking_a_corrected_session_is_what_its_events_say(
     spark: SparkSession, sessions: list[Row], events: list[Row]
 ) -> None:

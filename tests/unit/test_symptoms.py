@@ -148,6 +148,7 @@ TABLES: dict[str, list[tuple[str, Row, bool]]] = {
         ("3 and no event", both(stored(event_count=3), NO_EVENTS), False),
         ("3 in a duplicate", both(stored(event_count=3), DUPLICATE), False),
         ("3 and a malformed event", both(stored(event_count=3), BAD_EVENT), False),
+        ("3 and 0 events", both(stored(event_count=3), events_say(event_count=0)), False),
     ],
     "pages_missing": [
         *SILENT,
