@@ -269,11 +269,13 @@ def test_a_batch_that_is_being_committed_at_a_signal_is_whole(
     ):
         hold.wait()
         process.signal(signal.SIGTERM)
-        assert process.wait() == 130, process.text()  # the server has the commit, and goes on
-    assert outcomes(db) == {"applied": 80, "none": BROKEN - 80}
-    assert last_run(db)["progress"]["counts"] == {"applied": 80}
+        assert process.wait() == 130, process.text()
+    # The server has the commit, and the end of its session after it: either may come first.
+    written = len(differing(db, before))
+    assert written in (40, 80)
+    assert outcomes(db) == {"applied": written, "none": BROKEN - written}
+    assert last_run(db)["progress"]["counts"] == {"applied": written}
     assert (last_run(db)["state"], last_run(db)["verdict"]) == ("applying", 130)
-    assert len(differing(db, before)) == 80
     assert command("resume", plan, on=db).code == 0
     assert differing(db, expected) == []
 
