@@ -24,5 +24,5 @@ def test_a_plan_beyond_the_limit_stops_the_run_and_is_told(limit: str, most: int
         require_bounded(28, limit, HUNDRED, "--max-changes")
     assert str(stopped.value) == (
         f"28 of 100 sessions are in the plan, --max-changes {limit} allows {most}. "
-        "Nothing was written. Look at the plan, then raise the limit."
+        "Nothing was written. Look at the plan by a dry run with a higher limit."
     )

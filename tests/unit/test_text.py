@@ -379,7 +379,6 @@ def test_what_is_still_empty_after_a_whole_run_is_accounted_for() -> None:
         "   4 orphan sessions remain (created but no events)\n"
         "Left alone, and what changes that:\n"
         "       1  count_mismatch  outside of --scope empty: --scope all\n"
-        "       4  orphan_session  no event names it: delete-orphans, if empty\n"
         "       2  malformed  a wrong type, or too large: nothing can be told: "
         "right names or types\n"
         "   5 others name no page or count nothing: by their events, malformed, copies, in flight "
