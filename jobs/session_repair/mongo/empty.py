@@ -64,11 +64,13 @@ def malformed_sessions(settings: Settings) -> Document:
 def maybe_empty(settings: Settings, in_both: bool) -> Document:
     """The filter that finds the empty sessions, and those of which that cannot be told.
 
-    That is, whose field is of a wrong type; where sessions have to be empty ``in_both`` no such is
-    asked for.
+    What passes the quick filter and is not empty is of a wrong type: nothing slower need be asked.
+    Where sessions have to be empty ``in_both`` no such is asked for.
     """
-    empty = empty_sessions(settings, in_both)
-    return empty if in_both else {"$or": [empty, untold_sessions(settings)]}
+    if in_both:
+        return empty_sessions(settings, in_both)
+    quick = [is_maybe_empty(settings, field) for field in EMPTY_VALUES]
+    return {"$or": [*quick, untold_sessions(settings)]}
 
 
 def empty_totals(settings: Settings) -> Document:
