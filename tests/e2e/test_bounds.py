@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -193,9 +194,11 @@ def test_a_plan_that_was_cut_off_is_made_by_resume_and_not_applied(
 def test_the_time_limit_holds_while_a_cluster_gives_nothing(empty: Db, mongo_uri: str) -> None:
     generate(empty, 40)
     before = data_of(empty)
-    nobody = ("--master", "spark://127.0.0.1:1", "--conf", "spark.driver.host=127.0.0.1")
     words = ("fix", "--apply", "--max-time", "5s", "--database", empty.name)
-    ended = spark_submit(*nobody, *words, uri=mongo_uri)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes whoever comes, and no more
+        master = f"spark://127.0.0.1:{silent.getsockname()[1]}"
+        nobody = ("--master", master, "--conf", "spark.driver.host=127.0.0.1")
+        ended = spark_submit(*nobody, *words, uri=mongo_uri)
     assert (ended.code, "Spark has not started: no session was read or written" in ended.err) == (
         5,
         True,

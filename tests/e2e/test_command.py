@@ -118,7 +118,7 @@ def test_a_java_that_cannot_start_is_one_line_of_the_command_too(
     shop.session("s")
     shop.events("s", {0: "/a"})
     before = stored_bytes(db)
-    words = ("--driver-memory", "1z", "fix", "--apply", "--database", db.name)
+    words = ("--driver-memory", "999999g", "fix", "--apply", "--database", db.name)
     ended = spark_submit("--master", "local[1]", *words, uri=mongo_uri)
     assert (ended.code, ended.out) == (2, ""), ended.err
     assert "Traceback" not in ended.err

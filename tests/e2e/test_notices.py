@@ -64,12 +64,19 @@ def test_a_broken_database_its_repair_and_its_loss_are_told_once_each(
     run_id = json.loads((tmp_path / "verify.json").read_text())["run_id"]
     assert hook.texts == [
         f"session-repair verify on {name}: not clean (exit 3). "
-        f"sessions 1, planned 1, deferred 0. Run {run_id}."
+        f"sessions 1, planned 1, deferred 0, malformed 0. Run {run_id}."
     ]
     written = metrics_in(tmp_path / "verify.prom")
     assert 0 < written.pop("run_duration_seconds") < 60
     assert abs(written.pop("run_end_timestamp_seconds") - time.time()) < 60
-    assert written == {"verdict": 3, "sessions": 1, "events": 2, "planned": 1, "deferred": 0}
+    assert written == {
+        "verdict": 3,
+        "sessions": 1,
+        "events": 2,
+        "events_without_session": 0,
+        "planned": 1,
+        "deferred": 0,
+    }
 
     assert command("fix", "--apply", "--database", name).code == 0
     assert len(hook.posts) == 1

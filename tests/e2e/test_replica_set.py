@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from pymongo import MongoClient
 
 from demo.generate import generate
 from demo.member import Member
 from demo.server import ReplicaSet
 from tests.harness.commands import Command
-from tests.harness.documents import Db
+from tests.harness.documents import Db, Document
 from tests.harness.holds import Point, before_commit, before_write
 from tests.harness.members import assert_as_after_a_clean_run, finish, with_primary_lost
 from tests.harness.runs import last_run
@@ -38,6 +39,13 @@ def test_the_primary_killed_during_apply_costs_nothing(
     assert_as_after_a_clean_run(on_three, expected)
 
 
+def lag_seen_by(client: MongoClient[Document]) -> float:
+    """The seconds by which a member knows that it is behind."""
+    members = client.admin.command("replSetGetStatus")["members"]
+    own = next(it["optimeDate"] for it in members if it.get("self"))
+    return float((max(it["optimeDate"] for it in members) - own).total_seconds())
+
+
 @pytest.fixture
 def behind(three: ReplicaSet, on_three: Db) -> Iterator[Member]:
     """A member that knows the shop of 300 sessions, and not the event that has come since."""
@@ -51,6 +59,8 @@ def behind(three: ReplicaSet, on_three: Db) -> Iterator[Member]:
         on_three["events"].insert_one({"session_id": "nobody's", "page": "/"})
         time.sleep(3)  # optimes are of whole seconds, and a heartbeat takes two
         on_three["events"].insert_one({"session_id": "nobody's", "page": "/"})
+        while lag_seen_by(client) < 3:  # a heartbeat tells it
+            time.sleep(0.1)
         try:
             yield slow
         finally:

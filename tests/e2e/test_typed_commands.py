@@ -4,6 +4,7 @@ another database, other names of collections and fields, a scope, from a config 
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,6 +45,8 @@ pages = "meta.pages"
 TRIED = {
     "cli/commands.py 'runs', '--watch'": "test_a_run_without_a_verdict_says_how_it_gets_one",
     "cli/commands.py *finish": "test_a_run_without_a_verdict_says_how_it_gets_one",
+    "health/queries.py 'resume', last['_id']": "test_what_health_says_finishes_a_run",
+    "health/queries.py 'undo', last['_id'], '--apply'": "test_what_health_says_finishes_a_run",
     "mongo/lease.py 'runs', self.run_id": "test_who_lost_the_run_is_told_where_to_look",
     "mongo/runs.py 'runs'": "test_who_lost_the_run_is_told_where_to_look",
     "mongo/runs.py verb, self.run_id, *words": "test_a_plan_is_applied_as_it_says",
@@ -179,6 +182,18 @@ def test_what_broke_off_says_how_to_finish_it(
         (document,) = db["night runs"].find({"_id": run})
         assert printed(document["error"]) == printed(ended.err)
         finished = shell(printed(ended.err))
+        assert (finished.code, repaired(db)) == (0, after), finished.told
+
+
+def test_what_health_says_finishes_a_run(
+    command: Command, db: Db, config: str, shell: Shell
+) -> None:
+    run, _ = planned(command, db, config)
+    for state, after in (("applying", [0, 1, 2, 3, 4]), ("undoing", [4])):
+        died = {"$set": {"state": state, "verdict": None}}
+        db["night runs"].update_one({"_id": run}, died)
+        reason = json.loads(command("health", "--config", config, on=db).out)["reason"]
+        finished = shell(printed(reason))
         assert (finished.code, repaired(db)) == (0, after), finished.told
 
 
