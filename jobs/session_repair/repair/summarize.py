@@ -6,7 +6,7 @@ are those with findings.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
+from session_repair.reasons import IN_FLIGHT
 from session_repair.repair.report import (
     OTHER,
     Correction,
@@ -98,8 +99,7 @@ def count_findings(kept: DataFrame) -> Found:
     """
     rows = by_day(kept).collect()
     if not rows:
-        nothing = {**dict.fromkeys(ACTIONS, 0), "left": {}}
-        return Found((), dict.fromkeys(CODES, nothing), 0, 0)
+        return Found((), {it.code: counts_of(it, Counter()) for it in SYMPTOMS}, 0, 0)
     total, *days = [row.asDict() for row in rows]
     named = sorted((day for day in days if day["day"] != OTHER), key=lambda day: day["day"])
     counted = ("sessions", "planned", *(f"found.{code}" for code in CODES))
@@ -113,16 +113,12 @@ def count_findings(kept: DataFrame) -> Found:
 
 
 def counts_of(symptom: Symptom, total: Mapping[str, int]) -> dict[str, Any]:
-    """What was counted of the symptom; by reason, where there is one, what is left alone."""
-    left = {reason: total[f"left.{symptom.code}.{reason}"] for reason in symptom.reasons}
-    return {
-        **{name: total[f"{name}.{symptom.code}"] for name in ACTIONS},
-        "left": {reason: count for reason, count in left.items() if count},
-    }
-
-
-# What is counted of each code, and the action that a finding must have for it; None for any.
-ACTIONS = {"found": None, "to_correct": "correct", "deferred": "defer"}
+    """What was counted of the symptom: what is not left alone, for any reason, is to correct."""
+    found, code = total[f"found.{symptom.code}"], symptom.code
+    counted = {reason: total[f"left.{code}.{reason}"] for reason in symptom.reasons}
+    left = {reason: count for reason, count in counted.items() if count}
+    to_correct, deferred = found - sum(left.values()), left.get(IN_FLIGHT, 0)
+    return {"found": found, "to_correct": to_correct, "deferred": deferred, "left": left}
 
 
 def by_day(kept: DataFrame) -> DataFrame:
@@ -143,14 +139,10 @@ def by_day(kept: DataFrame) -> DataFrame:
         F.map_from_arrays("findings.code", "findings.why").alias("why"),
     )
     for symptom in SYMPTOMS:
+        figures.append(F.count(F.col("done")[symptom.code]).alias(f"found.{symptom.code}"))
         for reason in symptom.reasons:
             is_left = F.when(F.col("why")[symptom.code] == reason, 1)
             figures.append(F.count(is_left).alias(f"left.{symptom.code}.{reason}"))
-    for name, action in ACTIONS.items():
-        for code in CODES:
-            done = F.col("done")[code]
-            counted = done if action is None else F.when(done == action, 1)
-            figures.append(F.count(counted).alias(f"{name}.{code}"))
     return (
         rows.rollup("day")
         .agg(*figures)
