@@ -6,7 +6,7 @@ Pages are empty where they are absent, null or []; a count where it is absent, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from session_repair.mongo.bson_types import SESSION_TYPES, is_any_twice, type_unless_twice
@@ -73,8 +73,16 @@ def maybe_empty(settings: Settings, in_both: bool) -> Document:
     return {"$or": [*quick, untold_sessions(settings)]}
 
 
-def empty_totals(settings: Settings) -> Document:
-    """What counts, in a group, the sessions that name no page, count nothing, do either."""
-    holds = {name: is_empty(settings, field) for field, name in TOTALS_OF_EMPTY.items()}
-    holds[EITHER] = {"$or": list(holds.values())}
-    return {name: {"$sum": {"$cond": [is_, 1, 0]}} for name, is_ in holds.items()}
+def by_empty(settings: Settings) -> Document:
+    """The key by which sessions are grouped that are empty in the same fields."""
+    return {field: is_empty(settings, field) for field in EMPTY_VALUES}
+
+
+def empty_totals(groups: Iterable[Document]) -> dict[str, int]:
+    """Of such groups: the ``documents`` that name no page, that count nothing, that do either."""
+    counts = dict.fromkeys((*TOTALS_OF_EMPTY.values(), EITHER), 0)
+    for group in groups:
+        holds = [name for field, name in TOTALS_OF_EMPTY.items() if group["_id"][field]]
+        for name in [*holds, EITHER] if holds else []:
+            counts[name] += group["documents"]
+    return counts

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
 from session_repair.mongo.census import Census
-from session_repair.mongo.empty import empty_totals, maybe_empty
+from session_repair.mongo.empty import by_empty, empty_totals, maybe_empty
 from session_repair.mongo.read import (
     EVENT_COLUMNS,
     SESSION_COLUMNS,
@@ -60,17 +60,16 @@ def count_suspects(store: Store, in_both: bool) -> tuple[int, dict[str, int], di
 
     By one pass. No totals where sessions have to be empty ``in_both``: others are not looked at.
     """
-    totals = {} if in_both else empty_totals(store.settings)
+    key = None if in_both else by_empty(store.settings)
     parts = {
-        "all": [{"$group": {"_id": None, "documents": {"$sum": 1}, **totals}}],
+        "all": [{"$group": {"_id": key, "documents": {"$sum": 1}}}],
         "odd": odd_ids(store.path("session_id")),
     }
     stages = [{"$match": maybe_empty(store.settings, in_both)}, {"$facet": parts}]
     [found] = store.sessions.aggregate(stages)
-    [counted] = found["all"] or [dict.fromkeys(("documents", *totals), 0)]
     odd = {it["_id"]: it["documents"] for it in found["odd"]}
-    empty = {name: counted[name] for name in totals}
-    return counted["documents"] - sum(odd.values()), odd, empty
+    number = sum(it["documents"] for it in found["all"]) - sum(odd.values())
+    return number, odd, {} if in_both else empty_totals(found["all"])
 
 
 def ids_without_session(store: Store) -> tuple[str, ...]:
