@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from session_repair.errors import Refused
+from session_repair.secret import is_text
 
 FURTHEST = timedelta(days=18_250)  # before now; an ObjectId knows no time before 1970
 PERIOD = re.compile(r"(\d+)(ms|s|m|h|d)")
@@ -51,10 +52,8 @@ class Kind:
 
 def require_utf8(name: str, value: Any) -> None:
     """Raise Refused where it is text that MongoDB, where each run's settings stand, cannot hold."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        raise Refused(f"{name} {value!r} is not UTF-8; write it in that.") from None
+    if not is_text(str(value)):
+        raise Refused(f"{name} {value!r} is not UTF-8; write it in that.")
 
 
 def parse_duration(text: str) -> timedelta:

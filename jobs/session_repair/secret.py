@@ -10,7 +10,11 @@ from session_repair.errors import Refused
 
 def is_text(given: str) -> bool:
     """False of what came as bytes that are no UTF-8, which neither MongoDB nor JSON takes."""
-    return given.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in given)
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_secret(option: str, file: str | None, variable: str, what: str) -> str:

@@ -22,7 +22,7 @@ from session_repair.rules.diagnose import CLOCK_ERROR
 from session_repair.settings import SCAN, Settings
 from session_repair.verbs import FIX, VERIFY
 
-NOWHERE = "session_repair.nowhere"  # a field
+NO_FIELD = "session_repair.nowhere"  # that any index has
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def take_preflight(store: Store, verb: str, window: ActiveWindow | None = None) 
 
 def require_scans(store: Store) -> None:
     """Raise Refused where the server plans none, as for a field that no index has."""
-    query = {"find": store.settings.sessions, "filter": {NOWHERE: None}}
+    query = {"find": store.settings.sessions, "filter": {NO_FIELD: None}}
     store.database.command({"explain": query, "verbosity": "queryPlanner"})
 
 

@@ -236,10 +236,6 @@ class Report:
             missing=tuple(document.get("missing", ())),
         )
 
-    @property
-    def sessions_kept(self) -> int:
-        return sum(it.sessions for it in self.kept)
-
     def symptom(self, code: str) -> Symptoms:
         return next(symptom for symptom in self.symptoms if symptom.code == code)
 
