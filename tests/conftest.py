@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from pymongo import MongoClient
@@ -14,8 +15,8 @@ from session_repair.spark.session import ADAPTIVE, SHUFFLE_PARTITIONS, new_sessi
 from session_repair.spark.starting import GIVEN_UP, QUICKLY_READ, size_jvm, tell_jvm
 from tests.harness import needs
 from tests.harness.commands import Command, command_at
-from tests.harness.documents import Db, Document, Snapshot, new_database
-from tests.harness.guide import fill
+from tests.harness.documents import Db, Document, Snapshot, made_once, new_database
+from tests.harness.guide import fill, plan_shop
 from tests.harness.holds import Hold
 from tests.harness.longest import longest_first
 
@@ -118,19 +119,14 @@ def shop(db: Db) -> Db:
 @pytest.fixture(scope="session")
 def planning(mongo_client: MongoClient[Document], command: Command) -> Iterator[Snapshot]:
     """The database ``planned`` with the shop and a plan of its 83 corrections, made once."""
-    db = mongo_client[PLANNED_SHOP]
-    fill(db)
-    assert command("fix", "--plan", on=db).code == 3
-    yield Snapshot.of(db)
-    mongo_client.drop_database(db)
+    with made_once(mongo_client[PLANNED_SHOP], partial(plan_shop, command)) as made:
+        yield made
 
 
 @pytest.fixture
-def planned(planning: Snapshot, mongo_client: MongoClient[Document]) -> Db:
+def planned(planning: Snapshot) -> Db:
     """The shop with a run that is planned and not applied, the same for each test."""
-    db = mongo_client[PLANNED_SHOP]
-    planning.restore(db)
-    return db
+    return planning.restored()
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ from tests.harness.documents import (
     data_of,
     differing,
     hash_of,
+    made_once,
     new_database,
     stored_bytes,
 )
@@ -54,19 +55,19 @@ COMMIT = Point("commitTransaction")
 @pytest.fixture(scope="module")
 def planning_of_100(mongo_client: MongoClient[Document], command: Command) -> Iterator[Snapshot]:
     """The database ``bounded`` with a plan of its hundred corrections, made once."""
-    db = mongo_client[BOUNDED]
-    assert generate(db, MADE).broken == BROKEN
-    assert command("fix", "--plan", on=db).code == 3
-    yield Snapshot.of(db)
-    mongo_client.drop_database(db)
+
+    def make(db: Db) -> None:
+        assert generate(db, MADE).broken == BROKEN
+        assert command("fix", "--plan", on=db).code == 3
+
+    with made_once(mongo_client[BOUNDED], make) as made:
+        yield made
 
 
 @pytest.fixture
-def db(planning_of_100: Snapshot, mongo_client: MongoClient[Document]) -> Db:
+def db(planning_of_100: Snapshot) -> Db:
     """A database whose only run waits for its application, the same for each test."""
-    db = mongo_client[BOUNDED]
-    planning_of_100.restore(db)
-    return db
+    return planning_of_100.restored()
 
 
 @pytest.fixture

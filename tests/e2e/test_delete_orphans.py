@@ -27,6 +27,7 @@ from tests.harness.documents import (
     Db,
     Document,
     Snapshot,
+    made_once,
     stored_bytes,
 )
 from tests.harness.holds import Hold, Hook, Point, before_commit, held_here
@@ -116,19 +117,19 @@ def applying(
 @pytest.fixture(scope="module")
 def plan_of_eight(mongo_client: MongoClient[Document], command: Command) -> Iterator[Snapshot]:
     """Eight orphans and the plan to delete them, made once."""
-    db = mongo_client[CONDEMNED]
-    orphans(db, 8)
-    planned_deletion(command, db, APPLY)
-    yield Snapshot.of(db)
-    mongo_client.drop_database(db)
+
+    def make(db: Db) -> None:
+        orphans(db, 8)
+        planned_deletion(command, db, APPLY)
+
+    with made_once(mongo_client[CONDEMNED], make) as made:
+        yield made
 
 
 @pytest.fixture
-def condemned(plan_of_eight: Snapshot, mongo_client: MongoClient[Document]) -> Db:
+def condemned(plan_of_eight: Snapshot) -> Db:
     """Eight orphans whose deletion is planned and not begun, the same for each test."""
-    db = mongo_client[CONDEMNED]
-    plan_of_eight.restore(db)
-    return db
+    return plan_of_eight.restored()
 
 
 def planned_ids(db: Db) -> list[Any]:

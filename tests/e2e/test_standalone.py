@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from tests.harness.documents import (
     data_of,
     differing,
     hash_of,
+    made_once,
     new_database,
     stored_bytes,
 )
-from tests.harness.guide import BROKEN, fill
+from tests.harness.guide import BROKEN, plan_shop
 from tests.harness.holds import APP, Hold, Hook, Point, before_move, failing
 from tests.harness.nested import PARENTS, Nested
 from tests.harness.runs import heal, let_the_lease_expire, outcomes, planned_keys, the_run
@@ -71,19 +73,16 @@ def command_alone(uri: str, command: Command) -> Command:
 
 
 @pytest.fixture(scope="module")
-def planning_alone(client: MongoClient[Document], command_alone: Command) -> Snapshot:
+def planning_alone(client: MongoClient[Document], command_alone: Command) -> Iterator[Snapshot]:
     """The shop and the plan of its corrections."""
-    db = client["planned"]
-    fill(db)
-    assert command_alone("fix", "--plan", on=db).code == 3
-    return Snapshot.of(db)
+    with made_once(client["planned"], partial(plan_shop, command_alone)) as made:
+        yield made
 
 
 @pytest.fixture
-def db(planning_alone: Snapshot, client: MongoClient[Document]) -> Db:
+def db(planning_alone: Snapshot) -> Db:
     """The shop with a plan that is not applied, the same for each test."""
-    planning_alone.restore(client["planned"])
-    return client["planned"]
+    return planning_alone.restored()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -98,14 +98,21 @@ def data_of(db: Db) -> tuple[Any, Any]:
 class Snapshot:
     """Every document of a database, as bytes, to begin with again."""
 
+    db: Db
     documents: dict[str, list[Any]]
 
-    @staticmethod
-    def of(db: Db) -> Snapshot:
-        return Snapshot({name: raw_documents(db, name) for name in db.list_collection_names()})
-
-    def restore(self, db: Db) -> None:
-        for name in {*self.documents, *db.list_collection_names()}:
-            db[name].delete_many({})
+    def restored(self) -> Db:
+        """The database, as it was."""
+        for name in {*self.documents, *self.db.list_collection_names()}:
+            self.db[name].delete_many({})
             if documents := self.documents.get(name):
-                db.get_collection(name, codec_options=RAW).insert_many(documents)
+                self.db.get_collection(name, codec_options=RAW).insert_many(documents)
+        return self.db
+
+
+@contextmanager
+def made_once(db: Db, make: Callable[[Db], object]) -> Iterator[Snapshot]:
+    """What is made in a database, for several tests to begin with; dropped afterwards."""
+    make(db)
+    yield Snapshot(db, {name: raw_documents(db, name) for name in db.list_collection_names()})
+    db.client.drop_database(db)

@@ -7,6 +7,7 @@ from typing import Any
 from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, Regex, Timestamp
 
 from demo.generate import generate
+from tests.harness.commands import Command
 from tests.harness.documents import Db, Document
 
 SESSIONS, BROKEN, ORPHANS = 300, 83, 2  # what generate makes of so many
@@ -16,6 +17,12 @@ def fill(db: Db) -> None:
     """300 sessions: 83 broken ones, 2 orphans, 215 sound ones."""
     generate(db, SESSIONS)
     db["sessions"].update_many({}, [{"$replaceWith": {"$mergeObjects": ["$$ROOT", EXOTIC]}}])
+
+
+def plan_shop(command: Command, db: Db) -> None:
+    """The same, and a plan of the corrections that waits."""
+    fill(db)
+    assert command("fix", "--plan", on=db).code == 3
 
 
 def literal(value: Any) -> Document:
