@@ -56,6 +56,7 @@ OPTIONS_OF_OTHERS = {
     "--times",
     "--rounds",
     "--against",
+    "--shuffled",
 }
 
 
