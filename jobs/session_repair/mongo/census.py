@@ -53,6 +53,7 @@ class Census:
     mark: datetime  # documents created before it no longer appear, so they can be counted
     documents: int  # of the collection, an estimate; or of the few in scope
     checked: int  # documents in scope older than the mark or of unknown age; 0 where uncounted
+    usual: Mapping[str, tuple[str, ...]]  # by field, the types that nearly all documents have
     id_types: frozenset[str]  # types at both ends of the _id index
     sampled_ids: tuple[ObjectId, ...]  # in their order; none where one cursor will do
     shows_marks: bool = False  # its text may be no UTF-8: a read saw it shown with a MARK
@@ -94,6 +95,7 @@ def take_census(
     collection: Collection[Document],
     scope: Document,
     mark: datetime,
+    usual: Mapping[str, tuple[str, ...]],
     is_of_few: bool = False,
 ) -> Census:
     """The census of one collection, which is there.
@@ -111,12 +113,15 @@ def take_census(
         mark=mark,
         documents=number,
         checked=count_checked(collection, scope, mark, id_types),
+        usual=usual,
         id_types=id_types,
         sampled_ids=sampled_ids(collection) if is_split else (),
     )
 
 
-def uncounted_census(collection: Collection[Document], mark: datetime) -> Census:
+def uncounted_census(
+    collection: Collection[Document], mark: datetime, usual: Mapping[str, tuple[str, ...]]
+) -> Census:
     """The census of a collection of which a look-up reads only what belongs to its suspects."""
     return Census(
         collection=collection,
@@ -124,6 +129,7 @@ def uncounted_census(collection: Collection[Document], mark: datetime) -> Census
         mark=mark,
         documents=collection.estimated_document_count(),
         checked=0,
+        usual=usual,
         id_types=id_types_at_both_ends(collection),
         sampled_ids=(),
     )

@@ -24,8 +24,6 @@ from session_repair.mongo.bson_types import (
     EVENT_TYPES,
     ID_TYPES,
     SESSION_TYPES,
-    USUAL_EVENT_TYPES,
-    USUAL_SESSION_TYPES,
     all_parents,
     has_twice,
     is_usual,
@@ -41,7 +39,7 @@ from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
-from session_repair.rules.usual_types import USUAL_ID, USUAL_TYPES
+from session_repair.rules.usual_types import USUAL_ID, names_of
 from session_repair.settings import Settings
 from session_repair.wording import number_of
 
@@ -100,7 +98,7 @@ def session_stages(
     types = {name: type_unless_twice(name, path, at) for name, path in fields.items()}
     types["_id"] = {"$type": f"${own_id}"}
     once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(fields.values())]
-    is_plain = is_usual(paths, USUAL_SESSION_TYPES, once)
+    is_plain = is_usual(paths, census.usual, once)
     return typed_stages(key, paths, SESSION_TYPES, types, is_plain, usual, odd)
 
 
@@ -110,7 +108,7 @@ def event_stages(
     """What makes of event documents the EVENT_COLUMNS, and ``more`` beside them."""
     paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
     types = {name: type_expression(name, path) for name, path in paths.items()}
-    is_plain = is_usual(paths, USUAL_EVENT_TYPES)
+    is_plain = is_usual(paths, census.usual)
     more = {**unmarked_texts(census.shows_marks, paths, EVENT_TEXTS), **more}
     return typed_stages(key, paths, EVENT_TYPES, types, is_plain, more, more)
 
@@ -128,7 +126,7 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
     """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``."""
     parents = all_parents(settings.session_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
-    types = told_types(SESSION_TEXTS, {**USUAL_TYPES, **USUAL_ID})
+    types = told_types(SESSION_TEXTS, {**names_of(census.usual), **USUAL_ID})
     return (
         rows.withColumn("types", types)
         .select(
@@ -153,7 +151,7 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
 
 def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
     """One row per row of EVENT_COLUMNS, shape EVENTS and the columns ``more``."""
-    types = told_types(EVENT_TEXTS, {name: it[0] for name, it in USUAL_EVENT_TYPES.items()})
+    types = told_types(EVENT_TEXTS, names_of(census.usual))
     return (
         rows.withColumn("types", types)
         .select(

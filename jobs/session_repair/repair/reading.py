@@ -25,12 +25,14 @@ from session_repair.mongo.lookup import look_up_events, look_up_sessions, lookup
 from session_repair.mongo.read import read_events, read_sessions
 from session_repair.mongo.spellings import spellings
 from session_repair.mongo.store import Store
+from session_repair.mongo.usual import usual_of_events, usual_of_sessions
 from session_repair.mongo.window import ActiveWindow, count_active
 from session_repair.repair.known import only_known, with_odd_ids
 from session_repair.repair.report import Report
 from session_repair.repair.summarize import passed
 from session_repair.rules.diagnose import OF_ACTIVE, OF_ALL, OF_SUSPECTS, diagnose
 from session_repair.rules.rebuild import rebuild, rebuild_looked_up
+from session_repair.rules.usual_types import names_of
 from session_repair.settings import LOOKUP, SCAN
 
 if TYPE_CHECKING:
@@ -92,8 +94,8 @@ class Scan:
         fields = (store.settings.session_fields, store.settings.event_fields)
         scopes = [{paths["session_id"]: {"$in": spellings(ids)}} if ids else {} for paths in fields]
         return (
-            take_census(store.sessions, scopes[0], mark, bool(ids)),
-            take_census(store.events, scopes[1], mark, bool(ids)),
+            take_census(store.sessions, scopes[0], mark, usual_of_sessions(store), bool(ids)),
+            take_census(store.events, scopes[1], mark, usual_of_events(store), bool(ids)),
         )
 
     def documents(self, sessions: Census, events: Census) -> int:
@@ -105,7 +107,8 @@ class Scan:
         sessions = read_sessions(spark, store.settings, preflight.sessions)
         events = read_events(spark, store.settings, preflight.events)
         rebuilt = rebuild(events, preflight.mark, preflight.horizon)
-        return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, OF_ALL)
+        usual = names_of(preflight.sessions.usual)
+        return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, OF_ALL, usual)
 
     def require_all_read(
         self, store: Store, preflight: Preflight, seen: Mapping[str, int], read: Observation
@@ -132,8 +135,8 @@ class LookUp:
 
     def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
         return (
-            take_census(store.sessions, self.suspects, mark),
-            uncounted_census(store.events, mark),
+            take_census(store.sessions, self.suspects, mark, usual_of_sessions(store)),
+            uncounted_census(store.events, mark, usual_of_events(store)),
         )
 
     def documents(self, sessions: Census, events: Census) -> int:
@@ -171,8 +174,8 @@ class LookUpActive:
 
     def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
         active = count_active(store, self.window)
-        sessions = uncounted_census(store.sessions, mark)
-        events = uncounted_census(store.events, mark)
+        sessions = uncounted_census(store.sessions, mark, usual_of_sessions(store))
+        events = uncounted_census(store.events, mark, usual_of_events(store))
         theirs = ceil(events.documents * active / max(sessions.documents, 1))
         scopes = self.window.sessions(store.settings), self.window.events(store.settings)
         return (
@@ -215,4 +218,5 @@ def looked_up(
     sessions = look_up_sessions(spark, store.settings, suspects, lookups, window, read)
     events = look_up_events(spark, store.settings, suspects, lookups, window, preflight.events)
     rebuilt = rebuild_looked_up(events, preflight.mark, preflight.horizon)
-    return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, found_in)
+    usual = names_of(suspects.usual)
+    return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, found_in, usual)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
@@ -41,12 +42,13 @@ def diagnose(
     now: datetime,
     settle: timedelta,
     found_in: str = OF_ALL,
+    usual: Mapping[str, str] = USUAL_TYPES,
 ) -> DataFrame:
     """One row per session document, and one per session_id that only events name: DIAGNOSED.
 
     ``stored`` and ``rebuilt`` are null where there is no finding, to keep the frame slim. Where the
     frames are not all there is but what was looked up, each session_id that was has a rebuilt one,
-    which may be null.
+    which may be null. What is not told of a type is the ``usual`` one.
     """
     facts = {
         "in_flight": is_in_flight(now, settle),
@@ -61,7 +63,7 @@ def diagnose(
     }
     is_sick = F.size("symptoms") > 0
     values = {
-        "stored": F.when(is_sick, with_types()),
+        "stored": F.when(is_sick, with_types(usual)),
         "rebuilt": F.when(is_sick, F.col("rebuilt")),
     }
     return (
@@ -109,11 +111,11 @@ def with_canonical(sessions: DataFrame) -> DataFrame:
     )
 
 
-def with_types() -> Column:
+def with_types(usual: Mapping[str, str]) -> Column:
     """What the session says, the names of the usual types included; null without a session."""
-    names = {**USUAL_TYPES, **USUAL_ID}
-    usual = F.struct(*[F.lit(kind).alias(field) for field, kind in names.items()])
-    known = F.col("stored").withField("types", F.coalesce(stored("types"), usual))
+    names = {**usual, **USUAL_ID}
+    types = F.struct(*[F.lit(kind).alias(field) for field, kind in names.items()])
+    known = F.col("stored").withField("types", F.coalesce(stored("types"), types))
     return F.when(is_session(), known)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 # The types that nearly all documents have. What has just these is read without their names.
 USUAL_TYPES = {
     "session_id": "string",
@@ -17,3 +19,8 @@ USUAL_ID = {"_id": "objectId"}  # others are as good: only what is no UTF-8 make
 # for the name of the type.
 MARK = "\ufffd"
 NO_UTF8 = "text that is not UTF-8"
+
+
+def names_of(usual: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The one type by which each field of what has usual types only is told."""
+    return {field: types[0] for field, types in usual.items()}
