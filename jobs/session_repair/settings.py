@@ -6,10 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import Flag, auto
-from itertools import combinations
 from typing import Any
 
+from session_repair.aggregates import (
+    BASICS,
+    SCHEMA,
+    Aggregate,
+    Shape,
+    read_aggregates,
+    told_aggregates,
+)
 from session_repair.errors import Refused
+from session_repair.fields import (
+    EVENT_FIELDS,
+    ONLY_FOR,
+    SESSION_FIELDS,
+    read_of_events,
+    refuse_one_name,
+    refuse_overlaps,
+)
 from session_repair.kinds import (
     CODES,
     DURATION,
@@ -28,6 +43,7 @@ from session_repair.kinds import (
     names,
     one_of,
     paths,
+    tables,
 )
 from session_repair.logs import FORMATS, TEXT
 from session_repair.symptoms import EMPTY, SCOPES, require_corrected
@@ -37,15 +53,6 @@ LAST_SUCCESS = "last-success"
 BATCH_SIZE = 250
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 
-SESSION_FIELDS = (
-    "session_id",
-    "user_id",
-    "event_count",
-    "first_event_at",
-    "last_event_at",
-    "pages",
-)
-EVENT_FIELDS = ("session_id", "user_id", "timestamp", "page")
 TLS_FILES = {"ca_file": "tlsCAFile", "certificate_key_file": "tlsCertificateKeyFile"}
 
 
@@ -117,10 +124,13 @@ class Settings:
     journal: str = setting("session_repair_journal", NAME, key="collections.journal", role=PLACE)
     runs: str = setting("session_repair_runs", NAME, key="collections.runs")
     session_fields: Mapping[str, str] = setting(
-        {}, paths(SESSION_FIELDS), key="fields.sessions", role=PLAN | PLACE | VIEW
+        {}, paths(SESSION_FIELDS, BASICS), key="fields.sessions", role=PLAN | PLACE | VIEW
     )
     event_fields: Mapping[str, str] = setting(
-        {}, paths(EVENT_FIELDS), key="fields.events", role=PLAN | SOURCE | VIEW
+        {}, paths(EVENT_FIELDS, ONLY_FOR), key="fields.events", role=PLAN | SOURCE | VIEW
+    )
+    aggregates: tuple[Aggregate, ...] = setting(
+        (), tables(SCHEMA, read_aggregates, told_aggregates), role=PLAN | PLACE | VIEW
     )
     scope: str = setting(
         EMPTY, one_of(*SCOPES), "Empty sessions, or all mismatches.", "scope", PLAN | VIEW
@@ -217,7 +227,19 @@ class Settings:
         """The names of all collections that a run reads or writes."""
         return tuple(getattr(self, name) for name in COLLECTIONS)
 
+    @property
+    def shape(self) -> Shape:
+        """What the sessions keep of their events."""
+        return Shape(tuple(it for it in BASICS if it in self.session_fields), self.aggregates)
+
+    @property
+    def written_fields(self) -> dict[str, str]:
+        """Where the sessions keep the fields and what is declared, by the names of a plan."""
+        return {**self.session_fields, **{it.name: it.path for it in self.aggregates}}
+
     def __post_init__(self) -> None:
+        read = read_of_events(self.session_fields, self.event_fields)
+        object.__setattr__(self, "event_fields", read)  # frozen for all others
         for name, row in SETTINGS.items():
             if (value := getattr(self, name)) is not None:
                 row.kind.require(name, value)
@@ -229,10 +251,11 @@ class Settings:
                 f"{format_duration(self.plan_ttl)}: a plan could be applied whose journal is about "
                 "to go, and never be undone. Write a longer journal_ttl."
             )
-        of_scope = (self.scope, self.allow_shrink)
+        of_scope = (self.scope, self.allow_shrink, self.shape)
         require_corrected("--only", self.only, *of_scope)
         require_corrected("--allow", [code for code, _ in levels_of(self.allow)], *of_scope)
-        refuse_overlaps(self)
+        refuse_one_name({name: getattr(self, name) for name in COLLECTIONS})
+        refuse_overlaps(self.session_fields, self.aggregates)
 
 
 SETTINGS: dict[str, Setting] = {
@@ -249,24 +272,6 @@ SEMANTIC, PLACES, SAME, PARTIAL = map(named, (PLAN, PLACE, VIEW, PART))
 ASKED, DATA = named(PLAN | GUARD), named(PLACE | SOURCE)
 OF_WINDOW = tuple(name for name, row in SETTINGS.items() if row.group == "window")
 COLLECTIONS = tuple(name for name, row in SETTINGS.items() if row.key.startswith("collections."))
-
-
-def refuse_overlaps(settings: Settings) -> None:
-    """Raise Refused where what is written under one name would be written over another."""
-    for one, other in combinations(COLLECTIONS, 2):
-        if getattr(settings, one) == (name := getattr(settings, other)):
-            raise Refused(
-                f"{one} and {other} are both named {name!r}. Give each its own collection."
-            )
-    written = {"_id": "_id", **settings.session_fields}
-    for (one, path), (other, known) in combinations(written.items(), 2):
-        if one == "_id" and other == "session_id":
-            continue  # an _id may be the session's name, which is never written
-        if f"{known}.".startswith(f"{path}.") or f"{path}.".startswith(f"{known}."):
-            raise Refused(
-                f"under [fields.sessions] {one} is {path!r}, and {other} is {known!r}: what is "
-                "written into one would change the other. Give each its own field."
-            )
 
 
 def describe(settings: Settings) -> dict[str, Any]:

@@ -154,6 +154,8 @@ def field_names(path: Path, key: str, kind: Kind, value: Any) -> dict[str, str]:
     names = table(path, key, value)
     refuse_unknown(path, key, names, kind.bounds["properties"])
     for name, stored_as in names.items():
+        if stored_as is False and "anyOf" in kind.bounds["properties"][name]:
+            continue  # not kept
         if not isinstance(stored_as, str) or not FIELD_PATH.fullmatch(stored_as):
             owner = key.rpartition(".")[2]
             raise Refused(f"--config {path}: {owner}.{name} = {stored_as!r} is no field name.")

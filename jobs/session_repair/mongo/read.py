@@ -20,10 +20,12 @@ from bson import json_util
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
+from session_repair.aggregates import COUNT
 from session_repair.mongo.bson_types import (
     EVENT_TYPES,
     ID_TYPES,
     SESSION_TYPES,
+    USUAL_EVENT_TYPES,
     all_parents,
     has_twice,
     is_usual,
@@ -35,11 +37,14 @@ from session_repair.mongo.bson_types import (
 )
 from session_repair.mongo.census import FEW_DOCUMENTS, MOST_SCANS, Census
 from session_repair.mongo.connection import spark_uri
+from session_repair.mongo.declared import event_tokens, stored_tokens
 from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
+from session_repair.rules.held import stored_values, with_declared
 from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
-from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
-from session_repair.rules.usual_types import USUAL_ID, names_of
+from session_repair.rules.schemas import KEY_ORDER
+from session_repair.rules.shapes import events_of, sessions_of
+from session_repair.rules.usual_types import USUAL_ID, USUAL_TYPES, names_of
 from session_repair.settings import Settings
 from session_repair.wording import number_of
 
@@ -69,14 +74,33 @@ EVENT_COLUMNS = """
 
 def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per session document, shape SESSIONS."""
-    stages = session_stages(settings, census)
-    return session_rows(load(spark, settings, census, stages, SESSION_COLUMNS), settings, census)
+    stages, columns = session_stages(settings, census), session_columns(settings)
+    return session_rows(load(spark, settings, census, stages, columns), settings, census)
 
 
 def read_events(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per event, shape EVENTS."""
-    stages = event_stages(settings, census)
-    return event_rows(load(spark, settings, census, stages, EVENT_COLUMNS), census)
+    stages, columns = event_stages(settings, census), event_columns(settings)
+    return event_rows(load(spark, settings, census, stages, columns), settings, census)
+
+
+def session_columns(settings: Settings) -> str:
+    """SESSION_COLUMNS, and what is declared, as it comes."""
+    kinds = {it.name: "array<string>" if it.is_list else "string" for it in settings.aggregates}
+    return with_more(SESSION_COLUMNS, kinds)
+
+
+def event_columns(settings: Settings) -> str:
+    """EVENT_COLUMNS, and what is declared, as it comes."""
+    read = settings.shape.read
+    return with_more(
+        EVENT_COLUMNS, {it.name: "bigint" if it.kind == COUNT else "string" for it in read}
+    )
+
+
+def with_more(columns: str, kinds: Mapping[str, str]) -> str:
+    more = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
+    return f"{columns}, more struct<{more}>" if kinds else columns
 
 
 def session_stages(
@@ -86,19 +110,20 @@ def session_stages(
 
     The documents stand in the field ``at`` of others, if that is named.
     """
-    paths = all_below(at, settings.session_fields)
-    parents = [below(at, it) for it in all_parents(settings.session_fields)]
+    paths, written = all_below(at, settings.session_fields), settings.written_fields
+    parents = [below(at, it) for it in all_parents(written)]
     own_id = below(at, "_id")
     texts = unmarked_texts(census.shows_marks, {**paths, "_id": own_id}, SESSION_TEXTS)
-    usual = {"size": {"$bsonSize": "$$ROOT"}, **texts, **more}
+    shape, size = settings.shape, {"size": {"$bsonSize": "$$ROOT"}}
+    usual = {**size, **texts, **stored_tokens(shape, at, may_be_odd=False), **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
-    odd = {**usual, **on_the_way}
+    odd = {**usual, **stored_tokens(shape, at, may_be_odd=True), **on_the_way}
     key = key_expression(census, own_id)
     fields = settings.session_fields
     types = {name: type_unless_twice(name, path, at) for name, path in fields.items()}
     types["_id"] = {"$type": f"${own_id}"}
-    once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(fields.values())]
-    is_plain = is_usual(paths, census.usual, once)
+    once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(written.values())]
+    is_plain = is_usual(all_below(at, written), census.usual, once)
     return typed_stages(key, paths, SESSION_TYPES, types, is_plain, usual, odd)
 
 
@@ -109,7 +134,8 @@ def event_stages(
     paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
     types = {name: type_expression(name, path) for name, path in paths.items()}
     is_plain = is_usual(paths, census.usual)
-    more = {**unmarked_texts(census.shows_marks, paths, EVENT_TEXTS), **more}
+    texts = unmarked_texts(census.shows_marks, paths, EVENT_TEXTS)
+    more = {**texts, **event_tokens(settings.shape, at), **more}
     return typed_stages(key, paths, EVENT_TYPES, types, is_plain, more, more)
 
 
@@ -124,9 +150,9 @@ def all_below(parent: str, paths: Mapping[str, str]) -> dict[str, str]:
 
 def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) -> DataFrame:
     """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``."""
-    parents = all_parents(settings.session_fields)
+    shape, parents = settings.shape, all_parents(settings.written_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
-    types = told_types(SESSION_TEXTS, {**names_of(census.usual), **USUAL_ID})
+    types = told_types(SESSION_TEXTS, {**USUAL_TYPES, **names_of(census.usual), **USUAL_ID})
     return (
         rows.withColumn("types", types)
         .select(
@@ -142,16 +168,19 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
             "size",
             "types",
             (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
-            malformed_fields({**SESSION_TYPES, **ID_TYPES}).alias("malformed"),
+            with_declared(malformed_fields({**SESSION_TYPES, **ID_TYPES}), shape).alias(
+                "malformed"
+            ),
+            *stored_values(shape),
             *more,
         )
-        .select(*SESSIONS.fieldNames(), *more)
+        .select(*sessions_of(shape).fieldNames(), *more)
     )
 
 
-def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
+def event_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) -> DataFrame:
     """One row per row of EVENT_COLUMNS, shape EVENTS and the columns ``more``."""
-    types = told_types(EVENT_TEXTS, names_of(census.usual))
+    types = told_types(EVENT_TEXTS, {**names_of(USUAL_EVENT_TYPES), **names_of(census.usual)})
     return (
         rows.withColumn("types", types)
         .select(
@@ -162,9 +191,10 @@ def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
             instant("timestamp"),
             "page",
             malformed_fields(EVENT_TYPES).alias("malformed"),
+            *(["more"] if settings.shape.read else []),
             *more,
         )
-        .select(*EVENTS.fieldNames(), *more)
+        .select(*events_of(settings.shape).fieldNames(), *more)
     )
 
 
@@ -226,7 +256,7 @@ def typed_stages(
     """
     others = {name: path for name, path in paths.items() if name != "user_id"}
     plain = {name: f"${path}" for name, path in others.items()}
-    user = f"${paths['user_id']}"
+    user = f"${paths['user_id']}" if "user_id" in paths else None
     is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}
     guarded = {name: value_where_typed(name, path, allowed) for name, path in others.items()}
     found = {
@@ -248,8 +278,7 @@ def key_expression(census: Census, path: str) -> Document:
 
 def order_of(key: str, census: Census) -> Column:
     """The order of the _ids, at no cost where their text has it."""
-    nothing = F.lit(None).cast(KEY_ORDER)
-    order = nothing if census.has_object_ids else key_order(F.col(key))
+    order = F.lit(None).cast(KEY_ORDER) if census.has_object_ids else key_order(F.col(key))
     return order.alias("key_order")
 
 

@@ -12,10 +12,16 @@ from session_repair.mongo.store import Store
 
 
 def usual_of_sessions(store: Store) -> Mapping[str, tuple[str, ...]]:
-    """By field, the usual types of the sessions; by the first of them the field is told."""
-    return USUAL_SESSION_TYPES
+    """By field that is kept, the usual types of the sessions; by the first of them it is told."""
+    return of_kept(USUAL_SESSION_TYPES, store.settings.session_fields)
 
 
 def usual_of_events(store: Store) -> Mapping[str, tuple[str, ...]]:
     """The same of the events."""
-    return USUAL_EVENT_TYPES
+    return of_kept(USUAL_EVENT_TYPES, store.settings.event_fields)
+
+
+def of_kept(
+    usual: Mapping[str, tuple[str, ...]], paths: Mapping[str, str]
+) -> Mapping[str, tuple[str, ...]]:
+    return {field: types for field, types in usual.items() if field in paths}

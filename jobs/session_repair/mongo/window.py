@@ -39,16 +39,19 @@ class ActiveWindow:
 
     def sessions(self, settings: Settings) -> Document:
         """The filter of the session documents that say themselves that they are active."""
-        return self.active(settings.session_fields["last_event_at"])
+        return self.active(settings.session_fields.get("last_event_at"))
 
     def events(self, settings: Settings) -> Document:
         """The filter of the events that make their session active."""
         return self.active(settings.event_fields["timestamp"])
 
-    def active(self, path: str) -> Document:
+    def active(self, path: str | None) -> Document:
+        """The filter of what was made in the window, or has a date of it at the path, if any."""
         first, end = (object_id_at(it) for it in (self.since, self.until))
-        dated = {path: {"$gte": self.since, "$lt": self.until}}
-        return {"$or": [dated, {"_id": {"$gte": first, "$lt": end}}]}
+        made = {"_id": {"$gte": first, "$lt": end}}
+        if path is None:
+            return made
+        return {"$or": [{path: {"$gte": self.since, "$lt": self.until}}, made]}
 
     def session_ids(self, settings: Settings) -> list[Document]:
         """Stages after the filter of the sessions: each active session_id once, as text, ``_id``.
@@ -118,7 +121,7 @@ def require_indexes(store: Store) -> None:
         (collection, paths[name])
         for collection, paths, names in needed
         for name in names
-        if not can_look_up(collection, paths[name])
+        if name in paths and not can_look_up(collection, paths[name])
     ]
     if missing:
         number = sum(it.estimated_document_count() for it in (store.sessions, store.events))

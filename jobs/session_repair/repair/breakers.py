@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo.collection import Collection
 
+from session_repair.aggregates import Aggregate
 from session_repair.errors import BreakerTripped, Refused
 from session_repair.kinds import limit_of
 from session_repair.mongo.bson_types import USUAL_EVENT_TYPES
@@ -43,8 +44,14 @@ def require_fields(store: Store, verb: str) -> None:
     the truth, and Refused is raised where that names no field. Of an empty collection nothing can
     be told.
     """
-    known = {*store.settings.session_fields.values(), *store.settings.event_fields.values()}
-    for name in store.settings.allow_absent:
+    settings = store.settings
+    of_aggregates = read_paths(settings.aggregates)
+    known = {
+        *settings.written_fields.values(),
+        *settings.event_fields.values(),
+        *of_aggregates.values(),
+    }
+    for name in settings.allow_absent:
         if name not in known:
             raise Refused(
                 f"--allow-absent {name} names no field of the settings; "
@@ -53,8 +60,8 @@ def require_fields(store: Store, verb: str) -> None:
     of_sessions = CHANGE_OF_VERB.get(verb, CHANGE_OF_VERB[FIX]).required
     complaints, tables, passes = [], [], []
     for one, collection, paths, required in (
-        ("session", store.sessions, store.settings.session_fields, of_sessions),
-        ("event", store.events, store.settings.event_fields, REQUIRED_OF_EVENTS),
+        ("session", store.sessions, settings.written_fields, of_sessions),
+        ("event", store.events, {**settings.event_fields, **of_aggregates}, REQUIRED_OF_EVENTS),
     ):
         absent = absent_fields(store, collection, paths, required)
         if absent:
@@ -70,6 +77,34 @@ def require_fields(store: Store, verb: str) -> None:
             f"{'; '.join(complaints)}. Nothing was written. "
             f"Name the right one under {' and '.join(tables)} in the config file{may_pass}."
         )
+
+
+def read_paths(aggregates: Iterable[Aggregate]) -> dict[str, str]:
+    """What declared aggregates read of events beside the basics, each path under one name."""
+    read = {path for it in aggregates for path in (it.of, *it.where) if path}
+    return {f"aggregates: {path}": path for path in sorted(read)}
+
+
+def require_matches(store: Store) -> None:
+    """Raise BreakerTripped where no event at all is one that a declared aggregate is of.
+
+    Far more often than the truth that is a wrong value, and all sessions would be emptied of it.
+    """
+    for it in store.settings.aggregates:
+        wanted = {path: {"$in": list(values)} for path, values in it.where.items()}
+        is_passed = it.path in store.settings.allow_absent
+        if wanted and not is_passed and store.events.find_one(wanted, ["_id"]) is None:
+            raise BreakerTripped(
+                f"no event of {store.events.name!r} is one that the aggregate {it.name} is of: "
+                f"where {told_where(it)}. Nothing was written. Mend where under [[aggregates]] in "
+                f"the config file, or pass --allow-absent {it.path} where there is none yet."
+            )
+
+
+def told_where(aggregate: Aggregate) -> str:
+    return " and ".join(
+        f"{path} is {' or '.join(map(repr, values))}" for path, values in aggregate.where.items()
+    )
 
 
 def told(collection: Collection[Document], path: str, paths: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from session_repair.aggregates import BASICS
 from session_repair.mongo.bson_bytes import (
     NULL,
     TYPE_NAMES,
@@ -17,7 +18,6 @@ from session_repair.mongo.bson_bytes import (
     nested,
     text_in,
 )
-from session_repair.mongo.observe import FIELDS
 
 Document = dict[str, Any]
 
@@ -34,6 +34,7 @@ class Layout:
 
     paths: Mapping[str, str]
     parents: Sequence[str]
+    names: Sequence[str] = BASICS  # of what a run may write, in the order of a plan
 
 
 class PlannedSession:
@@ -80,7 +81,7 @@ class PlannedSession:
     @property
     def as_left(self) -> bytes:
         """What the session is once the new fields are written."""
-        names = [name.encode() for name in FIELDS]
+        names = [name.encode() for name in self.layout.names]
         left = [self.new.get(name) or self.observed.get(name) for name in names]
         members = {**self.members, b"observed": nested("observed", filter(None, left))}
         if self.parents:
@@ -169,7 +170,7 @@ def is_still(planned: PlannedSession, is_left: bool) -> Document:
     """
     paths, checks = planned.layout.paths, []
     wanted = {"session_id": planned.members.get(b"session_id")}
-    for name in FIELDS:
+    for name in planned.layout.names:
         written = planned.new.get(name.encode()) if is_left else None
         wanted[name] = written or planned.observed.get(name.encode())
     for name, value in wanted.items():

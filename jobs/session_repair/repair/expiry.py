@@ -31,7 +31,8 @@ class Expiry:
 
     def dates_in(self, store: Store) -> list[str]:
         """The field, by the name that a plan gives it, if it is a date that a correction writes."""
-        return [it for it in ("first_event_at", "last_event_at") if store.path(it) == self.path]
+        kept = store.settings.session_fields
+        return [it for it in ("first_event_at", "last_event_at") if kept.get(it) == self.path]
 
 
 def expiries(store: Store) -> Iterator[Expiry]:

@@ -79,7 +79,7 @@ def survey_deletions(
     """
     found = survey(spark, store, preflight, DELETE_ORPHANS, run_id)
     code, judge = (DUPLICATE, copies) if store.settings.duplicates else (ORPHAN, orphans)
-    judged = judge(found.corrected, preflight.now, store.settings.min_age)
+    judged = judge(found.corrected, preflight.now, store.settings.min_age, store.settings.shape)
     deletable, left = judged.where("kept_for IS NULL"), judged.where("kept_for IS NOT NULL")
     kept = kept_by_events(store, deletable)
     deletable = deletable.transform(without, list(kept))
@@ -139,7 +139,7 @@ def plan_run(
     found = look(spark, store, preflight, run.run_id)
     require_few_malformed(found.report)
     expires_at = preflight.now + store.settings.journal_ttl
-    rows = rows_of(found.corrected, plan.run_id, plan.prefix, expires_at)
+    rows = rows_of(found.corrected, plan.run_id, plan.prefix, expires_at, store.settings.shape)
     write_journal(rows, store)
     drop_other_attempts(store, plan)
     planned = found.report.totals.planned

@@ -115,13 +115,15 @@ def settings_of_run(
         asked = {**asked, **{name: made_with[name] for name in ("scope", "allow_shrink")}}
     # What is given now wins; of what decides, it has to be the same.
     kept = {name: value for name, value in asked.items() if name not in settings.asked}
-    again = replace(settings, **revived(kept), asked=(*settings.asked, *kept))
+    # A plan holds the aggregates that it was made with, whatever is declared since.
+    declared = revived({"aggregates": made_with.get("aggregates", [])})
+    again = replace(settings, **revived(kept), **declared, asked=(*settings.asked, *kept))
     now = describe(again)
-    differing = [name for name in deciding if made_with[name] != now[name]]
+    differing = [name for name in deciding if made_with.get(name) != now[name]]
     if differing:
         name = differing[0]
         raise Refused(
-            f"run {document['_id']} was planned with {name} = {made_with[name]!r}, now it is "
+            f"run {document['_id']} was planned with {name} = {made_with.get(name)!r}, now it is "
             f"{now[name]!r}. Use the settings of the plan."
         )
     return again

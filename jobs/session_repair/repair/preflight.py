@@ -14,7 +14,12 @@ from session_repair.mongo.connection import hello_of, server_time
 from session_repair.mongo.pace import LagUnseen, replication_lag
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
-from session_repair.repair.breakers import require_events, require_fields, require_types
+from session_repair.repair.breakers import (
+    require_events,
+    require_fields,
+    require_matches,
+    require_types,
+)
 from session_repair.repair.reading import Reading
 from session_repair.repair.strategy import choose
 from session_repair.repair.watermark import window_of
@@ -75,6 +80,7 @@ def before_plan(
     if verb != VERIFY:
         require_events(store)
     require_fields(store, verb)
+    require_matches(store)
     require_types(store, preflight.reading.found_by)
     return preflight
 

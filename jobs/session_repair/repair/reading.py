@@ -106,9 +106,10 @@ class Scan:
     ) -> DataFrame:
         sessions = read_sessions(spark, store.settings, preflight.sessions)
         events = read_events(spark, store.settings, preflight.events)
-        rebuilt = rebuild(events, preflight.mark, preflight.horizon)
-        usual = names_of(preflight.sessions.usual)
-        return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, OF_ALL, usual)
+        shape, usual = store.settings.shape, names_of(preflight.sessions.usual)
+        rebuilt = rebuild(events, preflight.mark, preflight.horizon, shape)
+        how = (preflight.now, store.settings.settle, OF_ALL, usual, shape)
+        return diagnose(sessions, rebuilt, *how)
 
     def require_all_read(
         self, store: Store, preflight: Preflight, seen: Mapping[str, int], read: Observation
@@ -217,6 +218,7 @@ def looked_up(
     lookups = lookups_per_cursor(spark, suspects, number)
     sessions = look_up_sessions(spark, store.settings, suspects, lookups, window, read)
     events = look_up_events(spark, store.settings, suspects, lookups, window, preflight.events)
-    rebuilt = rebuild_looked_up(events, preflight.mark, preflight.horizon)
-    usual = names_of(suspects.usual)
-    return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, found_in, usual)
+    shape, usual = store.settings.shape, names_of(suspects.usual)
+    rebuilt = rebuild_looked_up(events, preflight.mark, preflight.horizon, shape)
+    how = (preflight.now, store.settings.settle, found_in, usual, shape)
+    return diagnose(sessions, rebuilt, *how)

@@ -10,25 +10,37 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from session_repair.aggregates import BASIC_SHAPE, Shape
 from session_repair.rules.envelope import content, fits_int
+from session_repair.rules.held import declared_values
 from session_repair.rules.schemas import JOURNAL_ROWS
 
 
-def journal_rows(corrected: DataFrame, run_id: str, prefix: str, expires_at: datetime) -> DataFrame:
+def journal_rows(
+    corrected: DataFrame,
+    run_id: str,
+    prefix: str,
+    expires_at: datetime,
+    shape: Shape = BASIC_SHAPE,
+) -> DataFrame:
     """One row per session to be corrected, shape JOURNAL_ROWS. Pure.
 
     ``plan`` is one JSON document: session (envelope of its _id), session_id, observed (the fields
     as they were, absent ones absent), parents (the type of what each nested field stands in, where
     there are any), new (the fields to write) and findings (codes).
     """
-    members = {"new": json_object(new_fields())}
+    members = {"new": json_object(new_fields(shape))}
     return as_journal_rows(
-        corrected.where("changes IS NOT NULL"), members, run_id, prefix, expires_at
+        corrected.where("changes IS NOT NULL"), members, run_id, prefix, expires_at, shape
     )
 
 
 def deletion_rows(
-    corrected: DataFrame, run_id: str, prefix: str, expires_at: datetime
+    corrected: DataFrame,
+    run_id: str,
+    prefix: str,
+    expires_at: datetime,
+    shape: Shape = BASIC_SHAPE,
 ) -> DataFrame:
     """One row per session to be deleted, shape JOURNAL_ROWS, ``plan.delete`` being true. Pure.
 
@@ -37,16 +49,21 @@ def deletion_rows(
     is_copy = F.col("canonical_key") != F.col("session_key")
     canonical = F.when(is_copy, F.col("canonical_key"))
     members = {"delete": F.lit("true"), "canonical": canonical}
-    return as_journal_rows(corrected, members, run_id, prefix, expires_at)
+    return as_journal_rows(corrected, members, run_id, prefix, expires_at, shape)
 
 
 def as_journal_rows(
-    planned: DataFrame, members: dict[str, Column], run_id: str, prefix: str, expires_at: datetime
+    planned: DataFrame,
+    members: dict[str, Column],
+    run_id: str,
+    prefix: str,
+    expires_at: datetime,
+    shape: Shape,
 ) -> DataFrame:
     observed = {
         "session": F.col("session_key"),
         "session_id": json_text(F.col("session_id")),
-        "observed": json_object(observed_fields()),
+        "observed": json_object(observed_fields(shape)),
         "parents": F.to_json(F.col("stored.parents")),
     }
     whole = {**observed, **members, "findings": F.to_json(F.col("findings.code"))}
@@ -98,14 +115,17 @@ def json_values(owner: str, type_of_count: Column) -> dict[str, Column]:
     }
 
 
-def observed_fields() -> dict[str, Column]:
+def observed_fields(shape: Shape) -> dict[str, Column]:
     """The fields as the plan saw them, types too: a missing one is left out, a null one is null."""
     values = json_values("stored", F.col("stored.types.event_count"))
-    return {
+    basics = {
         name: F.when(F.col(f"stored.types.{name}") == "null", "null").otherwise(value)
         for name, value in values.items()
+        if name in shape.kept
     }
+    return {**basics, **declared_values(shape, "stored")}
 
 
-def new_fields() -> dict[str, Column]:
-    return json_values("changes", type_of_new(F.col("changes.event_count")))
+def new_fields(shape: Shape) -> dict[str, Column]:
+    values = json_values("changes", type_of_new(F.col("changes.event_count")))
+    return {**values, **declared_values(shape, "changes")}

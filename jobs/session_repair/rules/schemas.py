@@ -14,6 +14,7 @@ from pyspark.sql.types import (
     DoubleType,
     IntegerType,
     LongType,
+    MapType,
     StringType,
     StructField,
     StructType,
@@ -26,6 +27,8 @@ def column(name: str, kind: DataType, meaning: str) -> StructField:
 
 
 PAGES = ArrayType(StringType())
+
+DECLARED = MapType(StringType(), StringType())
 
 KEY_ORDER = StructType(
     [
@@ -176,13 +179,6 @@ JOURNAL_ROWS = StructType(
 # release, dropped one.
 SCHEMA_VERSION = 4
 
-KEPT_ROWS = StructType(
-    [
-        CORRECTED[name]
-        for name in ("session_key", "session_id", "started_at", "stored", "changes", "findings")
-    ]
-)
-
 SESSION_IDENTITY = [
     column("session", StringType(), "_id of the session: hex digits of an ObjectId, else JSON"),
     column("session_type", StringType(), "BSON type of that _id"),
@@ -207,6 +203,8 @@ CORRECTION_ROWS = StructType(
             "as planned on",
         ),
         column("new", CHANGES, "the fields written; null for those left alone"),
+        column("old_declared", DECLARED, "as planned on, of declared aggregates; JSON by name"),
+        column("new_declared", DECLARED, "those written; JSON by name"),
         column("outcome", StringType(), "what became of it, see below; null before that is known"),
     ]
 )
