@@ -91,6 +91,6 @@ def test_only_what_is_kept_is_repaired(
     assert orphans.code == 0, orphans.told
     assert {it["session_id"] for it in db["sessions"].find()} == {"empty", "right", "wrong"}
     for run in db[RUNS].find({"state": "done"}).sort("_id", -1):
-        undone = command("undo", run["_id"], "--apply", *given, on=db)
+        undone = command("undo", run["_id"], "--apply", "--config", str(config), on=db)
         assert undone.code == 0, undone.told
     assert stored_bytes(db) == before
