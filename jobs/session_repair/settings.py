@@ -9,6 +9,7 @@ from enum import Flag, auto
 from itertools import combinations
 from typing import Any
 
+from session_repair.dates import DATE, DATES
 from session_repair.errors import Refused
 from session_repair.kinds import (
     CODES,
@@ -38,12 +39,8 @@ BATCH_SIZE = 250
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 
 SESSION_FIELDS = (
-    "session_id",
-    "user_id",
-    "event_count",
-    "first_event_at",
-    "last_event_at",
-    "pages",
+    *("session_id", "user_id", "event_count"),
+    *("first_event_at", "last_event_at", "pages"),
 )
 EVENT_FIELDS = ("session_id", "user_id", "timestamp", "page")
 TLS_FILES = {"ca_file": "tlsCAFile", "certificate_key_file": "tlsCertificateKeyFile"}
@@ -59,9 +56,10 @@ class Role(Flag):
     VIEW = auto()  # is alike in the last success and the run that goes on from there
     PART = auto()  # makes a run one of some sessions, or of some findings only
     ONCE = auto()  # is asked of one run: no config file holds it
+    LATER = auto()  # is not named by runs of before it was there: they had the default
 
 
-PLAN, GUARD, PLACE, SOURCE, VIEW, PART, ONCE = Role
+PLAN, GUARD, PLACE, SOURCE, VIEW, PART, ONCE, LATER = Role
 
 
 @dataclass(frozen=True)
@@ -121,6 +119,12 @@ class Settings:
     )
     event_fields: Mapping[str, str] = setting(
         {}, paths(EVENT_FIELDS), key="fields.events", role=PLAN | SOURCE | VIEW
+    )
+    session_dates: str = setting(
+        DATE, one_of(*DATES), key="fields.sessions.dates", role=PLAN | PLACE | VIEW | LATER
+    )
+    event_dates: str = setting(
+        DATE, one_of(*DATES), key="fields.events.dates", role=PLAN | SOURCE | VIEW | LATER
     )
     scope: str = setting(
         EMPTY, one_of(*SCOPES), "Empty sessions, or all mismatches.", "scope", PLAN | VIEW
@@ -271,11 +275,9 @@ def refuse_overlaps(settings: Settings) -> None:
 
 def describe(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, without the secret: for the run document and the report."""
-    described = {}
-    for name, row in SETTINGS.items():
-        value = getattr(settings, name)
-        described[name] = None if value is None else row.kind.told(value)
-    return described
+    values = {name: getattr(settings, name) for name in SETTINGS}
+    told = {name: row.kind.told for name, row in SETTINGS.items()}
+    return {name: None if it is None else told[name](it) for name, it in values.items()}
 
 
 def revived(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,5 +290,11 @@ def revived(described: Mapping[str, Any]) -> dict[str, Any]:
 
 def semantics(settings: Settings) -> dict[str, Any]:
     """The described settings that decide which plan is made."""
-    described = describe(settings)
-    return {name: described[name] for name in SEMANTIC}
+    described, before = describe(settings), as_before()
+    return {it: described[it] for it in SEMANTIC if it not in before or described[it] != before[it]}
+
+
+def as_before() -> dict[str, Any]:
+    """The described settings that a run may not name, as it then had them."""
+    defaults = describe(Settings(uri=""))
+    return {name: defaults[name] for name in named(LATER)}

@@ -154,7 +154,7 @@ def look_up_events(
         *event_stages(settings, events, more, FOUND),
     ]
     columns = f"{EVENT_COLUMNS}, of string, named array<string>"
-    rows = event_rows(load(spark, settings, suspects, stages, columns), events, *more)
+    rows = event_rows(load(spark, settings, suspects, stages, columns), settings, events, *more)
     # The event comes first, then each suspect of its group where it is the first that they brought.
     nobody = F.array().cast("array<string>")
     ids = F.concat(F.array("session_id"), F.coalesce("named", nobody))

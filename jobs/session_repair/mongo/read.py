@@ -20,25 +20,29 @@ from bson import json_util
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
+from session_repair.dates import DATE
 from session_repair.mongo.bson_types import (
     EVENT_TYPES,
     ID_TYPES,
     SESSION_TYPES,
     all_parents,
+    allowed_types,
     has_twice,
     is_usual,
     owners_of,
     type_expression,
     type_unless_twice,
+    value_of,
     value_where_typed,
     whole_of,
 )
 from session_repair.mongo.census import FEW_DOCUMENTS, MOST_SCANS, Census
 from session_repair.mongo.connection import spark_uri
+from session_repair.mongo.dates import exact_dates
 from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
-from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
+from session_repair.rules.schemas import EVENTS, EXACT, KEY_ORDER, SESSIONS
 from session_repair.rules.usual_types import USUAL_ID, names_of
 from session_repair.settings import Settings
 from session_repair.wording import number_of
@@ -58,7 +62,8 @@ SESSION_COLUMNS = """
     last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
     user_id: string, event_count: string, first_event_at: string, last_event_at: string,
     pages: string, _id: string>, parents array<string>,
-    unmarked struct<session_id: string, user_id: string, pages: array<string>, _id: string>
+    unmarked struct<session_id: string, user_id: string, pages: array<string>, _id: string>,
+    exact struct<first_event_at: string, last_event_at: string>
 """
 EVENT_COLUMNS = """
     key string, user string, session_id string, timestamp bigint, page string,
@@ -76,7 +81,7 @@ def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> Da
 def read_events(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per event, shape EVENTS."""
     stages = event_stages(settings, census)
-    return event_rows(load(spark, settings, census, stages, EVENT_COLUMNS), census)
+    return event_rows(load(spark, settings, census, stages, EVENT_COLUMNS), settings, census)
 
 
 def session_stages(
@@ -92,14 +97,14 @@ def session_stages(
     texts = unmarked_texts(census.shows_marks, {**paths, "_id": own_id}, SESSION_TEXTS)
     usual = {"size": {"$bsonSize": "$$ROOT"}, **texts, **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
-    odd = {**usual, **on_the_way}
+    fields, dates = settings.session_fields, settings.session_dates
+    odd = {**usual, **on_the_way, **exact_dates(paths, dates)}
     key = key_expression(census, own_id)
-    fields = settings.session_fields
-    types = {name: type_unless_twice(name, path, at) for name, path in fields.items()}
+    types = {name: type_unless_twice(name, path, dates, at) for name, path in fields.items()}
     types["_id"] = {"$type": f"${own_id}"}
     once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(fields.values())]
-    is_plain = is_usual(paths, census.usual, once)
-    return typed_stages(key, paths, SESSION_TYPES, types, is_plain, usual, odd)
+    is_plain = is_usual(paths, census.usual, dates, once)
+    return typed_stages(key, paths, SESSION_TYPES, dates, types, is_plain, usual, odd)
 
 
 def event_stages(
@@ -107,10 +112,11 @@ def event_stages(
 ) -> list[Document]:
     """What makes of event documents the EVENT_COLUMNS, and ``more`` beside them."""
     paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
-    types = {name: type_expression(name, path) for name, path in paths.items()}
-    is_plain = is_usual(paths, census.usual)
+    dates = settings.event_dates
+    types = {name: type_expression(name, path, dates) for name, path in paths.items()}
+    is_plain = is_usual(paths, census.usual, dates)
     more = {**unmarked_texts(census.shows_marks, paths, EVENT_TEXTS), **more}
-    return typed_stages(key, paths, EVENT_TYPES, types, is_plain, more, more)
+    return typed_stages(key, paths, EVENT_TYPES, dates, types, is_plain, more, more)
 
 
 def below(parent: str, path: str) -> str:
@@ -127,6 +133,7 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
     parents = all_parents(settings.session_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
     types = told_types(SESSION_TEXTS, {**names_of(census.usual), **USUAL_ID})
+    allowed = allowed_types({**SESSION_TYPES, **ID_TYPES}, settings.session_dates)
     return (
         rows.withColumn("types", types)
         .select(
@@ -142,14 +149,15 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
             "size",
             "types",
             (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
-            malformed_fields({**SESSION_TYPES, **ID_TYPES}).alias("malformed"),
+            exact(settings.session_dates),
+            malformed_fields(allowed).alias("malformed"),
             *more,
         )
         .select(*SESSIONS.fieldNames(), *more)
     )
 
 
-def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
+def event_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) -> DataFrame:
     """One row per row of EVENT_COLUMNS, shape EVENTS and the columns ``more``."""
     types = told_types(EVENT_TEXTS, names_of(census.usual))
     return (
@@ -161,7 +169,7 @@ def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
             key_of(present(F.col("user"))).alias("user"),
             instant("timestamp"),
             "page",
-            malformed_fields(EVENT_TYPES).alias("malformed"),
+            malformed_fields(allowed_types(EVENT_TYPES, settings.event_dates)).alias("malformed"),
             *more,
         )
         .select(*EVENTS.fieldNames(), *more)
@@ -214,6 +222,7 @@ def typed_stages(
     key: Document,
     paths: Mapping[str, str],
     allowed: Mapping[str, tuple[str, ...]],
+    dates: str,
     types: Document,
     is_plain: Document,
     more_of_usual: Mapping[str, Any],
@@ -225,10 +234,11 @@ def typed_stages(
     of any type comes in an envelope, so that text that looks like JSON stays text.
     """
     others = {name: path for name, path in paths.items() if name != "user_id"}
-    plain = {name: f"${path}" for name, path in others.items()}
+    plain = {name: value_of(name, path, dates) for name, path in others.items()}
     user = f"${paths['user_id']}"
     is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}
-    guarded = {name: value_where_typed(name, path, allowed) for name, path in others.items()}
+    allowed = allowed_types(allowed, dates)
+    guarded = {name: value_where_typed(name, it, allowed, dates) for name, it in others.items()}
     found = {
         "key": key,
         "user": {"v": {"$cond": [is_user, user, None]}},
@@ -256,6 +266,14 @@ def order_of(key: str, census: Census) -> Column:
 def instant(name: str) -> Column:
     """Milliseconds since 1970 as an instant."""
     return F.timestamp_millis(F.col(name)).alias(name)
+
+
+def exact(dates: str) -> Column:
+    """The dates as they are stored, of what is not usual; null where they are BSON dates."""
+    if dates == DATE:
+        return F.lit(None).cast(EXACT).alias("exact")
+    fields = [present(F.col(f"exact.{name}")).alias(name) for name in EXACT.fieldNames()]
+    return F.when(F.col("exact").isNotNull(), F.struct(*fields)).alias("exact")
 
 
 def malformed_fields(allowed: Mapping[str, tuple[str, ...]]) -> Column:

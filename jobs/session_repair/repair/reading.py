@@ -107,8 +107,9 @@ class Scan:
         sessions = read_sessions(spark, store.settings, preflight.sessions)
         events = read_events(spark, store.settings, preflight.events)
         rebuilt = rebuild(events, preflight.mark, preflight.horizon)
-        usual = names_of(preflight.sessions.usual)
-        return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, OF_ALL, usual)
+        usual, settings = names_of(preflight.sessions.usual), store.settings
+        how = (OF_ALL, usual, settings.session_dates)
+        return diagnose(sessions, rebuilt, preflight.now, settings.settle, *how)
 
     def require_all_read(
         self, store: Store, preflight: Preflight, seen: Mapping[str, int], read: Observation
@@ -218,5 +219,5 @@ def looked_up(
     sessions = look_up_sessions(spark, store.settings, suspects, lookups, window, read)
     events = look_up_events(spark, store.settings, suspects, lookups, window, preflight.events)
     rebuilt = rebuild_looked_up(events, preflight.mark, preflight.horizon)
-    usual = names_of(suspects.usual)
-    return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, found_in, usual)
+    how = (found_in, names_of(suspects.usual), store.settings.session_dates)
+    return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, *how)

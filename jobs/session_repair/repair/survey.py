@@ -9,7 +9,12 @@ from dataclasses import asdict, dataclass
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.mongo.bson_types import EVENT_TYPES, ID_TYPES, SESSION_TYPES
+from session_repair.mongo.bson_types import (
+    EVENT_TYPES,
+    ID_TYPES,
+    SESSION_TYPES,
+    allowed_types,
+)
 from session_repair.mongo.census import odd_documents
 from session_repair.mongo.lookup import ids_without_session
 from session_repair.mongo.store import Store
@@ -75,7 +80,8 @@ def survey(
     kept = corrected.persist()
     found, reading = count_findings(kept), preflight.reading
     is_sound = not any(found.by_code[code]["found"] for code in (MALFORMED, ORPHAN_EVENTS))
-    odd = {} if is_sound else count_odd_types(kept, {**SESSION_TYPES, **ID_TYPES})
+    allowed = allowed_types({**SESSION_TYPES, **ID_TYPES}, store.settings.session_dates)
+    odd = {} if is_sound else count_odd_types(kept, allowed)
     if not preflight.asks_of_marks and any(kind == NO_UTF8 for *_, kind in odd):
         log.info("text is shown with U+FFFD: reading again, for the server to tell what it holds")
         kept.unpersist()
@@ -109,15 +115,17 @@ def odd_types(
     """The types that make documents malformed, as the read counted them."""
     odd: list[OddType] = []
     of_sessions = {**store.settings.session_fields, "_id": "_id"}
-    for document, census, paths, allowed in (
-        (SESSION, preflight.sessions, of_sessions, SESSION_TYPES),
-        (EVENT, preflight.events, store.settings.event_fields, EVENT_TYPES),
+    settings = store.settings
+    for document, census, paths, types, dates in (
+        (SESSION, preflight.sessions, of_sessions, SESSION_TYPES, settings.session_dates),
+        (EVENT, preflight.events, settings.event_fields, EVENT_TYPES, settings.event_dates),
     ):
         of_these = {key[1:]: number for key, number in counted.items() if key[0] == document}
         if not of_these:
             continue
         collection = census.collection
-        samples = odd_documents(collection, paths, allowed, of_these, census.scope)
+        allowed = allowed_types(types, dates)
+        samples = odd_documents(collection, paths, allowed, of_these, census.scope, dates)
         odd += [
             OddType(collection.name, field, kind, number, samples.get((field, kind), ()))
             for (field, kind), number in sorted(of_these.items())

@@ -11,6 +11,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
+from session_repair.dates import DATE, EPOCH_S, KEPT_DATES
+from session_repair.rules.dates import Dates, as_kept
 from session_repair.rules.predicates import (
     HOLDS,
     array_of,
@@ -43,12 +45,14 @@ def diagnose(
     settle: timedelta,
     found_in: str = OF_ALL,
     usual: Mapping[str, str] = USUAL_TYPES,
+    dates: str = DATE,
 ) -> DataFrame:
     """One row per session document, and one per session_id that only events name: DIAGNOSED.
 
     ``stored`` and ``rebuilt`` are null where there is no finding, to keep the frame slim. Where the
     frames are not all there is but what was looked up, each session_id that was has a rebuilt one,
-    which may be null. What is not told of a type is the ``usual`` one.
+    which may be null. What is not told of a type is the ``usual`` one. Rebuilt ``dates`` are as
+    the session would hold them.
     """
     facts = {
         "in_flight": is_in_flight(now, settle),
@@ -70,12 +74,23 @@ def diagnose(
         sessions.transform(with_canonical)
         .join(rebuilt_sessions, "session_id", found_in)
         .where("session_key IS NOT NULL OR rebuilt IS NOT NULL")
+        .withColumns(as_sessions_keep_it(Dates(dates, usual)))
         .withColumns(shared_facts())
         .withColumns(facts)
         .withColumn("symptoms", symptoms())
         .withColumns(values)
         .select(*DIAGNOSED.fieldNames())
     )
+
+
+def as_sessions_keep_it(dates: Dates) -> dict[str, Column]:
+    """What is rebuilt, where sessions may hold no more of a date than its second."""
+    if dates.kind != EPOCH_S:
+        return {}
+    whole = F.col("rebuilt")
+    for field in KEPT_DATES:
+        whole = whole.withField(field, as_kept(field, rebuilt(field), dates))
+    return {"rebuilt": whole}
 
 
 def shows(code: str) -> str:
