@@ -13,7 +13,15 @@ from bson import Decimal128, Int64
 
 from tests.harness.commands import Command, reported
 from tests.harness.documents import Db, Document, stored_bytes
-from tests.harness.epochs import MS, S, config_of, counted, milliseconds, number
+from tests.harness.epochs import (
+    MS,
+    S,
+    config_of,
+    counted,
+    milliseconds,
+    number,
+    type_of,
+)
 from tests.harness.runs import last_run
 from tests.harness.shop import MORNING, Shop, minute
 
@@ -62,11 +70,6 @@ def fill(db: Db, sessions: Callable[[datetime], Any], events: Callable[[datetime
         db["events"].update_one({"_id": event["_id"]}, {"$set": {"timestamp": events(moment)}})
 
 
-def type_of(value: Any) -> str:
-    kinds = {int: "int", Int64: "long", float: "double", Decimal128: "decimal"}
-    return kinds.get(type(value), "none")
-
-
 def repaired(session: Document, events: list[Document], units: tuple[str, str], usual: str) -> Any:
     """The session with the figures of its events, its dates in its own unit and types."""
     should = sorted(milliseconds(it["timestamp"], units[1]) for it in events)
@@ -74,7 +77,7 @@ def repaired(session: Document, events: list[Document], units: tuple[str, str], 
     has_expired = (session["event_count"] or 0) > len(events)
     for name, instant in zip(DATED, (should[0], should[-1]), strict=True):
         stored = session.get(name)
-        kind = type_of(stored) if stored is not None else usual
+        kind = type_of(stored) or usual
         value = number(instant, units[0], kind)
         kept, own = milliseconds(value, units[0]), milliseconds(stored or 0, units[0])
         is_wider = kept < own if name == DATED[0] else kept > own
@@ -182,7 +185,7 @@ def test_parts_of_a_millisecond_are_observed_to_the_byte(
     assert stored_bytes(db) == before
 
 
-NONE = {  # of a side that keeps milliseconds
+NONE: dict[str, list[Any]] = {  # of a side that keeps milliseconds
     "double out of range": [float("nan"), float("inf"), -float("inf"), 1e15],
     "long out of range": [Int64(253_402_300_800_000), Int64(-62_135_596_800_001), Int64(2**62)],
     "decimal out of range": [Decimal128("NaN"), Decimal128("Infinity"), Decimal128("1E400")],
