@@ -167,7 +167,7 @@ def test_parts_of_a_millisecond_are_observed_to_the_byte(
     for name, first in zip("abcd", PARTS, strict=True):
         shop.session(name, first_event_at=first, last_event_at=first)
         shop.events(name, {0: "/a"}, timestamp=first)
-        shop.events(name, {1: None}, timestamp=1760947300.7654321)
+        shop.events(name, {1: None}, timestamp=1760947300.7658765)
     for collection in ("sessions", "events"):
         db[collection].create_index("session_id")
     before, how = stored_bytes(db), config(S, S)
@@ -197,7 +197,7 @@ NONE: dict[str, list[Any]] = {  # of a side that keeps milliseconds
 
 
 @pytest.mark.parametrize("strategy", ["scan", "lookup"])
-def test_what_is_no_such_nthis_malformed_and_left_alone(
+def test_what_is_no_such_number_is_malformed_and_left_alone(
     command: Command, db: Db, config: Any, strategy: str
 ) -> None:
     shop, keep = Shop(db), counted(MS, "double")

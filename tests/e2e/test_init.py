@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from pymongo import MongoClient
 
 from demo.generate import generate
+from demo.server import EmbeddedMongod
 from session_repair.cli.commands import main
 from session_repair.cli.layers import load_settings
 from session_repair.settings import Settings
 from tests.harness import wild
-from tests.harness.commands import Ended, command_at
-from tests.harness.documents import Db, Document, fingerprint
+from tests.harness.commands import ROOT, Ended, command_at
+from tests.harness.documents import Db, Document, fingerprint, new_database
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -146,6 +148,27 @@ def test_other_names_types_and_aggregates_are_told(
     assert found == {"database": db.name, **proposed}
     assert fingerprint(db) == before
     assert ended.out.count("# right in ") >= 4 + len(proposed["aggregates"])
+
+
+def test_the_page_about_it_shows_what_it_prints(init: Callable[..., Ended], db: Db) -> None:
+    wild.nested(db)
+    page = (ROOT / "docs" / "init.md").read_text(encoding="utf-8")
+    _, shown, _ = re.split(r"^```(?:toml)?$", page[page.index("```toml") :], maxsplit=2, flags=re.M)
+    assert shown.strip() == init(on=db).out.strip().replace(db.name, "shop")
+
+
+def test_who_may_read_the_database_is_allowed_to(
+    guarded_mongod: EmbeddedMongod, guarded_client: MongoClient[Document]
+) -> None:
+    """And nothing of the address stands in the file."""
+    with new_database(guarded_client) as database:
+        wild.shop(database)
+        reads = {"role": "read", "db": database.name}
+        guarded_client.admin.command("createUser", "reader", pwd="hush-hush", roles=[reads])
+        uri = guarded_mongod.uri_for("reader", "hush-hush")
+        ended = command_at(uri)("init", on=database)
+    assert (ended.code, "hush" in ended.told) == (0, False)
+    assert tomllib.loads(ended.out) == {"database": database.name, **SHOP}
 
 
 def test_ids_without_an_index_are_found_by_a_scan_and_the_index_is_told(

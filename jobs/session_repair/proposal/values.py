@@ -96,8 +96,9 @@ def is_same(one: Any, other: Any) -> bool:
 
 def is_nothing(value: Any) -> bool:
     """Whether it says no more than if it were absent."""
-    is_zero = class_of(value) == "number" and value in (0, Decimal128("0"))
-    return value is None or value == [] or value == "" or is_zero
+    if class_of(value) == "number":
+        return number_of(value) == 0
+    return value is None or value == [] or value == ""
 
 
 @dataclass(frozen=True)
