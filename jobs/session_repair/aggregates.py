@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from session_repair.dates import DATE as BSON_DATE
 from session_repair.kinds import FIELD_PATH
 
 # The basics, under the names of the settings, in the order of a plan.
@@ -191,6 +192,7 @@ class Shape:
 
     kept: tuple[str, ...] = BASICS
     declared: tuple[Aggregate, ...] = ()
+    dates: str = BSON_DATE  # as what they keep an instant
 
     def keeps(self, *basics: str) -> bool:
         return all(it in self.kept for it in basics)
@@ -217,4 +219,5 @@ def shape_of(described: Mapping[str, Any]) -> Shape:
     """The shape in the settings of a run's document, or of a report."""
     paths = described.get("session_fields") or {}
     kept = tuple(it for it in BASICS if paths.get(it, it))
-    return Shape(kept, read_aggregates(described.get("aggregates") or ()))
+    declared = read_aggregates(described.get("aggregates") or ())
+    return Shape(kept, declared, described.get("session_dates", BSON_DATE))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from enum import Flag, auto
 from typing import Any
 
 from session_repair.aggregates import (
@@ -16,6 +15,7 @@ from session_repair.aggregates import (
     read_aggregates,
     told_aggregates,
 )
+from session_repair.dates import DATE, DATES
 from session_repair.errors import Refused
 from session_repair.fields import (
     EVENT_FIELDS,
@@ -46,6 +46,7 @@ from session_repair.kinds import (
     tables,
 )
 from session_repair.logs import FORMATS, TEXT
+from session_repair.roles import GUARD, LATER, ONCE, PART, PLACE, PLAN, SOURCE, VIEW, Role
 from session_repair.symptoms import EMPTY, SCOPES, require_corrected
 
 LAST_SUCCESS = "last-success"
@@ -54,21 +55,6 @@ BATCH_SIZE = 250
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 
 TLS_FILES = {"ca_file": "tlsCAFile", "certificate_key_file": "tlsCertificateKeyFile"}
-
-
-class Role(Flag):
-    """What a setting is to a plan, and to the runs that come after; most are nothing."""
-
-    PLAN = auto()  # decides which plan is made: one is only applied under those it was made with
-    GUARD = auto()  # what else a run that is planned anew takes along: above all what may stop it
-    PLACE = auto()  # says where a run's data is: all that its undoing depends on
-    SOURCE = auto()  # says where else a run reads, and with it a later look at its sessions
-    VIEW = auto()  # is alike in the last success and the run that goes on from there
-    PART = auto()  # makes a run one of some sessions, or of some findings only
-    ONCE = auto()  # is asked of one run: no config file holds it
-
-
-PLAN, GUARD, PLACE, SOURCE, VIEW, PART, ONCE = Role
 
 
 @dataclass(frozen=True)
@@ -130,7 +116,13 @@ class Settings:
         {}, paths(EVENT_FIELDS, ONLY_FOR), key="fields.events", role=PLAN | SOURCE | VIEW
     )
     aggregates: tuple[Aggregate, ...] = setting(
-        (), tables(SCHEMA, read_aggregates, told_aggregates), role=PLAN | PLACE | VIEW
+        (), tables(SCHEMA, read_aggregates, told_aggregates), role=PLAN | PLACE | VIEW | LATER
+    )
+    session_dates: str = setting(
+        DATE, one_of(*DATES), key="fields.sessions.dates", role=PLAN | PLACE | VIEW | LATER
+    )
+    event_dates: str = setting(
+        DATE, one_of(*DATES), key="fields.events.dates", role=PLAN | SOURCE | VIEW | LATER
     )
     scope: str = setting(
         EMPTY, one_of(*SCOPES), "Empty sessions, or all mismatches.", "scope", PLAN | VIEW
@@ -230,7 +222,8 @@ class Settings:
     @property
     def shape(self) -> Shape:
         """What the sessions keep of their events."""
-        return Shape(tuple(it for it in BASICS if it in self.session_fields), self.aggregates)
+        kept = tuple(it for it in BASICS if it in self.session_fields)
+        return Shape(kept, self.aggregates, self.session_dates)
 
     @property
     def written_fields(self) -> dict[str, str]:
@@ -276,11 +269,9 @@ COLLECTIONS = tuple(name for name, row in SETTINGS.items() if row.key.startswith
 
 def describe(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, without the secret: for the run document and the report."""
-    described = {}
-    for name, row in SETTINGS.items():
-        value = getattr(settings, name)
-        described[name] = None if value is None else row.kind.told(value)
-    return described
+    values = {name: getattr(settings, name) for name in SETTINGS}
+    told = {name: row.kind.told for name, row in SETTINGS.items()}
+    return {name: None if it is None else told[name](it) for name, it in values.items()}
 
 
 def revived(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -293,5 +284,11 @@ def revived(described: Mapping[str, Any]) -> dict[str, Any]:
 
 def semantics(settings: Settings) -> dict[str, Any]:
     """The described settings that decide which plan is made."""
-    described = describe(settings)
-    return {name: described[name] for name in SEMANTIC}
+    described, before = describe(settings), as_before()
+    return {it: described[it] for it in SEMANTIC if it not in before or described[it] != before[it]}
+
+
+def as_before() -> dict[str, Any]:
+    """The described settings that a run may not name, as it then had them."""
+    defaults = describe(Settings(uri=""))
+    return {name: defaults[name] for name in named(LATER)}

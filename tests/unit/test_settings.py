@@ -156,7 +156,7 @@ REFUSED = {
     '[colour]\nis = "red"': "unknown table [colour]; known are collections, fields, tls.",
     '[field.sessions]\npages = "p"': "[field]; known are collections, fields, tls. Did you mean",
     '[fields.session]\npages = "p"': "known are sessions, events. Did you mean sessions?",
-    '[fields.events]\npag = "p"': "user_id, timestamp, page. Did you mean page?",
+    '[fields.events]\npag = "p"': "user_id, timestamp, page, dates. Did you mean page?",
     'setle = "1m"': "Did you mean settle?",
     '[tls]\nsettle = "1m"': "known are ca_file, certificate_key_file. It belongs above all tables.",
     'ca_file = "x"': "It belongs under [tls].",
@@ -362,6 +362,7 @@ def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
     delivered = tomllib.loads(DEFAULT_CONFIG.read_text(encoding="utf-8"))
     for owner in ("session", "event"):
         mapping = delivered["fields"][f"{owner}s"]
+        assert mapping.pop("dates") == "date"
         assert mapping == getattr(Settings(uri=URI), f"{owner}_fields")
     named = {*delivered, *delivered["collections"]} - {"collections", "fields"}
     with_default = {item.name for item in fields(Settings) if item.default is not None}

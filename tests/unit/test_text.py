@@ -514,7 +514,8 @@ MET = (
 )
 REMEDY = (
     "Name other fields under [fields.sessions] and [fields.events] in the config file. "
-    "Not supported yet are dates other than BSON dates and ids other than text: convert them. "
+    "Not supported yet are dates that are neither BSON dates nor epoch numbers and ids other than "
+    "text: convert them. "
     "Or leave them alone, with a higher --max-malformed."
 )
 SESSIONS = "{} of {} sessions read are malformed, --max-malformed 5% allows {}"

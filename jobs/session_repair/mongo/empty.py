@@ -46,7 +46,8 @@ def is_empty(settings: Settings, field: str) -> Document:
     """Whether the field of a session is empty, as an expression."""
     path = settings.session_fields[field]
     is_nothing = {"$in": [{"$ifNull": [f"${path}", None]}, EMPTY_VALUES[field]]}
-    is_typed = {"$in": [type_unless_twice(field, path), list(SESSION_TYPES[field])]}
+    kind = type_unless_twice(field, path, settings.session_dates)
+    is_typed = {"$in": [kind, list(SESSION_TYPES[field])]}
     return {"$and": [is_nothing, is_typed]}
 
 

@@ -17,15 +17,14 @@ from pyspark.sql import DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
 from session_repair.mongo.census import Census
+from session_repair.mongo.columns import event_columns, session_columns
 from session_repair.mongo.empty import by_empty, empty_totals, maybe_empty
 from session_repair.mongo.read import (
-    event_columns,
     event_rows,
     event_stages,
     key_expression,
     load,
     ranges_of,
-    session_columns,
     session_rows,
     session_stages,
 )

@@ -20,29 +20,34 @@ from bson import json_util
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.aggregates import COUNT
+from session_repair.dates import DATE
 from session_repair.mongo.bson_types import (
     EVENT_TYPES,
     ID_TYPES,
     SESSION_TYPES,
     USUAL_EVENT_TYPES,
     all_parents,
+    allowed_types,
     has_twice,
     is_usual,
     owners_of,
     type_expression,
     type_unless_twice,
+    types_of,
+    value_of,
     value_where_typed,
     whole_of,
 )
 from session_repair.mongo.census import FEW_DOCUMENTS, MOST_SCANS, Census
+from session_repair.mongo.columns import event_columns, session_columns
 from session_repair.mongo.connection import spark_uri
+from session_repair.mongo.dates import exact_dates
 from session_repair.mongo.declared import event_tokens, stored_tokens
 from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.held import stored_values, with_declared
 from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
-from session_repair.rules.schemas import KEY_ORDER
+from session_repair.rules.schemas import EXACT, KEY_ORDER
 from session_repair.rules.shapes import events_of, sessions_of
 from session_repair.rules.usual_types import USUAL_ID, USUAL_TYPES, names_of
 from session_repair.settings import Settings
@@ -57,20 +62,6 @@ SINGLE_PARTITION = "com.mongodb.spark.sql.connector.read.partitioner.SingleParti
 RANGES_PER_CORE = 3  # so that none waits long for the slowest; one, where cores are few
 DOCUMENTS_PER_RANGE = 5_000_000  # a task that fails has no more than these to read again
 
-# What the connector hands over: dates as milliseconds, which no time zone or calendar can bend.
-SESSION_COLUMNS = """
-    key string, user string, session_id string, event_count bigint, first_event_at bigint,
-    last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
-    user_id: string, event_count: string, first_event_at: string, last_event_at: string,
-    pages: string, _id: string>, parents array<string>,
-    unmarked struct<session_id: string, user_id: string, pages: array<string>, _id: string>
-"""
-EVENT_COLUMNS = """
-    key string, user string, session_id string, timestamp bigint, page string,
-    types struct<session_id: string, user_id: string, timestamp: string, page: string>,
-    unmarked struct<session_id: string, user_id: string, page: string>
-"""
-
 
 def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per session document, shape SESSIONS."""
@@ -82,25 +73,6 @@ def read_events(spark: SparkSession, settings: Settings, census: Census) -> Data
     """One row per event, shape EVENTS."""
     stages, columns = event_stages(settings, census), event_columns(settings)
     return event_rows(load(spark, settings, census, stages, columns), settings, census)
-
-
-def session_columns(settings: Settings) -> str:
-    """SESSION_COLUMNS, and what is declared, as it comes."""
-    kinds = {it.name: "array<string>" if it.is_list else "string" for it in settings.aggregates}
-    return with_more(SESSION_COLUMNS, kinds)
-
-
-def event_columns(settings: Settings) -> str:
-    """EVENT_COLUMNS, and what is declared, as it comes."""
-    read = settings.shape.read
-    return with_more(
-        EVENT_COLUMNS, {it.name: "bigint" if it.kind == COUNT else "string" for it in read}
-    )
-
-
-def with_more(columns: str, kinds: Mapping[str, str]) -> str:
-    more = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
-    return f"{columns}, more struct<{more}>" if kinds else columns
 
 
 def session_stages(
@@ -117,14 +89,15 @@ def session_stages(
     shape, size = settings.shape, {"size": {"$bsonSize": "$$ROOT"}}
     usual = {**size, **texts, **stored_tokens(shape, at, may_be_odd=False), **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
-    odd = {**usual, **stored_tokens(shape, at, may_be_odd=True), **on_the_way}
+    fields, dates = settings.session_fields, settings.session_dates
+    of_odd = {**stored_tokens(shape, at, may_be_odd=True), **exact_dates(paths, dates)}
+    odd = {**usual, **of_odd, **on_the_way}
     key = key_expression(census, own_id)
-    fields = settings.session_fields
-    types = {name: type_unless_twice(name, path, at) for name, path in fields.items()}
+    types = {name: type_unless_twice(name, path, dates, at) for name, path in fields.items()}
     types["_id"] = {"$type": f"${own_id}"}
     once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(written.values())]
-    is_plain = is_usual(all_below(at, written), census.usual, once)
-    return typed_stages(key, paths, SESSION_TYPES, types, is_plain, usual, odd)
+    is_plain = is_usual(all_below(at, written), census.usual, dates, once)
+    return typed_stages(key, paths, SESSION_TYPES, dates, types, is_plain, usual, odd)
 
 
 def event_stages(
@@ -132,11 +105,12 @@ def event_stages(
 ) -> list[Document]:
     """What makes of event documents the EVENT_COLUMNS, and ``more`` beside them."""
     paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
-    types = {name: type_expression(name, path) for name, path in paths.items()}
-    is_plain = is_usual(paths, census.usual)
+    dates = settings.event_dates
+    types = {name: type_expression(name, path, dates) for name, path in paths.items()}
+    is_plain = is_usual(paths, census.usual, dates)
     texts = unmarked_texts(census.shows_marks, paths, EVENT_TEXTS)
     more = {**texts, **event_tokens(settings.shape, at), **more}
-    return typed_stages(key, paths, EVENT_TYPES, types, is_plain, more, more)
+    return typed_stages(key, paths, EVENT_TYPES, dates, types, is_plain, more, more)
 
 
 def below(parent: str, path: str) -> str:
@@ -153,6 +127,8 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
     shape, parents = settings.shape, all_parents(settings.written_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
     types = told_types(SESSION_TEXTS, {**USUAL_TYPES, **names_of(census.usual), **USUAL_ID})
+    kept = {**types_of(settings.session_fields, SESSION_TYPES), **ID_TYPES}
+    malformed = malformed_fields(allowed_types(kept, settings.session_dates))
     return (
         rows.withColumn("types", types)
         .select(
@@ -168,9 +144,8 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
             "size",
             "types",
             (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
-            with_declared(malformed_fields({**SESSION_TYPES, **ID_TYPES}), shape).alias(
-                "malformed"
-            ),
+            exact(settings.session_dates),
+            with_declared(malformed, shape).alias("malformed"),
             *stored_values(shape),
             *more,
         )
@@ -190,7 +165,9 @@ def event_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) 
             key_of(present(F.col("user"))).alias("user"),
             instant("timestamp"),
             "page",
-            malformed_fields(EVENT_TYPES).alias("malformed"),
+            malformed_fields(
+                allowed_types(types_of(settings.event_fields, EVENT_TYPES), settings.event_dates)
+            ).alias("malformed"),
             *(["more"] if settings.shape.read else []),
             *more,
         )
@@ -244,6 +221,7 @@ def typed_stages(
     key: Document,
     paths: Mapping[str, str],
     allowed: Mapping[str, tuple[str, ...]],
+    dates: str,
     types: Document,
     is_plain: Document,
     more_of_usual: Mapping[str, Any],
@@ -255,10 +233,11 @@ def typed_stages(
     of any type comes in an envelope, so that text that looks like JSON stays text.
     """
     others = {name: path for name, path in paths.items() if name != "user_id"}
-    plain = {name: f"${path}" for name, path in others.items()}
+    plain = {name: value_of(name, path, dates) for name, path in others.items()}
     user = f"${paths['user_id']}" if "user_id" in paths else None
     is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}
-    guarded = {name: value_where_typed(name, path, allowed) for name, path in others.items()}
+    allowed = allowed_types(allowed, dates)
+    guarded = {name: value_where_typed(name, it, allowed, dates) for name, it in others.items()}
     found = {
         "key": key,
         "user": {"v": {"$cond": [is_user, user, None]}},
@@ -285,6 +264,14 @@ def order_of(key: str, census: Census) -> Column:
 def instant(name: str) -> Column:
     """Milliseconds since 1970 as an instant."""
     return F.timestamp_millis(F.col(name)).alias(name)
+
+
+def exact(dates: str) -> Column:
+    """The dates as they are stored, of what is not usual; null where they are BSON dates."""
+    if dates == DATE:
+        return F.lit(None).cast(EXACT).alias("exact")
+    fields = [present(F.col(f"exact.{name}")).alias(name) for name in EXACT.fieldNames()]
+    return F.when(F.col("exact").isNotNull(), F.struct(*fields)).alias("exact")
 
 
 def malformed_fields(allowed: Mapping[str, tuple[str, ...]]) -> Column:

@@ -17,6 +17,7 @@ from pymongo.collection import Collection
 
 from session_repair.errors import Refused
 from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
+from session_repair.mongo.dates import dated
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.store import Store
 from session_repair.mongo.utf8 import is_looked_up, odd_ids
@@ -39,19 +40,20 @@ class ActiveWindow:
 
     def sessions(self, settings: Settings) -> Document:
         """The filter of the session documents that say themselves that they are active."""
-        return self.active(settings.session_fields.get("last_event_at"))
+        path = settings.session_fields.get("last_event_at")
+        return self.active(path, settings.session_dates)
 
     def events(self, settings: Settings) -> Document:
         """The filter of the events that make their session active."""
-        return self.active(settings.event_fields["timestamp"])
+        return self.active(settings.event_fields["timestamp"], settings.event_dates)
 
-    def active(self, path: str | None) -> Document:
+    def active(self, path: str | None, dates: str) -> Document:
         """The filter of what was made in the window, or has a date of it at the path, if any."""
         first, end = (object_id_at(it) for it in (self.since, self.until))
         made = {"_id": {"$gte": first, "$lt": end}}
         if path is None:
             return made
-        return {"$or": [{path: {"$gte": self.since, "$lt": self.until}}, made]}
+        return {"$or": [dated(path, self.since, self.until, dates), made]}
 
     def session_ids(self, settings: Settings) -> list[Document]:
         """Stages after the filter of the sessions: each active session_id once, as text, ``_id``.

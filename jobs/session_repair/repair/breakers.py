@@ -8,14 +8,16 @@ from typing import Any
 from pymongo.collection import Collection
 
 from session_repair.aggregates import Aggregate
+from session_repair.dates import DATE_FIELDS
 from session_repair.errors import BreakerTripped, Refused
 from session_repair.kinds import limit_of
-from session_repair.mongo.bson_types import USUAL_EVENT_TYPES
+from session_repair.mongo.bson_types import USUAL_EVENT_TYPES, type_expression
+from session_repair.mongo.dates import BOUNDS, types_of_dates
 from session_repair.mongo.names import is_in_any, names_like
 from session_repair.mongo.store import Store
 from session_repair.repair.changes import CHANGE_OF_VERB
-from session_repair.repair.malformed import remedy, types_met
-from session_repair.repair.report import Report, Totals
+from session_repair.repair.malformed import dates_line, dates_of, remedy, types_met
+from session_repair.repair.report import OddType, Report, Totals
 from session_repair.verbs import FIX
 from session_repair.wording import either, number_of
 
@@ -158,16 +160,20 @@ def require_types(store: Store, fields: Iterable[str]) -> None:
     In all of them: then no look-up finds one. The fields have an index, which tells at once.
     """
     for field in fields:
-        path, kinds = store.settings.event_fields[field], list(USUAL_EVENT_TYPES[field])
+        path, dates = store.settings.event_fields[field], store.settings.event_dates
+        kinds, bounds = list(USUAL_EVENT_TYPES[field]), {}
+        if field in DATE_FIELDS:
+            kinds = list(types_of_dates(dates))
+            bounds = dict(zip(("$gte", "$lte"), BOUNDS[dates], strict=True))
         some = store.events.find_one({path: {"$exists": True, "$ne": None}}, ["_id"])
-        if some is None or store.events.find_one({path: {"$type": kinds}}, ["_id"]):
+        if some is None or store.events.find_one({path: {"$type": kinds, **bounds}}, ["_id"]):
             continue
-        kind = store.events.aggregate(
-            [{"$match": {"_id": some["_id"]}}, {"$project": {"kind": {"$type": f"${path}"}}}]
-        )
+        kind = {"$project": {"kind": type_expression(field, path, dates)}}
+        [told] = store.events.aggregate([{"$match": {"_id": some["_id"]}}, kind])
+        taken = dates_of(OddType(store.events.name, field, told["kind"], 1, ()))
+        others = dates_line(taken, "events") if taken else "Other types are not supported yet"
         raise BreakerTripped(
-            f"no event of {store.events.name!r} has a {kinds[0]} in {path!r}, but one "
-            f"{next(iter(kind))['kind']}: nothing can be found by it. Nothing was written. "
-            "Name another field under [fields.events] in the config file; other types are not "
-            "supported yet."
+            f"no event of {store.events.name!r} has a {' or '.join(kinds)} in {path!r}, but one "
+            f"{told['kind']}: nothing can be found by it. Nothing was written. "
+            f"Name another field under [fields.events] in the config file. {others}."
         )

@@ -10,7 +10,14 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.aggregates import Shape
-from session_repair.mongo.bson_types import EVENT_TYPES, ID_TYPES, NULL_OR_MISSING, SESSION_TYPES
+from session_repair.mongo.bson_types import (
+    EVENT_TYPES,
+    ID_TYPES,
+    NULL_OR_MISSING,
+    SESSION_TYPES,
+    allowed_types,
+    types_of,
+)
 from session_repair.mongo.census import odd_documents
 from session_repair.mongo.lookup import ids_without_session
 from session_repair.mongo.store import Store
@@ -76,7 +83,9 @@ def survey(
     kept = corrected.persist()
     found, reading = count_findings(kept, shape), preflight.reading
     is_sound = not any(found.by_code[code]["found"] for code in (MALFORMED, ORPHAN_EVENTS))
-    odd = {} if is_sound else count_odd_types(kept, {**SESSION_TYPES, **ID_TYPES}, shape)
+    kept_types = types_of(store.settings.session_fields, SESSION_TYPES)
+    allowed = allowed_types({**kept_types, **ID_TYPES}, shape.dates)
+    odd = {} if is_sound else count_odd_types(kept, allowed, shape)
     if not preflight.asks_of_marks and any(kind == NO_UTF8 for *_, kind in odd):
         log.info("text is shown with U+FFFD: reading again, for the server to tell what it holds")
         kept.unpersist()
@@ -114,21 +123,23 @@ def odd_types(
 ) -> tuple[OddType, ...]:
     """The types that make documents malformed, as the read counted them."""
     odd: list[OddType] = []
-    declared = store.settings.aggregates
-    of_sessions = {**store.settings.written_fields, "_id": "_id"}
-    of_events = {**store.settings.event_fields, **{it.name: it.of for it in declared if it.of}}
+    settings, declared = store.settings, store.settings.aggregates
+    of_sessions = {**settings.written_fields, "_id": "_id"}
+    of_events = {**settings.event_fields, **{it.name: it.of for it in declared if it.of}}
     held = {it.name: (*it.holds, *NULL_OR_MISSING) for it in declared if not it.is_list}
     said = {it.name: (*it.reads, *NULL_OR_MISSING) for it in declared}
-    for document, census, paths, allowed in (
-        (SESSION, preflight.sessions, of_sessions, {**SESSION_TYPES, **held}),
-        (EVENT, preflight.events, of_events, {**EVENT_TYPES, **said}),
+    in_sessions, in_events = {**SESSION_TYPES, **held}, {**EVENT_TYPES, **said}
+    for document, census, paths, types, dates in (
+        (SESSION, preflight.sessions, of_sessions, in_sessions, settings.session_dates),
+        (EVENT, preflight.events, of_events, in_events, settings.event_dates),
     ):
         of_these = {key[1:]: number for key, number in counted.items() if key[0] == document}
         if not of_these:
             continue
         collection = census.collection
+        allowed = allowed_types(types, dates)
         known = [it for it in of_these if it[0] in paths and it[0] in allowed]
-        samples = odd_documents(collection, paths, allowed, known, census.scope)
+        samples = odd_documents(collection, paths, allowed, known, census.scope, dates)
         odd += [
             OddType(collection.name, field, kind, number, samples.get((field, kind), ()))
             for (field, kind), number in sorted(of_these.items())

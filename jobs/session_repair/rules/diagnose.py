@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from session_repair.aggregates import BASIC_SHAPE, Shape
+from session_repair.dates import EPOCH_S, KEPT_DATES
+from session_repair.rules.dates import Dates, as_kept
 from session_repair.rules.predicates import (
     array_of,
     counts_nothing,
@@ -50,7 +52,8 @@ def diagnose(
 
     ``stored`` and ``rebuilt`` are null where there is no finding, to keep the frame slim. Where the
     frames are not all there is but what was looked up, each session_id that was has a rebuilt one,
-    which may be null. What is not told of a type is the ``usual`` one.
+    which may be null. What is not told of a type is the ``usual`` one. Rebuilt ``dates`` are as
+    the session would hold them.
     """
     holds = holds_of(shape)
     facts = {
@@ -73,12 +76,23 @@ def diagnose(
         sessions.transform(with_canonical, shape)
         .join(rebuilt_sessions, "session_id", found_in)
         .where("session_key IS NOT NULL OR rebuilt IS NOT NULL")
+        .withColumns(as_sessions_keep_it(Dates(shape.dates, usual)))
         .withColumns(shared_facts(shape))
         .withColumns(facts)
         .withColumn("symptoms", symptoms(holds))
         .withColumns(values)
         .select(*DIAGNOSED.fieldNames())
     )
+
+
+def as_sessions_keep_it(dates: Dates) -> dict[str, Column]:
+    """What is rebuilt, where sessions may hold no more of a date than its second."""
+    if dates.kind != EPOCH_S:
+        return {}
+    whole = F.col("rebuilt")
+    for field in KEPT_DATES:
+        whole = whole.withField(field, as_kept(field, rebuilt(field), dates))
+    return {"rebuilt": whole}
 
 
 def shows(code: str) -> str:

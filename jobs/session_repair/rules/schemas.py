@@ -50,6 +50,13 @@ TYPES = StructType(
     ]
 )
 
+EXACT = StructType(
+    [
+        column("first_event_at", StringType(), "as stored; null where it is no number"),
+        column("last_event_at", StringType(), "as stored; null where it is no number"),
+    ]
+)
+
 SESSIONS = StructType(
     [
         column("session_key", StringType(), "_id of the document"),
@@ -68,6 +75,7 @@ SESSIONS = StructType(
             ArrayType(StringType()),
             "object, null or missing for each path above nested fields; null where none is nested",
         ),
+        column("exact", EXACT, "dates that are numbers; null where their usual type tells all"),
         column(
             "malformed", StringType(), "'field: type' of each field of a wrong type; null for none"
         ),
@@ -90,7 +98,7 @@ EVENTS = StructType(
 
 STORED = StructType(
     [SESSIONS[name] for name in ("event_count", "pages", "first_event_at", "last_event_at")]
-    + [SESSIONS[name] for name in ("user", "size", "types", "parents")]
+    + [SESSIONS[name] for name in ("user", "size", "types", "parents", "exact")]
 )
 
 MALFORMED_EVENTS = StructType(
