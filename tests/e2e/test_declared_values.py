@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from tests.harness.commands import Command
 from tests.harness.declared import (
     NONE,
+    TWELVE,
     WRONG,
     Declared,
     Untold,
@@ -36,21 +37,6 @@ from tests.harness.model import EXACT, written
 
 ANN = ObjectId("68d000000000000000000001")
 NOON = 1_740_830_400_000
-BOUGHT = ("event_type", ("purchase", "refund"))
-TWELVE = (
-    Declared("stats.purchases", "count", where=("event_type", ("purchase",))),
-    Declared("revenue", "sum", "amount", BOUGHT),
-    Declared("stats.total", "sum", "amount", name="everything"),
-    Declared("tags", "distinct", "tag"),
-    Declared("event_ids", "distinct", "_id"),
-    Declared("cheapest", "min", "amount"),
-    Declared("newest", "max", "at"),
-    Declared("landing", "first", "page"),
-    Declared("left_by", "last", "via"),
-    Declared("channel", "single", "via"),
-    Declared("took", "span", unit="s"),
-    Declared("stats.shown", "span", "at"),
-)
 OF_VALUES: dict[str, list[st.SearchStrategy[Any]]] = {
     "amount": [ints, doubles, decimals],
     "tag": [texts, ints],
@@ -189,15 +175,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.fixture
-def compiled(spark: SparkSession) -> Iterator[None]:
-    """What Spark cannot compile is an error, and not interpreted."""
-    spark.conf.set("spark.sql.codegen.fallback", False)
-    yield
-    spark.conf.unset("spark.sql.codegen.fallback")
-
-
-@pytest.mark.usefixtures("compiled")
 def test_twelve_of_every_kind_are_found_repaired_and_undone(
     db: Db, command: Command, config: str, tmp_path: Path, spark: SparkSession
 ) -> None:

@@ -5,6 +5,7 @@ And strategies for sessions and events that hold values of every type in what is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,15 +37,25 @@ class Declared:
         return f"{self.name or self.path.replace('.', '_')}_mismatch"
 
     @property
+    def table(self) -> Document:
+        """As the config file is read."""
+        where = {"where": {self.where[0]: list(self.where[1])}} if self.where else {}
+        unit = {"unit": self.unit} if self.kind == "span" else {}
+        named = {"of": self.of, "name": self.name}
+        given = {key: value for key, value in named.items() if value}
+        return {"field": self.path, "is": self.kind, **where, **unit, **given}
+
+    @property
     def toml(self) -> str:
-        lines = ["[[aggregates]]", f'field = "{self.path}"', f'is = "{self.kind}"']
-        lines += [f'of = "{self.of}"'] if self.of else []
-        if self.where:
-            values = ", ".join(f'"{it}"' for it in self.where[1])
-            lines += [f"where = {{ {self.where[0]} = [{values}] }}"]
-        lines += [f'unit = "{self.unit}"'] if self.kind == "span" else []
-        lines += [f'name = "{self.name}"'] if self.name else []
-        return "\n".join(lines)
+        """As it is written there."""
+        lines = [f"{key} = {inline(value)}" for key, value in self.table.items()]
+        return "\n".join(["[[aggregates]]", *lines])
+
+
+def inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {inline(it)}" for key, it in value.items()) + " }"
+    return json.dumps(value)
 
 
 def at(document: Document, path: str) -> Any:
@@ -280,4 +291,23 @@ WRONG += [Decimal128("NaN"), Decimal128("1E+3"), Decimal128("0." + "1" * 20), Ob
 texts = st.sampled_from(["/a", "/b", "", '{"v": 1}', "{", "7", 'quote " \\', "áo\n"])
 scalars = st.one_of(
     texts, ints, dates, st.booleans(), st.sampled_from([ObjectId(b"1" * 12), Binary(b"ab", 0)])
+)
+
+
+# One of every kind, and more
+
+BOUGHT = ("event_type", ("purchase", "refund"))
+TWELVE = (
+    Declared("stats.purchases", "count", where=("event_type", ("purchase",))),
+    Declared("revenue", "sum", "amount", BOUGHT),
+    Declared("stats.total", "sum", "amount", name="everything"),
+    Declared("tags", "distinct", "tag"),
+    Declared("event_ids", "distinct", "_id"),
+    Declared("cheapest", "min", "amount"),
+    Declared("newest", "max", "at"),
+    Declared("landing", "first", "page"),
+    Declared("left_by", "last", "via"),
+    Declared("channel", "single", "via"),
+    Declared("took", "span", unit="s"),
+    Declared("stats.shown", "span", "at"),
 )

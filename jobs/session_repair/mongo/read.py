@@ -45,7 +45,7 @@ from session_repair.mongo.dates import exact_dates
 from session_repair.mongo.declared import event_tokens, stored_tokens
 from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
-from session_repair.rules.held import stored_values, with_declared
+from session_repair.rules.held import stored_values, with_declared, with_texts
 from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
 from session_repair.rules.schemas import EXACT, KEY_ORDER
 from session_repair.rules.shapes import events_of, sessions_of
@@ -130,7 +130,7 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
     kept = {**types_of(settings.session_fields, SESSION_TYPES), **ID_TYPES}
     malformed = malformed_fields(allowed_types(kept, settings.session_dates))
     return (
-        rows.withColumn("types", types)
+        with_texts(rows.withColumn("types", types), shape)
         .select(
             envelope_of(F.col("key")).alias("session_key"),
             order_of("key", census),

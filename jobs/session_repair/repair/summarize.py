@@ -28,7 +28,7 @@ from session_repair.repair.report import (
     Symptoms,
     Totals,
 )
-from session_repair.rules.held import token_held, wrong_in
+from session_repair.rules.held import wrong_held
 from session_repair.rules.predicates import changed_to, held_of
 from session_repair.rules.shown import in_short, texts_of
 from session_repair.symptoms import Symptom, known_symptoms, names_of_changes
@@ -270,8 +270,7 @@ def count_odd_types(
         said = F.col(f"rebuilt.more.{it.name}")
         odd = F.concat(F.lit(f"{it.name}: "), said["wrong"])
         of_events.append(F.when(odd.isNotNull(), F.struct(odd.alias("types"), said["events"])))
-        kind = wrong_in(token_held(it), it)
-        of_session.append(F.concat(F.lit(f"{it.name}: "), kind))
+        of_session.append(F.concat(F.lit(f"{it.name}: "), wrong_held(it)))
     sessions = kept.select(
         F.lit(SESSION).alias("document"),
         F.explode(F.array_compact(F.array(*of_session))).alias("odd"),

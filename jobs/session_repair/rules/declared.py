@@ -31,7 +31,6 @@ from session_repair.aggregates import (
     Shape,
 )
 from session_repair.rules import tokens
-from session_repair.rules.schemas import REBUILT
 
 Figures = dict[str, Column]
 Merge = Mapping[str, Callable[[Any], Column]]
@@ -68,14 +67,21 @@ def with_values(events: DataFrame, shape: Shape) -> DataFrame:
         return events
     said = {it.name: F.col(f"more.{it.name}") for it in shape.read}
     taken = [it for it in shape.read if it.kind != COUNT]
-    wrong = {f"wrong_{it.name}": tokens.wrong_type(said[it.name]) for it in taken}
-    values = [
-        tokens.parsed(said[it.name], F.col(f"wrong_{it.name}"), reads_of(it)).alias(it.name)
-        if it in taken
-        else said[it.name].alias(it.name)
-        for it in shape.read
-    ]
-    return events.withColumns(wrong).withColumn("more", F.struct(*values)).drop(*wrong)
+    names = [it.name for it in taken]
+    text = {f"text_{it}": tokens.digits(said[it]) for it in names}
+    wrong = {f"wrong_{it}": tokens.wrong_type(said[it], F.col(f"text_{it}")) for it in names}
+    values = [value_of(it) if it in taken else said[it.name].alias(it.name) for it in shape.read]
+    apart = events.withColumns(text).withColumns(wrong)
+    return apart.withColumn("more", F.struct(*values)).drop(*text, *wrong)
+
+
+def value_of(aggregate: Aggregate) -> Column:
+    """The value that an event holds: its token and its parts; or why it is wrong, and no token."""
+    names = (f"{it}_{aggregate.name}" for it in ("text", "wrong"))
+    token, text, wrong = F.col(f"more.{aggregate.name}"), *map(F.col, names)
+    parts = tokens.parsed(token, text, reads_of(aggregate))
+    sound = F.when(wrong.isNull(), token).alias("token")
+    return F.struct(sound, wrong.alias("wrong"), *parts).alias(aggregate.name)
 
 
 def reads_of(aggregate: Aggregate) -> tuple[str, ...]:
@@ -185,7 +191,7 @@ def single_of(_: Aggregate, found: Figures) -> Figures:
 
 def end_of(_: Aggregate, found: Figures) -> Figures:
     token = found["end"]["token"]
-    return {"token": token, "key": tokens.normal(token)}
+    return {"token": token, "key": tokens.normal_alone(token)}
 
 
 ADD = dict.fromkeys(("whole", "decimal", "decimals", "double"), F.sum)
@@ -225,17 +231,39 @@ def of_events(aggregate: Aggregate) -> Figures:
     return {**told, **KINDS[aggregate.kind].partial(name)}
 
 
-def merged_figures(shape: Shape, is_sound: Column) -> list[Column]:
-    """A column of merged figures for each, of the sound ones among groups of a session."""
-    return [
-        struct_of(
-            {
-                name: function(F.when(is_sound, F.col(f"part_{it.name}.{name}")))
-                for name, function in merge_of(it).items()
-            }
-        ).alias(f"all_{it.name}")
-        for it in shape.read
-    ]
+def rebuilt_values(shape: Shape, is_sound: Column, known: Mapping[str, Column]) -> Column:
+    """What a session should hold, of the sound groups of its events: the struct ``more``.
+
+    To be given to an aggregation. What no partial figures make is ``known``: the values of a list;
+    and the first and the last timestamp, of which a span may be.
+    """
+    return F.struct(*[rebuilt_value(it, is_sound, known).alias(it.name) for it in shape.declared])
+
+
+def rebuilt_value(aggregate: Aggregate, is_sound: Column, known: Mapping[str, Column]) -> Column:
+    """Its value, why it cannot be told, by how many events, and whether they disagree."""
+    found = {
+        name: function(F.when(is_sound, F.col(f"part_{aggregate.name}.{name}")))
+        for name, function in merge_of(aggregate).items()
+    }
+    disagrees = F.lit(False)
+    if aggregate.is_list:
+        value, fault = known[aggregate.name], no_text()
+    else:
+        final = final_of(aggregate, found, known)
+        fault = final.pop("fault", no_text())
+        value = struct_of(final)
+    wrong = F.coalesce(found.get("wrong", no_text()), fault)
+    if aggregate.kind == SINGLE:
+        other = found["least"]["key"] != found["greatest"]["key"]
+        disagrees = F.coalesce(wrong.isNull() & other, F.lit(False))
+    events = F.coalesce(found.get("wrong_events", F.lit(0)), F.lit(0))
+    return F.struct(
+        F.when(wrong.isNull(), value).alias("value"),
+        wrong.alias("wrong"),
+        events.cast("bigint").alias("events"),
+        disagrees.alias("disagrees"),
+    )
 
 
 def merge_of(aggregate: Aggregate) -> Merge:
@@ -245,42 +273,8 @@ def merge_of(aggregate: Aggregate) -> Merge:
     return wrong if aggregate.is_list else {**wrong, **KINDS[aggregate.kind].merge}
 
 
-def with_rebuilt(sessions: DataFrame, shape: Shape) -> DataFrame:
-    """What the sessions should hold, as ``rebuilt.more``, of their merged figures.
-
-    Lists stand in columns of their own, and a span of the timestamps is of the first and the last.
-    """
-    rebuilt = F.struct(*[rebuilt_value(it).alias(it.name) for it in shape.declared])
-    basics = [F.col(f"rebuilt.{it}").alias(it) for it in REBUILT.fieldNames()]
-    return sessions.withColumn("rebuilt", F.struct(*basics, rebuilt.alias("more")))
-
-
-def rebuilt_value(aggregate: Aggregate) -> Column:
-    """Its value, why it cannot be told, by how many events, and whether they disagree."""
-    merged = F.col(f"all_{aggregate.name}")
-    wrong, events, disagrees = no_text(), F.lit(0), F.lit(False)
-    if "wrong" in merge_of(aggregate):
-        wrong, events = merged["wrong"], F.coalesce(merged["wrong_events"], F.lit(0))
-    if aggregate.is_list:
-        value = F.col(f"list_{aggregate.name}")
-    else:
-        found = final_of(aggregate)
-        wrong = F.coalesce(wrong, found.pop("fault", no_text()))
-        value = struct_of(found)
-    if aggregate.kind == SINGLE:
-        other = merged["least"]["key"] != merged["greatest"]["key"]
-        disagrees = F.coalesce(wrong.isNull() & other, F.lit(False))
-    return F.struct(
-        F.when(wrong.isNull(), value).alias("value"),
-        wrong.alias("wrong"),
-        events.cast("bigint").alias("events"),
-        disagrees.alias("disagrees"),
-    )
-
-
-def final_of(aggregate: Aggregate) -> Figures:
+def final_of(aggregate: Aggregate, found: Figures, known: Mapping[str, Column]) -> Figures:
     if aggregate.is_of_timestamp:
-        first, last = F.col("rebuilt.first_event_at"), F.col("rebuilt.last_event_at")
+        first, last = known["first_event_at"], known["last_event_at"]
         return length_of(aggregate, F.unix_millis(last) - F.unix_millis(first))
-    kind, merged = KINDS[aggregate.kind], F.col(f"all_{aggregate.name}")
-    return kind.final(aggregate, {name: merged[name] for name in kind.merge})
+    return KINDS[aggregate.kind].final(aggregate, found)

@@ -20,12 +20,27 @@ def stored_values(shape: Shape) -> list[Column]:
     return [F.struct(*values).alias("more")] if values else []
 
 
+def with_texts(rows: DataFrame, shape: Shape) -> DataFrame:
+    """The rows as they come, with the digits of each token beside it."""
+    texts = {
+        text_beside(it): tokens.digits(F.col(f"more.{it.name}"))
+        for it in shape.declared
+        if not it.is_list
+    }
+    return rows.withColumns(texts) if texts else rows
+
+
+def text_beside(aggregate: Aggregate) -> str:
+    return f"text_{aggregate.name}"
+
+
 def stored_value(aggregate: Aggregate) -> Column:
     """Its value, taken apart; null where there is none, not even null."""
     token = F.col(f"more.{aggregate.name}")
     if not aggregate.is_list:
-        return F.when(token.isNotNull(), tokens.parsed(token, None, aggregate.members))
-    keys = F.transform(token, tokens.normal)
+        parts = tokens.parsed(token, F.col(text_beside(aggregate)), aggregate.members)
+        return F.when(token.isNotNull(), F.struct(token.alias("token"), *parts))
+    keys = F.transform(token, tokens.normal_alone)
     return F.when(token.isNotNull(), F.struct(token.alias("value"), keys.alias("keys")))
 
 
@@ -33,19 +48,30 @@ def with_declared(malformed: Column, shape: Shape) -> Column:
     """The same text, with 'name: type' of each declared value of a wrong type."""
     if not shape.declared:
         return malformed
-    told = [
-        F.concat(F.lit(f"{it.name}: "), wrong_in(F.col(f"more.{it.name}"), it))
-        for it in shape.declared
-    ]
+    told = []
+    for it in shape.declared:
+        token = F.col(f"more.{it.name}")
+        is_list = it.is_list
+        kind = wrong_in_list(token) if is_list else tokens.wrong_type(token, F.col(text_beside(it)))
+        told.append(F.concat(F.lit(f"{it.name}: "), kind))
     return F.nullif(F.concat_ws(", ", malformed, *told), F.lit(""))
 
 
-def wrong_in(token: Column, aggregate: Aggregate) -> Column:
-    """The type of a value of a wrong one, in a list of the first such; null for none."""
-    if not aggregate.is_list:
-        return tokens.wrong_type(token)
-    odd = F.transform(F.when(~tokens.is_null_list(token), token), tokens.wrong_type)
-    return F.get(F.filter(odd, lambda kind: kind.isNotNull()), F.lit(0))
+def wrong_in_list(values: Column) -> Column:
+    """The type of the first of the values that is of a wrong one; null for none."""
+    kinds = F.transform(
+        F.when(~tokens.is_null_list(values), values),
+        lambda token: tokens.wrong_type(token, tokens.digits(token)),
+    )
+    return F.get(F.filter(kinds, lambda kind: kind.isNotNull()), F.lit(0))
+
+
+def wrong_held(aggregate: Aggregate) -> Column:
+    """The type of what a session holds, if that is a wrong one."""
+    token = token_held(aggregate)
+    if aggregate.is_list:
+        return wrong_in_list(token)
+    return tokens.wrong_type(token, tokens.digits(token))
 
 
 # Beside what their events say

@@ -11,9 +11,8 @@ from pyspark.sql.types import ArrayType
 
 from session_repair.aggregates import BASIC_SHAPE, Shape
 from session_repair.rules.declared import (
-    merged_figures,
     partial_figures,
-    with_rebuilt,
+    rebuilt_values,
     with_values,
 )
 from session_repair.rules.envelope import (
@@ -22,7 +21,8 @@ from session_repair.rules.envelope import (
     is_object_id,
     object_id_before,
 )
-from session_repair.rules.schemas import MALFORMED_EVENTS, REBUILT
+from session_repair.rules.schemas import MALFORMED_EVENTS
+from session_repair.rules.shapes import rebuilt_of
 
 # BSON keeps each element of an array with its type, its index as text, its length and a NUL.
 ELEMENT_BYTES = 16
@@ -69,8 +69,8 @@ def rebuild(
     """
     keys = ("session_id", *more_keys)
     return (
-        events.repartition("session_id")
-        .transform(with_values, shape)
+        events.transform(with_values, shape)  # a stage of its own: Spark compiles no larger one
+        .repartition("session_id")
         .transform(with_listed, shape)
         .transform(visits, keys, counted_before, horizon, shape)
         .transform(sessions_of_visits, keys, shape)
@@ -167,14 +167,13 @@ def sessions_of_visits(visits: DataFrame, keys: Sequence[str], shape: Shape) -> 
         "checked_events": F.sum("checked_events"),
         "pages_size": F.coalesce(F.sum(F.when(sound, page_size)), F.lit(0)),
     }
-    sessions = visits.groupBy(*keys).agg(
-        F.struct(*[figures[name].alias(name) for name in REBUILT.fieldNames()]).alias("rebuilt"),
-        *[listed(n).alias(f"list_{it.name}") for n, it in enumerate(shape.lists, start=1)],
-        *merged_figures(shape, sound),
+    if shape.declared:
+        lists = {it.name: listed(n) for n, it in enumerate(shape.lists, start=1)}
+        figures["more"] = rebuilt_values(shape, sound, {**figures, **lists})
+    names = rebuilt_of(shape).fieldNames()
+    return visits.groupBy(*keys).agg(
+        F.struct(*[figures[name].alias(name) for name in names]).alias("rebuilt")
     )
-    if not shape.declared:
-        return sessions
-    return sessions.transform(with_rebuilt, shape).select(*keys, "rebuilt")
 
 
 def merged(counts: Column) -> Column:

@@ -26,6 +26,7 @@ from session_repair.rules.usual_types import MARK, NO_UTF8
 
 WRONG_HEAD, WRONG_TAIL = '{"!": "', '"}'
 NULL = f"{HEAD}null}}"
+NUMBER_HEAD = HEAD + '{"$number'
 DOUBLE_HEAD, DECIMAL_HEAD = HEAD + '{"$numberDouble": "', HEAD + '{"$numberDecimal": "'
 DATE_HEAD = HEAD + '{"$date": {"$numberLong": "'
 BEYOND = 2**53  # whole numbers up to it are doubles too
@@ -35,22 +36,25 @@ IS_DECIMAL = r"^-?\d{1,20}(\.\d{1,18})?$"
 NO_NUMBER = ("NaN", "Infinity", "-Infinity")
 
 
-def wrong_type(token: Column) -> Column:
-    """The name of the type of a value that is of a wrong one; null for any other."""
-    told = F.substring_index(F.substring_index(token, '"', -2), '"', 1)
-    is_double = token.startswith(DOUBLE_HEAD) & digits(token).isin(*NO_NUMBER)
-    is_odd_decimal = token.startswith(DECIMAL_HEAD) & ~digits(token).rlike(IS_DECIMAL)
+def digits(token: Column) -> Column:
+    """The text of the number in the token, or of the date; of no use for any other value."""
+    return F.substring_index(F.substring_index(token, '"', -2), '"', 1)
+
+
+def wrong_type(token: Column, text: Column) -> Column:
+    """The name of the type of a value that is of a wrong one; null for any other.
+
+    ``text`` are its digits: a column, like the token, so that neither is computed over and over.
+    """
+    is_odd_decimal = token.startswith(DECIMAL_HEAD) & ~text.rlike(IS_DECIMAL)
     return (
-        F.when(token.startswith(WRONG_HEAD), told)
-        .when(is_double, F.concat(F.lit("double "), digits(token)))
+        F.when(token.startswith(WRONG_HEAD), text)
+        .when(
+            token.startswith(DOUBLE_HEAD) & text.isin(*NO_NUMBER), F.concat(F.lit("double "), text)
+        )
         .when(is_odd_decimal, "decimal of many digits")
         .when(token.contains(MARK), NO_UTF8)
     )
-
-
-def digits(token: Column) -> Column:
-    """The text of the number in the token; of no use for any other value."""
-    return F.substring_index(F.substring_index(token, '"', -2), '"', 1)
 
 
 def is_whole(token: Column) -> Column:
@@ -67,42 +71,41 @@ def is_decimal(token: Column) -> Column:
 
 
 def is_number(token: Column) -> Column:
-    return is_whole(token) | is_double(token) | is_decimal(token)
+    return token.startswith(NUMBER_HEAD)
 
 
-def exact(token: Column) -> Column:
+def exact(token: Column, text: Column) -> Column:
     """The number in the token as a decimal; null for a double, and for what is no number."""
-    return F.when(is_whole(token) | is_decimal(token), digits(token).cast(DECIMAL))
+    return F.when(is_number(token) & ~is_double(token), text.cast(DECIMAL))
 
 
-def approximate(token: Column) -> Column:
+def approximate(token: Column, text: Column) -> Column:
     """The number in the token as a double; null for what is no number."""
-    return F.when(is_number(token), digits(token).cast("double"))
+    return F.when(is_number(token), text.cast("double"))
 
 
-def milliseconds(token: Column) -> Column:
+def milliseconds(token: Column, text: Column) -> Column:
     """The date in the token; null for what is none."""
-    return F.when(token.startswith(DATE_HEAD), digits(token).cast("bigint"))
+    return F.when(token.startswith(DATE_HEAD), text.cast("bigint"))
 
 
-def parsed(token: Column, wrong: Column | None, members: Iterable[str]) -> Column:
-    """The value in the token, taken apart once: a struct of it and these. To be given a column.
-
-    Where that may be ``wrong``, that stands there too, and no token then.
-    """
-    parts = [PARTS[it](token).alias(it) for it in members]
-    if wrong is None:
-        return F.struct(token.alias("token"), *parts)
-    return F.struct(F.when(wrong.isNull(), token).alias("token"), wrong.alias("wrong"), *parts)
-
-
-def normal(token: Column) -> Column:
+def normal(token: Column, text: Column) -> Column:
     """The token that is the same for whole numbers of one value, whatever their type."""
-    whole = F.when(is_whole(token), digits(token).cast("bigint"))
-    whole = whole.when(is_double(token), whole_in(approximate(token)))
-    whole = whole.when(is_decimal(token), whole_in(exact(token)))
-    decimal = F.when(is_decimal(token), of_decimal(exact(token)))
-    return F.when(is_number(token), F.coalesce(of_whole(whole), decimal, token)).otherwise(token)
+    value = text.cast(DECIMAL)
+    is_known = is_whole(token) | (F.abs(value) <= BEYOND)
+    whole = F.when(is_known & (F.floor(value) == value), value.cast("bigint"))
+    fraction = F.when(is_decimal(token), of_decimal(value))
+    return F.when(is_number(token), F.coalesce(of_whole(whole), fraction, token)).otherwise(token)
+
+
+def normal_alone(token: Column) -> Column:
+    """The same of a token that has no digits beside it."""
+    return normal(token, digits(token))
+
+
+def parsed(token: Column, text: Column, members: Iterable[str]) -> list[Column]:
+    """The parts of the value in the token, taken apart once."""
+    return [PARTS[it](token, text).alias(it) for it in members]
 
 
 def whole_in(number: Column) -> Column:
@@ -169,14 +172,12 @@ def json_of(token: Column) -> Column:
 
 def text_of(token: Column) -> Column:
     """The value in the token as people read it; null for none."""
+    date = F.timestamp_millis(digits(token).cast("bigint"))
     return (
         F.when(token == NULL, F.lit(None).cast("string"))
         .when(is_number(token), digits(token))
         .when(token.startswith(OBJECT_ID_HEAD), digits_in(token))
-        .when(
-            token.startswith(DATE_HEAD),
-            F.date_format(F.timestamp_millis(milliseconds(token)), "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"),
-        )
+        .when(token.startswith(DATE_HEAD), F.date_format(date, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"))
         .when(token.startswith(HEAD), content(token))
         .otherwise(token)
     )
