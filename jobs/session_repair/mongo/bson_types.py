@@ -16,7 +16,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
-from session_repair.rules.usual_types import USUAL_TYPES
+from session_repair.rules.usual_types import ENVELOPED, NUMBERS, USUAL_TYPES
 
 # Binaries as they are, whatever the connection string wants UUIDs to be; and dates, which may be
 # beyond the years that Python knows.
@@ -32,9 +32,11 @@ UNREADABLE = "a value that Python cannot read"
 NULL_OR_MISSING = ("missing", "null")
 INTEGERS = ("int", "long")
 USERS = ("objectId", "string", "int", "long", "binData")
+# What may be a session id: any scalar. A fraction is none, nor what is beyond the type long.
+IDS = (*("string", "objectId", *NUMBERS), *ENVELOPED)
 
 SESSION_TYPES: Mapping[str, tuple[str, ...]] = {
-    "session_id": ("string",),
+    "session_id": IDS,
     "user_id": (*USERS, *NULL_OR_MISSING),
     "event_count": (*INTEGERS, *NULL_OR_MISSING),
     "first_event_at": ("date", *NULL_OR_MISSING),
@@ -50,7 +52,7 @@ ID_TYPES: Mapping[str, tuple[str, ...]] = {
     )
 }
 EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
-    "session_id": ("string", *NULL_OR_MISSING),
+    "session_id": (*IDS, *NULL_OR_MISSING),
     "user_id": (*USERS, *NULL_OR_MISSING),
     "timestamp": ("date", *NULL_OR_MISSING),
     "page": ("string", *NULL_OR_MISSING),
@@ -68,6 +70,8 @@ USUAL_EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
 LEAST_DATE_MS, GREATEST_DATE_MS = -62_135_596_800_000, 253_402_300_799_999
 
 
+NO_LONG = " that no long equals"  # of the type of a number that is no session id
+INEXACT = ("double", "decimal")  # may be that
 TWICE = "there twice"  # stands for the type of a field that its document holds twice
 PARENTS = ("object", "missing", "null")  # what may stand on the way to a nested field
 
@@ -173,12 +177,15 @@ def not_strings(path: str) -> dict[str, Any]:
 
 
 def type_expression(field: str, path: str) -> dict[str, Any]:
-    """The server's name for the type of ``path``, finer than ``$type`` for pages and dates.
+    """The server's name for the type of ``path``, finer than ``$type`` for pages, dates and ids.
 
     An array with an element that is no string is ``array of <type>``, a date outside the years
-    1 to 9999 is ``date out of range``, what has no object on its way is ``inside <type>``.
+    1 to 9999 is ``date out of range``, a number that is no id is ``<type> that no long equals``,
+    what has no object on its way is ``inside <type>``.
     """
     expression: dict[str, Any] = {"$type": f"${path}"}
+    if field == "session_id":
+        expression = type_of_id(path)
     if field == "pages":
         expression = type_of_pages(path)
     if field in ("first_event_at", "last_event_at", "timestamp"):
@@ -188,6 +195,13 @@ def type_expression(field: str, path: str) -> dict[str, Any]:
         inside = {"$concat": ["inside ", kind]}
         expression = {"$cond": [{"$in": [kind, list(PARENTS)]}, expression, inside]}
     return expression
+
+
+def type_of_id(path: str) -> dict[str, Any]:
+    plain = {"$type": f"${path}"}
+    as_long = {"$convert": {"input": f"${path}", "to": "long", "onError": None}}
+    whole = {"$cond": [{"$eq": [as_long, f"${path}"]}, plain, {"$concat": [plain, NO_LONG]}]}
+    return {"$cond": [{"$in": [plain, list(INEXACT)]}, whole, plain]}
 
 
 def type_of_pages(path: str) -> dict[str, Any]:
@@ -218,14 +232,5 @@ def type_unless_twice(field: str, path: str, at: str = "") -> dict[str, Any]:
 def value_where_typed(
     field: str, path: str, allowed: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
-    """The value of ``path`` where its type, in the variable ``types``, is allowed, else null.
-
-    A session_id that is an ObjectId is handed on as its hex digits: it stays malformed, but is
-    found beside those of the other collection that spell it as text.
-    """
-    value: Any = f"${path}"
-    known = list(allowed[field])
-    if field == "session_id":
-        value = {"$toString": value}
-        known.append("objectId")
-    return {"$cond": [{"$in": [f"$$types.{field}", known]}, value, None]}
+    """The value of ``path`` where its type, in the variable ``types``, is allowed, else null."""
+    return {"$cond": [{"$in": [f"$$types.{field}", list(allowed[field])]}, f"${path}", None]}

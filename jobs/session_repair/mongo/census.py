@@ -19,6 +19,7 @@ from pymongo.collection import Collection
 from session_repair.errors import LONGEST, IncompleteRead, Refused, shortened
 from session_repair.mongo.bson_types import (
     GREATEST_DATE_MS,
+    INEXACT,
     LEAST_DATE_MS,
     UNREADABLE,
     is_any_twice,
@@ -257,7 +258,7 @@ def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
     A filter looks into arrays: one that holds a string passes for a string. So all that holds an
     array, in the field or on the way to it, has to be looked at; in pages, its elements.
     """
-    present = [name for name in types if name != "missing"]
+    present = [name for name in types if name not in ("missing", *INEXACT)]  # which may be no id
     other: Document = {path: {"$not": {"$type": present}}}
     if "missing" in types:
         other = {path: {"$exists": True, "$not": {"$type": present}}}

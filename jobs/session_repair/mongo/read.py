@@ -35,11 +35,12 @@ from session_repair.mongo.bson_types import (
 )
 from session_repair.mongo.census import FEW_DOCUMENTS, MOST_SCANS, Census
 from session_repair.mongo.connection import spark_uri
+from session_repair.mongo.ids import odd_id, usual_id
 from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
 from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
-from session_repair.rules.usual_types import USUAL_ID, names_of
+from session_repair.rules.usual_types import USUAL_ID, names_of, plain_kind
 from session_repair.settings import Settings
 from session_repair.wording import number_of
 
@@ -54,23 +55,26 @@ DOCUMENTS_PER_RANGE = 5_000_000  # a task that fails has no more than these to r
 
 # What the connector hands over: dates as milliseconds, which no time zone or calendar can bend.
 SESSION_COLUMNS = """
-    key string, user string, session_id string, event_count bigint, first_event_at bigint,
+    key string, user string, session_id string, exact_id string, event_count bigint,
+    first_event_at bigint,
     last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
     user_id: string, event_count: string, first_event_at: string, last_event_at: string,
     pages: string, _id: string>, parents array<string>,
     unmarked struct<session_id: string, user_id: string, pages: array<string>, _id: string>
 """
 EVENT_COLUMNS = """
-    key string, user string, session_id string, timestamp bigint, page string,
+    key string, user string, session_id string, exact_id string, timestamp bigint, page string,
     types struct<session_id: string, user_id: string, timestamp: string, page: string>,
     unmarked struct<session_id: string, user_id: string, page: string>
 """
 
 
-def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
+def read_sessions(
+    spark: SparkSession, settings: Settings, census: Census, events: Census
+) -> DataFrame:
     """One row per session document, shape SESSIONS."""
-    stages = session_stages(settings, census)
-    return session_rows(load(spark, settings, census, stages, SESSION_COLUMNS), settings, census)
+    rows = load(spark, settings, census, session_stages(settings, census), SESSION_COLUMNS)
+    return session_rows(rows, settings, census, plain_in(events))
 
 
 def read_events(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
@@ -92,7 +96,8 @@ def session_stages(
     texts = unmarked_texts(census.shows_marks, {**paths, "_id": own_id}, SESSION_TEXTS)
     usual = {"size": {"$bsonSize": "$$ROOT"}, **texts, **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
-    odd = {**usual, **on_the_way}
+    odd = {**usual, **on_the_way, **odd_id(paths["session_id"])}
+    usual |= usual_id(paths["session_id"], census.usual["session_id"])
     key = key_expression(census, own_id)
     fields = settings.session_fields
     types = {name: type_unless_twice(name, path, at) for name, path in fields.items()}
@@ -110,7 +115,9 @@ def event_stages(
     types = {name: type_expression(name, path) for name, path in paths.items()}
     is_plain = is_usual(paths, census.usual)
     more = {**unmarked_texts(census.shows_marks, paths, EVENT_TEXTS), **more}
-    return typed_stages(key, paths, EVENT_TYPES, types, is_plain, more, more)
+    usual = {**usual_id(paths["session_id"], census.usual["session_id"]), **more}
+    odd = {**odd_id(paths["session_id"]), **more}
+    return typed_stages(key, paths, EVENT_TYPES, types, is_plain, usual, odd)
 
 
 def below(parent: str, path: str) -> str:
@@ -122,8 +129,13 @@ def all_below(parent: str, paths: Mapping[str, str]) -> dict[str, str]:
     return {name: below(parent, path) for name, path in paths.items()}
 
 
-def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) -> DataFrame:
-    """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``."""
+def session_rows(
+    rows: DataFrame, settings: Settings, census: Census, plain: str, *more: str
+) -> DataFrame:
+    """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``.
+
+    ``plain`` is the kind of the ids that are their own keys.
+    """
     parents = all_parents(settings.session_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
     types = told_types(SESSION_TEXTS, {**names_of(census.usual), **USUAL_ID})
@@ -132,7 +144,8 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
         .select(
             envelope_of(F.col("key")).alias("session_key"),
             order_of("key", census),
-            joinable_id(),
+            joinable_id(census.usual["session_id"][0], plain),
+            "exact_id",
             envelope_of(present(F.col("user"))).alias("user"),
             "event_count",
             instant("first_event_at"),
@@ -157,7 +170,7 @@ def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
         .select(
             key_of(F.col("key")).alias("event_key"),
             order_of("key", census),
-            joinable_id(),
+            joinable_id(census.usual["session_id"][0], plain_in(census)),
             key_of(present(F.col("user"))).alias("user"),
             instant("timestamp"),
             "page",
@@ -222,9 +235,10 @@ def typed_stages(
     """One stage: the values of a usual document, else the types and what is of an allowed type.
 
     An ObjectId comes as its digits, which costs the connector a third of its extended JSON. A value
-    of any type comes in an envelope, so that text that looks like JSON stays text.
+    of any type comes in an envelope, so that text that looks like JSON stays text. How a session id
+    comes, ``more`` says.
     """
-    others = {name: path for name, path in paths.items() if name != "user_id"}
+    others = {name: it for name, it in paths.items() if name not in ("user_id", "session_id")}
     plain = {name: f"${path}" for name, path in others.items()}
     user = f"${paths['user_id']}"
     is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}
@@ -244,6 +258,11 @@ def typed_stages(
 def key_expression(census: Census, path: str) -> Document:
     """The _id at the path: the digits of an ObjectId where all are, else an envelope."""
     return {"$toString": f"${path}"} if census.has_object_ids else {"v": f"${path}"}
+
+
+def plain_in(events: Census) -> str:
+    """The kind of the ids that are their own keys, in both collections: that of most events."""
+    return plain_kind(events.usual["session_id"][0])
 
 
 def order_of(key: str, census: Census) -> Column:

@@ -18,6 +18,7 @@ from session_repair.mongo.bson_bytes import (
     text_in,
 )
 from session_repair.mongo.observe import FIELDS
+from session_repair.mongo.spellings import name_of, value_of
 
 Document = dict[str, Any]
 
@@ -51,9 +52,15 @@ class PlannedSession:
         """The _id of the session."""
         return next(elements(self.members[b"session"].value))
 
+    @cached_property
+    def session_id(self) -> Any:
+        """The id of the session, as Python has it."""
+        return value_of(self.members[b"session_id"])
+
     @property
-    def session_id(self) -> str:
-        return text_in(self.members[b"session_id"])
+    def name(self) -> str:
+        """The id as people read it."""
+        return name_of(self.session_id)
 
     @property
     def as_observed(self) -> bytes:

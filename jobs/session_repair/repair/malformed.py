@@ -32,10 +32,10 @@ def remedy(report: Report) -> str:
     told = []
     if sides:
         told.append(f"Name other fields under {' and '.join(sides)} in the config file.")
-    kinds = ["dates other than BSON dates"] if fields.intersection(DATES) else []
-    kinds += ["ids other than text"] if "session_id" in fields else []
-    if kinds:
-        told.append(f"Not supported yet are {' and '.join(kinds)}: convert them.")
+    if fields.intersection(DATES):
+        told.append("Not supported yet are dates other than BSON dates: convert them.")
+    if "session_id" in fields:
+        told.append("An id has to be one value, a number a whole one: convert others.")
     if any(it.type == NO_UTF8 for it in report.malformed):
         told.append("Text has to be UTF-8: convert it.")
     return " ".join([*told, "Or leave them alone, with a higher --max-malformed."])

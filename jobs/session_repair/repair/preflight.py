@@ -14,7 +14,12 @@ from session_repair.mongo.connection import hello_of, server_time
 from session_repair.mongo.pace import LagUnseen, replication_lag
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
-from session_repair.repair.breakers import require_events, require_fields, require_types
+from session_repair.repair.breakers import (
+    require_events,
+    require_fields,
+    require_ids_alike,
+    require_types,
+)
 from session_repair.repair.reading import Reading
 from session_repair.repair.strategy import choose
 from session_repair.repair.watermark import window_of
@@ -76,6 +81,9 @@ def before_plan(
         require_events(store)
     require_fields(store, verb)
     require_types(store, preflight.reading.found_by)
+    require_ids_alike(
+        store, preflight.sessions.usual["session_id"][0], preflight.events.usual["session_id"][0]
+    )
     return preflight
 
 

@@ -25,6 +25,7 @@ from session_repair.repair.report import (
     Symptoms,
     Totals,
 )
+from session_repair.rules.ids import is_enveloped, name_of_id
 from session_repair.rules.predicates import TEXT_OF, in_short
 from session_repair.rules.schemas import CHANGES
 from session_repair.symptoms import CODES, SYMPTOMS, Symptom
@@ -44,7 +45,7 @@ OBSERVED = (
 )
 
 
-OLD = ("old_sessions", "old_events", "events_malformed")
+OLD = ("old_sessions", "old_events", "events_malformed", "enveloped_ids")
 
 
 def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> DataFrame:
@@ -72,6 +73,7 @@ def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> 
         F.sum(F.when(first_of_session, F.col("rebuilt.malformed_events"))).alias(
             "events_malformed"
         ),
+        F.count(F.when(is_enveloped(F.col("session_id")), 1)).alias("enveloped_ids"),
     )
 
 
@@ -164,7 +166,8 @@ def sample_findings(kept: DataFrame) -> dict[str, tuple[Sample, ...]]:
         kept.select("session_key", "session_id", F.inline("findings"))
         .withColumn("rank", rank)
         .where(F.col("rank") <= SAMPLES)
-        .withColumns({name: in_short(F.col(name)) for name in ("session_key", "session_id")})
+        .withColumn("session_key", in_short(F.col("session_key")))
+        .withColumn("session_id", in_short(name_of_id(F.col("session_id"))))
     )
     samples = defaultdict(list)
     for row in sorted(some.collect(), key=lambda row: row["rank"]):
@@ -182,7 +185,8 @@ def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample
             "kept_for",
             F.count(F.lit(1)).over(alike).alias("number"),
             F.row_number().over(in_order).alias("rank"),
-            *(in_short(F.col(it)).alias(it) for it in ("session_key", "session_id")),
+            in_short(F.col("session_key")).alias("session_key"),
+            in_short(name_of_id(F.col("session_id"))).alias("session_id"),
         )
         .where(F.col("rank") <= SAMPLES)
         .orderBy("kept_for", "rank")
@@ -219,7 +223,7 @@ def totals_of(figures: Mapping[str, int], found: Found) -> Totals:
 def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:
     """The first planned corrections by _id, each with its fields old and new."""
     planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
-    name = in_short(F.col("session_id")).alias("session_id")
+    name = in_short(name_of_id(F.col("session_id"))).alias("session_id")
     return tuple(
         Correction(
             session_id=row["session_id"],

@@ -19,7 +19,6 @@ from session_repair.errors import LONGEST
 from session_repair.rules.envelope import in_type_of, readable
 
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; MongoDB stores no larger document
-OBJECT_ID_NAME = "session_id: objectId"  # how a malformed one is told
 OTHER_PLAN = 64 * 1024  # bytes of a journal row beside what grows with the session
 
 
@@ -235,22 +234,12 @@ def wrong_types() -> Column:
     sizes = [F.lit("over 16 MB: rebuilt pages of "), rebuilt("pages_size"), F.lit(" bytes")]
     size = F.concat(*sizes)
     too_large = F.when(~fits_into_a_document(), size)
-    return in_short(
-        F.concat_ws(", ", of_session, wrong_types_of_events(), too_large, hint_on_session_ids())
-    )
+    return in_short(F.concat_ws(", ", of_session, wrong_types_of_events(), too_large))
 
 
 def wrong_types_of_events() -> Column:
     types = F.array_join(rebuilt("malformed.types"), ", ")
     return F.when(F.size(rebuilt("malformed")) > 0, F.concat(F.lit("event "), types))
-
-
-def hint_on_session_ids() -> Column:
-    """What to do where a session and its events spell one session_id in two types; else null."""
-    of_session = F.coalesce(F.col("malformed").contains(OBJECT_ID_NAME), F.lit(False))
-    of_events = F.exists(rebuilt("malformed.types"), lambda it: it.contains(OBJECT_ID_NAME))
-    hint = "the other side spells this session_id as a string: convert one of them"
-    return F.when(is_session() & (of_session != of_events), F.lit(hint))
 
 
 def number_of_events() -> Column:
