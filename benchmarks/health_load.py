@@ -26,12 +26,13 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from demo.server import EmbeddedMongod
+from session_repair.aggregates import BASIC_SHAPE
 from session_repair.mongo.runs import DONE, Run, new_run_id
 from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import Report, Symptoms, Totals, Verification
 from session_repair.settings import Settings
-from session_repair.symptoms import CODES
+from session_repair.symptoms import known_symptoms
 
 Document = dict[str, Any]
 
@@ -81,7 +82,8 @@ def a_good_run(database: Database[Document], orphans: int = 0) -> str:
         settings={},
         totals=Totals(*[0] * len(fields(Totals))),
         symptoms=tuple(
-            Symptoms(code, orphans if code == "orphan_session" else 0, 0, 0, ()) for code in CODES
+            Symptoms(it.code, orphans if it.code == "orphan_session" else 0, 0, 0, ())
+            for it in known_symptoms(BASIC_SHAPE)
         ),
         corrections=(),
         outcomes=Outcomes(0, 0, 0, 0, 0, 0),

@@ -18,9 +18,10 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId, Timestamp, jso
 from bson.codec_options import CodecOptions, DatetimeConversion
 
 from tests.harness.documents import SESSIONS, Db, Document
+from tests.harness.epochs import Numbered
 
 EXACT: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
-MISSING = object()
+MISSING, DATE = object(), "date"
 YEAR_1, YEAR_9999 = -62_135_596_800_000, 253_402_300_799_999
 COUNT, DATES = ("event_count",), ("first_event_at", "last_event_at", "timestamp")
 
@@ -186,12 +187,16 @@ def sums_of(events: list[Document]) -> Document:
     }
 
 
-def foresee(db: Db) -> Foreseen:
-    """What ``fix --apply --scope all`` should find and leave, from the two collections alone."""
-    sessions = list(db.get_collection("sessions", EXACT).find().sort("_id"))
+def foresee(db: Db, units: tuple[str, str] = (DATE, DATE), usual: str = DATE) -> Foreseen:
+    """What ``fix --apply --scope all`` should find and leave, from the two collections alone.
+
+    The dates of sessions and of events are kept in these ``units``; those of sessions as numbers
+    mostly of the ``usual`` type.
+    """
+    sessions = [in_unit(it, units[0]) for it in all_of(db, "sessions")]
     events = defaultdict(list)
-    for event in db.get_collection("events", EXACT).find().sort("_id"):
-        events[id_of(event)].append(event)
+    for event in all_of(db, "events"):
+        events[id_of(event)].append(in_unit(event, units[1]))
     of_id = defaultdict(list)
     for session in sessions:
         if id_of(session) is not None:
@@ -200,7 +205,9 @@ def foresee(db: Db) -> Foreseen:
     for session in sessions:
         key = key_of(session["_id"])
         same = of_id[id_of(session)] if id_of(session) is not None else [session]
-        found, after = judge(session, same, events.get(id_of(session), []))
+        found, after = judge(session, same, events.get(id_of(session), []), usual)
+        if isinstance(session, Numbered):
+            after = session.as_kept(after, usual)
         codes[key], documents[key] = found, bson.encode(after)
     without_session = {
         name_of(key): {"orphan_events"} for key in events if key is None or key not in of_id
@@ -208,12 +215,20 @@ def foresee(db: Db) -> Foreseen:
     return Foreseen(codes, without_session, documents)
 
 
+def all_of(db: Db, collection: str) -> list[Document]:
+    return list(db.get_collection(collection, EXACT).find().sort("_id"))
+
+
+def in_unit(document: Document, unit: str) -> Document:
+    return document if unit == DATE else Numbered(document, DATES, unit)
+
+
 def all_sound(events: list[Document]) -> bool:
     return all(is_sound(event, EVENT) for event in events)
 
 
 def judge(
-    session: Document, same: list[Document], events: list[Document]
+    session: Document, same: list[Document], events: list[Document], usual: str
 ) -> tuple[dict[str, str], Document]:
     """The findings of one session with their actions, and the document after the repair."""
     if id_of(session) is None:
@@ -231,7 +246,11 @@ def judge(
     if not events:
         is_empty = not pages and not count
         return {"orphan_session" if is_empty else "phantom_session": "report"}, session
-    return compare(session, pages, count, sums_of(events))
+    should = sums_of(events)
+    for name in ("first_event_at", "last_event_at"):
+        if isinstance(session, Numbered) and should[name] is not None:
+            should[name] = session.held(name, should[name], usual)
+    return compare(session, pages, count, should)
 
 
 def in_type_of(stored: Any, new: Any) -> Any:

@@ -139,12 +139,29 @@ def names(metavar: str | None = None) -> Kind:
     return Kind(list, metavar, read=tuple, told=list)
 
 
-def paths(fields: Iterable[str]) -> Kind:
-    """Where in the documents each of the fields stands; under its own name if nothing is said."""
+def paths(fields: Iterable[str], unkept: Iterable[str] = ()) -> Kind:
+    """Where in the documents each of the fields stands; under its own name if nothing is said.
+
+    Those that may be ``unkept`` stand nowhere where the plain form says false.
+    """
     path = {"type": "string", "pattern": f"^{FIELD_PATH.pattern}$"}
-    bounds = {"properties": dict.fromkeys(fields, path), "additionalProperties": False}
-    same = {name: name for name in fields}
-    return Kind(dict, bounds=bounds, read=lambda named: {**same, **named}, told=dict)
+    path_or_none = {"anyOf": [path, {"const": False}]}
+    of_each = {name: path_or_none if name in unkept else path for name in fields}
+    bounds = {"properties": of_each, "additionalProperties": False}
+    same: dict[str, Any] = {name: name for name in fields}
+
+    def read(named: Mapping[str, Any]) -> dict[str, str]:
+        return {name: path for name, path in {**same, **named}.items() if path}
+
+    def told(value: Mapping[str, str]) -> dict[str, Any]:
+        return {name: value.get(name, False) for name in same}
+
+    return Kind(dict, bounds=bounds, read=read, told=told)
+
+
+def tables(schema: Mapping[str, Any], read: Callable[..., Any], told: Callable[..., Any]) -> Kind:
+    """Several tables of a config file, each of this schema."""
+    return Kind(list, bounds={"items": schema}, read=read, told=told)
 
 
 NAME, FILE, FOLDER = Kind(metavar="NAME"), Kind(metavar="FILE"), Kind(metavar="DIR")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 SCOPE, ONLY, SHRINK, IN_FLIGHT, TOO_LARGE = "scope", "only", "shrink", "in_flight", "too_large"
 CONFLICT, COPY, NO_EVENTS, NO_SESSION = "conflict", "copy", "no_events", "no_session"
-MALFORMED = "malformed"
+MALFORMED, DISAGREE = "malformed", "disagree"
 PHANTOM = "phantom"
 YOUNG, BARE, FILLED = "young", "bare", "filled"  # of what a deletion is about
 
@@ -29,6 +29,7 @@ REASONS = {
         Reason(IN_FLIGHT, "in flight, or it changed between two looks", "a later run"),
         Reason(TOO_LARGE, "its correction does not fit into 16 MB"),
         Reason(CONFLICT, "its events name several users"),
+        Reason(DISAGREE, "its events disagree on what should be single"),
         Reason(
             COPY, "another document is the one to keep", "delete-orphans --duplicates, if empty"
         ),

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from enum import Flag, auto
-from itertools import combinations
 from typing import Any
 
+from session_repair.aggregates import (
+    BASICS,
+    SCHEMA,
+    Aggregate,
+    Shape,
+    read_aggregates,
+    told_aggregates,
+)
+from session_repair.dates import DATE, DATES
 from session_repair.errors import Refused
+from session_repair.fields import (
+    EVENT_FIELDS,
+    ONLY_FOR,
+    SESSION_FIELDS,
+    read_of_events,
+    refuse_one_name,
+    refuse_overlaps,
+)
 from session_repair.kinds import (
     CODES,
     DURATION,
@@ -28,8 +43,10 @@ from session_repair.kinds import (
     names,
     one_of,
     paths,
+    tables,
 )
 from session_repair.logs import FORMATS, TEXT
+from session_repair.roles import GUARD, LATER, ONCE, PART, PLACE, PLAN, SOURCE, VIEW, Role
 from session_repair.symptoms import EMPTY, SCOPES, require_corrected
 
 LAST_SUCCESS = "last-success"
@@ -37,31 +54,7 @@ LAST_SUCCESS = "last-success"
 BATCH_SIZE = 250
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 
-SESSION_FIELDS = (
-    "session_id",
-    "user_id",
-    "event_count",
-    "first_event_at",
-    "last_event_at",
-    "pages",
-)
-EVENT_FIELDS = ("session_id", "user_id", "timestamp", "page")
 TLS_FILES = {"ca_file": "tlsCAFile", "certificate_key_file": "tlsCertificateKeyFile"}
-
-
-class Role(Flag):
-    """What a setting is to a plan, and to the runs that come after; most are nothing."""
-
-    PLAN = auto()  # decides which plan is made: one is only applied under those it was made with
-    GUARD = auto()  # what else a run that is planned anew takes along: above all what may stop it
-    PLACE = auto()  # says where a run's data is: all that its undoing depends on
-    SOURCE = auto()  # says where else a run reads, and with it a later look at its sessions
-    VIEW = auto()  # is alike in the last success and the run that goes on from there
-    PART = auto()  # makes a run one of some sessions, or of some findings only
-    ONCE = auto()  # is asked of one run: no config file holds it
-
-
-PLAN, GUARD, PLACE, SOURCE, VIEW, PART, ONCE = Role
 
 
 @dataclass(frozen=True)
@@ -117,10 +110,19 @@ class Settings:
     journal: str = setting("session_repair_journal", NAME, key="collections.journal", role=PLACE)
     runs: str = setting("session_repair_runs", NAME, key="collections.runs")
     session_fields: Mapping[str, str] = setting(
-        {}, paths(SESSION_FIELDS), key="fields.sessions", role=PLAN | PLACE | VIEW
+        {}, paths(SESSION_FIELDS, BASICS), key="fields.sessions", role=PLAN | PLACE | VIEW
     )
     event_fields: Mapping[str, str] = setting(
-        {}, paths(EVENT_FIELDS), key="fields.events", role=PLAN | SOURCE | VIEW
+        {}, paths(EVENT_FIELDS, ONLY_FOR), key="fields.events", role=PLAN | SOURCE | VIEW
+    )
+    aggregates: tuple[Aggregate, ...] = setting(
+        (), tables(SCHEMA, read_aggregates, told_aggregates), role=PLAN | PLACE | VIEW | LATER
+    )
+    session_dates: str = setting(
+        DATE, one_of(*DATES), key="fields.sessions.dates", role=PLAN | PLACE | VIEW | LATER
+    )
+    event_dates: str = setting(
+        DATE, one_of(*DATES), key="fields.events.dates", role=PLAN | SOURCE | VIEW | LATER
     )
     scope: str = setting(
         EMPTY, one_of(*SCOPES), "Empty sessions, or all mismatches.", "scope", PLAN | VIEW
@@ -217,7 +219,20 @@ class Settings:
         """The names of all collections that a run reads or writes."""
         return tuple(getattr(self, name) for name in COLLECTIONS)
 
+    @property
+    def shape(self) -> Shape:
+        """What the sessions keep of their events."""
+        kept = tuple(it for it in BASICS if it in self.session_fields)
+        return Shape(kept, self.aggregates, self.session_dates)
+
+    @property
+    def written_fields(self) -> dict[str, str]:
+        """Where the sessions keep the fields and what is declared, by the names of a plan."""
+        return {**self.session_fields, **{it.name: it.path for it in self.aggregates}}
+
     def __post_init__(self) -> None:
+        read = read_of_events(self.session_fields, self.event_fields)
+        object.__setattr__(self, "event_fields", read)  # frozen for all others
         for name, row in SETTINGS.items():
             if (value := getattr(self, name)) is not None:
                 row.kind.require(name, value)
@@ -229,10 +244,11 @@ class Settings:
                 f"{format_duration(self.plan_ttl)}: a plan could be applied whose journal is about "
                 "to go, and never be undone. Write a longer journal_ttl."
             )
-        of_scope = (self.scope, self.allow_shrink)
+        of_scope = (self.scope, self.allow_shrink, self.shape)
         require_corrected("--only", self.only, *of_scope)
         require_corrected("--allow", [code for code, _ in levels_of(self.allow)], *of_scope)
-        refuse_overlaps(self)
+        refuse_one_name({name: getattr(self, name) for name in COLLECTIONS})
+        refuse_overlaps(self.session_fields, self.aggregates)
 
 
 SETTINGS: dict[str, Setting] = {
@@ -251,31 +267,11 @@ OF_WINDOW = tuple(name for name, row in SETTINGS.items() if row.group == "window
 COLLECTIONS = tuple(name for name, row in SETTINGS.items() if row.key.startswith("collections."))
 
 
-def refuse_overlaps(settings: Settings) -> None:
-    """Raise Refused where what is written under one name would be written over another."""
-    for one, other in combinations(COLLECTIONS, 2):
-        if getattr(settings, one) == (name := getattr(settings, other)):
-            raise Refused(
-                f"{one} and {other} are both named {name!r}. Give each its own collection."
-            )
-    written = {"_id": "_id", **settings.session_fields}
-    for (one, path), (other, known) in combinations(written.items(), 2):
-        if one == "_id" and other == "session_id":
-            continue  # an _id may be the session's name, which is never written
-        if f"{known}.".startswith(f"{path}.") or f"{path}.".startswith(f"{known}."):
-            raise Refused(
-                f"under [fields.sessions] {one} is {path!r}, and {other} is {known!r}: what is "
-                "written into one would change the other. Give each its own field."
-            )
-
-
 def describe(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, without the secret: for the run document and the report."""
-    described = {}
-    for name, row in SETTINGS.items():
-        value = getattr(settings, name)
-        described[name] = None if value is None else row.kind.told(value)
-    return described
+    values = {name: getattr(settings, name) for name in SETTINGS}
+    told = {name: row.kind.told for name, row in SETTINGS.items()}
+    return {name: None if it is None else told[name](it) for name, it in values.items()}
 
 
 def revived(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,5 +284,11 @@ def revived(described: Mapping[str, Any]) -> dict[str, Any]:
 
 def semantics(settings: Settings) -> dict[str, Any]:
     """The described settings that decide which plan is made."""
-    described = describe(settings)
-    return {name: described[name] for name in SEMANTIC}
+    described, before = describe(settings), as_before()
+    return {it: described[it] for it in SEMANTIC if it not in before or described[it] != before[it]}
+
+
+def as_before() -> dict[str, Any]:
+    """The described settings that a run may not name, as it then had them."""
+    defaults = describe(Settings(uri=""))
+    return {name: defaults[name] for name in named(LATER)}

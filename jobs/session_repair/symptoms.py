@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from session_repair import reasons
+from session_repair.aggregates import BASICS, SINGLE, Aggregate, Shape
 from session_repair.errors import Refused
 
 MALFORMED, ORPHAN_EVENTS = "malformed", "orphan_events"
@@ -39,7 +40,7 @@ class Symptom:
         return (self.left,) if self.left else reasons.OF_CORRECTED
 
 
-SYMPTOMS = (
+OF_BASICS = (
     Symptom("empty_pages", "Empty Pages", "pages", EMPTY, empty=1),
     Symptom("zero_events", "Zero Events", "event_count", EMPTY, empty=1),
     Symptom("count_mismatch", "Event Counts", "event_count", ALL),
@@ -49,31 +50,58 @@ SYMPTOMS = (
     Symptom("last_event_mismatch", "Timestamps", "last_event_at", ALL),
     Symptom("user_mismatch", "Users", "user", ALL),
     Symptom("user_conflict", "Users", "user", left=reasons.CONFLICT),
+)
+OF_DOCUMENTS = (
     Symptom(DUPLICATE, "Duplicates", left=reasons.COPY),
     Symptom(ORPHAN, "Orphan Sessions", empty=2, left=reasons.NO_EVENTS),
     Symptom("phantom_session", "Phantom Sessions", left=reasons.PHANTOM),
     Symptom(ORPHAN_EVENTS, "Orphan Events", left=reasons.NO_SESSION),
     Symptom(MALFORMED, "Malformed", left=reasons.MALFORMED),
 )
-CODES = tuple(it.code for it in SYMPTOMS)
-
 # Either makes a session empty; such a session is corrected whole, whatever else it shows.
-OF_EMPTY = tuple(it.code for it in SYMPTOMS if it.scope == EMPTY)
-# What --scope all corrects, without dropping anything.
-CORRECTED_CODES = tuple(it.code for it in SYMPTOMS if it.scope and not it.by_shrinking)
-BY_SHRINKING = tuple(it.code for it in SYMPTOMS if it.by_shrinking)  # --allow-shrink corrects them
+OF_EMPTY = tuple(it.code for it in OF_BASICS if it.scope == EMPTY)
+DECLARED = "Declared Aggregates"
+PLAIN_NAMES = {"user_id": "user"}  # of basics, where a finding and a correction name them otherwise
 
 
-def corrected_codes(scope: str, allow_shrink: bool) -> tuple[str, ...]:
+def known_symptoms(shape: Shape) -> tuple[Symptom, ...]:
+    """The table of sessions of this shape: what is not kept shows nothing."""
+    kept = [PLAIN_NAMES.get(it, it) for it in shape.kept]
+    basics = [it for it in OF_BASICS if it.field in kept]
+    declared = [symptom for it in shape.declared for symptom in of_declared(it)]
+    return (*basics, *declared, *OF_DOCUMENTS)
+
+
+def of_declared(aggregate: Aggregate) -> tuple[Symptom, ...]:
+    """The symptoms of an aggregate that is declared."""
+    name = aggregate.name
+    mismatch = Symptom(aggregate.code, DECLARED, name, ALL)
+    if aggregate.kind != SINGLE:
+        return (mismatch,)
+    return mismatch, Symptom(aggregate.conflict, DECLARED, name, left=reasons.DISAGREE)
+
+
+def names_of_changes(shape: Shape) -> tuple[str, ...]:
+    """What a correction may write, as findings name it, in the order of a plan."""
+    basics = [PLAIN_NAMES.get(it, it) for it in BASICS if it in shape.kept]
+    return (*basics, *(it.name for it in shape.declared))
+
+
+def corrected_codes(scope: str, allow_shrink: bool, shape: Shape) -> tuple[str, ...]:
     """The findings for which a run of this scope corrects a session."""
+    table = known_symptoms(shape)
     if scope == EMPTY:
-        return OF_EMPTY
-    return (*CORRECTED_CODES, *BY_SHRINKING) if allow_shrink else CORRECTED_CODES
+        return tuple(it.code for it in table if it.scope == EMPTY)
+    mended = [it for it in table if it.scope]
+    of_shrinking = [it for it in mended if it.by_shrinking and allow_shrink]
+    return tuple(it.code for it in [*(it for it in mended if not it.by_shrinking), *of_shrinking])
 
 
-def require_corrected(option: str, codes: Iterable[str], scope: str, allow_shrink: bool) -> None:
+def require_corrected(
+    option: str, codes: Iterable[str], scope: str, allow_shrink: bool, shape: Shape
+) -> None:
     """Raise Refused on a code that corrects no session in this scope, or is given twice."""
-    known = corrected_codes(scope, allow_shrink)
+    known = corrected_codes(scope, allow_shrink, shape)
     seen = set()
     for code in codes:
         if code not in known:

@@ -14,11 +14,11 @@ from session_repair.errors import Exit
 from session_repair.health import metrics as of_health
 from session_repair.repair.outcomes import ALREADY_RIGHT, APPLIED
 from session_repair.reporting import metrics as of_runs
-from session_repair.symptoms import CODES
 from tests.harness.commands import PATIENCE, ROOT, environment
 from tests.harness.documents import SESSIONS, Db
 from tests.harness.runs import the_run
 from tests.harness.shop import Shop
+from tests.harness.table import CODES
 
 DEPLOY = ROOT / "deploy"
 INSTALLED, LOG = "/opt/session-repair", "/var/log/session-repair/fix.log"

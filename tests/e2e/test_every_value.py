@@ -14,11 +14,13 @@ from pymongo.database import Database
 from tests.e2e.anything import Shop, many_shops
 from tests.harness.commands import Command
 from tests.harness.documents import JOURNAL, RUNS, Document, raw_documents
-from tests.oracle import EXACT, foresee, key_of
+from tests.harness.epochs import MS, S, config_of, with_numbers
+from tests.oracle import DATE, EXACT, foresee, key_of
 
 # The other tests with any documents plan as for few rows.
 pytestmark = pytest.mark.usefixtures("adaptive")
 
+KEPT = ("first_event_at", "last_event_at")
 OF_REPORT = json_util.CANONICAL_JSON_OPTIONS
 
 APPLY = ("--apply", "--scope", "all", "--max-malformed", "100%")
@@ -86,13 +88,28 @@ def test_whatever_there_is_is_found_repaired_and_undone(bench: Bench, may_be_odd
     find_repair_and_undo(bench, many_shops(3, may_be_odd))
 
 
-def find_repair_and_undo(bench: Bench, shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("units", "usual"),
+    [((MS, MS), "double"), ((S, S), "int"), ((S, MS), "double"), ((S, S), "decimal")],
+)
+def test_so_it_is_where_dates_are_numbers(bench: Bench, units: tuple[str, str], usual: str) -> None:
+    shop = many_shops(2)
+    sessions = with_numbers(shop.sessions, KEPT, units[0], usual)
+    events = with_numbers(shop.events, ["timestamp"], units[1], "double")
+    find_repair_and_undo(bench, Shop(sessions, events), units, usual)
+
+
+def find_repair_and_undo(
+    bench: Bench, shop: Shop, units: tuple[str, str] = (DATE, DATE), usual: str = DATE
+) -> None:
     """All findings are as foreseen, all documents after the repair, and none is left to repair."""
     command, db = bench.command, bench.db
     fill(db, shop)
-    before, foreseen = bytes_of(db), foresee(db)
+    before, foreseen = bytes_of(db), foresee(db, units, usual)
     report = bench.folders.mktemp("report")
-    where = ("--database", db.name)
+    config = report / "dates.toml"
+    config.write_text(config_of(*units))
+    where = ("--database", db.name, "--config", str(config))
     fixed = command("fix", *where, *APPLY, "--report", str(report))
     assert (fixed.code, fixed.complaints) == (0, "")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.generate import generate
-from session_repair.settings import SESSION_FIELDS
+from session_repair.fields import SESSION_FIELDS
 from tests.harness.commands import Command, Ended
 from tests.harness.documents import JOURNAL, SESSIONS, Db, Document, data_of, stored_bytes
 from tests.harness.shop import Shop

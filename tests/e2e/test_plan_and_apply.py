@@ -83,6 +83,8 @@ def test_a_plan_is_old_after_the_time_that_plan_ttl_says(planned: Db, command: C
         ("allow_shrink = true", "allow_shrink"),
         ('[fields.sessions]\npages = "meta.pages"', "session_fields"),
         ('[fields.events]\npage = "url"', "event_fields"),
+        ('[fields.sessions]\ndates = "epoch_ms"', "session_dates"),
+        ('[fields.events]\ndates = "epoch_s"', "event_dates"),
         ('[collections]\nsessions = "archive"', "sessions"),
         ('[collections]\nevents = "archive"', "events"),
         ('[collections]\njournal = "archive"', "journal"),
@@ -211,6 +213,19 @@ def test_a_plan_made_with_options_is_applied_without_repeating_them(
     healed = sessions.find_one({"_id": wrong["_id"]}, {"event_count": 1})
     assert healed == {"_id": wrong["_id"], "event_count": wrong["event_count"]}
     assert sessions.count_documents({"event_count": 0}) == BROKEN + 2
+
+
+def test_a_plan_of_before_dates_had_a_setting_is_applied_and_undone(
+    planned: Db, command: Command
+) -> None:
+    before, expected, run = hash_of(planned), recomputed_documents(planned), the_run(planned)["_id"]
+    unnamed = {"settings.session_dates": "", "settings.event_dates": ""}
+    assert planned[RUNS].update_one({"_id": run}, {"$unset": unnamed}).modified_count == 1
+    assert command("apply", run, on=planned).code == 0
+    assert differing(planned, expected) == []
+    assert command("verify", "--run", run, on=planned).code == 0
+    assert command("undo", run, "--apply", on=planned).code == 0
+    assert hash_of(planned) == before
 
 
 # What may become of the output

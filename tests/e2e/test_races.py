@@ -179,7 +179,7 @@ def test_rows_other_than_the_server_counts_are_refused(
     db: Database[Document], made: dict[str, Document], rows: int
 ) -> None:
     mark = datetime.now(timezone.utc).replace(microsecond=0)
-    census = take_census(db["events"], {}, mark)
+    census = take_census(db["events"], {}, mark, {})
     require_all_rows(census, 14)
     with pytest.raises(IncompleteRead, match=f"^Spark read {rows} documents of 'events'"):
         require_all_rows(census, rows)
@@ -189,7 +189,7 @@ def test_documents_that_come_and_go_during_the_read_are_no_lost_rows(
     db: Database[Document], made: dict[str, Document]
 ) -> None:
     mark = datetime.now(timezone.utc).replace(microsecond=0)
-    census = take_census(db["sessions"], {}, mark)
+    census = take_census(db["sessions"], {}, mark, {})
     db["sessions"].insert_one({"_id": ObjectId(), "session_id": "new"})
     db["sessions"].delete_many({"session_id": {"$in": ["deleted", "ingested"]}})
     for rows in (7, 6, 5):

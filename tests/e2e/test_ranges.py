@@ -19,7 +19,7 @@ def test_every_document_is_in_one_range(db: Database[Document], number: int) -> 
     ids = [ObjectId(f"{n * n:08x}{n:016x}") for n in range(1, FEW_DOCUMENTS + 1)]
     ends = [ObjectId(bytes(12)), ObjectId(b"\xff" * 12)]
     db["events"].insert_many({"_id": key} for key in [*ids, *ends])
-    census = take_census(db["events"], {}, MARK)
+    census = take_census(db["events"], {}, MARK, {})
     db["events"].insert_many([{"_id": "came later"}, {"_id": 1}, {"_id": True}])
     parts = [[it["_id"] for it in db["events"].find(part)] for part in census.ranges(number)]
     assert len(parts) == number
@@ -32,5 +32,5 @@ def test_few_ranges_are_scanned_and_many_are_looked_up(
     db: Database[Document], number: int, stage: str
 ) -> None:
     db["events"].insert_many({"_id": ObjectId()} for _ in range(FEW_DOCUMENTS + 1))
-    for part in take_census(db["events"], {}, MARK).ranges(number):
+    for part in take_census(db["events"], {}, MARK, {}).ranges(number):
         assert f"'{stage}'" in str(db["events"].find(part).explain()["queryPlanner"]["winningPlan"])

@@ -20,10 +20,11 @@ from demo.generate import Figures, generate
 from demo.server import EmbeddedMongod
 from session_repair.cli.commands import commands
 from session_repair.errors import Exit
-from session_repair.symptoms import CODES, CORRECTED_CODES, OF_EMPTY
+from session_repair.symptoms import OF_EMPTY
 from tests.e2e.notebook import run_notebook
 from tests.harness.commands import ROOT, spark_submit
 from tests.harness.documents import Document
+from tests.harness.table import CODES, CORRECTED_CODES
 from tests.oracle import rebuilt
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

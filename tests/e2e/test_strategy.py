@@ -20,6 +20,7 @@ from tests.e2e.anything import many_shops
 from tests.e2e.test_every_value import fill
 from tests.harness.commands import Command
 from tests.harness.documents import JOURNAL, Document, raw_documents
+from tests.harness.epochs import MS, S, config_of, with_numbers
 from tests.harness.shop import MORNING, Shop, made_at
 from tests.oracle import EXACT, MISSING, id_of, is_right, key_of
 
@@ -87,10 +88,23 @@ def test_scan_and_look_up_plan_the_same(
     plan_both_ways(command, db, tmp_path, many_shops(4))
 
 
-def plan_both_ways(command: Command, db: Database[Document], tmp_path: Path, shop: AnyShop) -> None:
+def test_scan_and_look_up_plan_the_same_where_dates_are_numbers(
+    command: Command, db: Database[Document], tmp_path: Path
+) -> None:
+    shop, file = many_shops(2), tmp_path / "dates.toml"
+    sessions = with_numbers(shop.sessions, ["first_event_at", "last_event_at"], S, "double")
+    events = with_numbers(shop.events, ["timestamp"], MS, "long")
+    file.write_text(config_of(S, MS))
+    shop = AnyShop(sessions, events)
+    plan_both_ways(command, db, tmp_path, shop, "--config", str(file))
+
+
+def plan_both_ways(
+    command: Command, db: Database[Document], tmp_path: Path, shop: AnyShop, *how: str
+) -> None:
     fill(db, shop)
     index(db)
-    anything = ("--max-malformed", "100%")
+    anything = ("--max-malformed", "100%", *how)
     planning = ("fix", "--plan", *anything, "--strategy")
     reports, planned = [], []
     for strategy in ("scan", "lookup"):

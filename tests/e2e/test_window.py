@@ -164,6 +164,21 @@ def test_all_windows_together_find_what_a_full_run_finds(
     check_windows(db, found_of, 1, may_be_any)
 
 
+def test_windows_over_numbers_find_what_those_over_dates_find(db: Db, found_of: Any) -> None:
+    fill(db, seed=1)
+    index(db)
+    ends = [FIRST, *(FIRST + chance * DAY for chance in (3.2, 4, 8)), FIRST + (DAYS + 3) * DAY]
+    windows = [{"since": a.isoformat(), "until": b} for a, b in pairwise(ends)]
+    of_dates = [found_of(**window) for window in windows]
+    to_ms = {name: {"$toLong": f"${name}"} for name in ("first_event_at", "last_event_at")}
+    to_s = {"timestamp": {"$divide": [{"$toLong": "$timestamp"}, 1000]}}
+    db["sessions"].update_many({}, [{"$set": to_ms}])
+    db["events"].update_many({}, [{"$set": to_s}])
+    dates = {"session_dates": "epoch_ms", "event_dates": "epoch_s"}
+    assert [found_of(**window, **dates) for window in windows] == of_dates
+    assert all(sessions for _, sessions in of_dates)
+
+
 def test_what_a_window_reads_is_estimated_by_its_share_of_the_sessions(
     db: Db, mongo_uri: str
 ) -> None:
@@ -177,6 +192,21 @@ def test_what_a_window_reads_is_estimated_by_its_share_of_the_sessions(
     active = len(active_in(db, since, until))
     assert 0 < active < sessions / 2
     assert preflight.documents == active + ceil(active * events / sessions)
+
+
+def test_a_success_of_before_dates_had_a_setting_is_one(db: Db, command: Command) -> None:
+    shop = Shop(db)
+    shop.session("old")
+    shop.events("old", {0: "/home"})
+    index(db)
+    since_success = ("fix", "--apply", "--since", "last-success")
+    assert reported(command, *since_success, on=db)[1]["window"] is None
+    unnamed = {"settings.session_dates": "", "settings.event_dates": ""}
+    assert db[RUNS].update_many({"verb": "fix"}, {"$unset": unnamed}).modified_count == 1
+    assert reported(command, *since_success, on=db)[1]["window"] is not None
+    # As numbers the same documents have never been looked at.
+    assert db[RUNS].update_many({}, {"$set": {"settings.event_dates": "epoch_s"}}).modified_count
+    assert reported(command, *since_success, on=db)[1]["window"] is None
 
 
 def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> None:

@@ -73,6 +73,7 @@ def session(number: int = 100, **snippet: Any) -> Row:
         "size": 300,
         "types": {**TYPES_OF_SOUND, **snippet.pop("types", {})},
         "parents": None,
+        "exact": None,
         "malformed": None,
     }
     return laid_over(base, snippet)

@@ -8,6 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from session_repair.aggregates import BASIC_SHAPE
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import OF_SUSPECTS, diagnose, with_canonical
 from session_repair.rules.schemas import DIAGNOSED
@@ -179,7 +180,9 @@ def test_what_is_malformed_says_so_of_its_copies_and_of_no_session_without_an_id
         session(102, session_id=None, **odd),
         session(103, session_id=None),
     ]
-    found = with_canonical(sessions_frame(spark, *sessions)).select("session_key", "malformed")
+    found = with_canonical(sessions_frame(spark, *sessions), BASIC_SHAPE).select(
+        "session_key", "malformed"
+    )
     assert {row["session_key"]: row["malformed"] for row in found.collect()} == {
         oid(100): "pages: string",
         oid(101): "its duplicate: malformed",

@@ -31,8 +31,8 @@ from session_repair.repair.report import (
 )
 from session_repair.reporting.charts import timeline
 from session_repair.reporting.html import report_page
-from session_repair.symptoms import CODES
 from session_repair.verbs import DELETE_ORPHANS
+from tests.harness.table import CODES
 from tests.unit.frames import NOW
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -156,7 +156,7 @@ REFUSED = {
     '[colour]\nis = "red"': "unknown table [colour]; known are collections, fields, tls.",
     '[field.sessions]\npages = "p"': "[field]; known are collections, fields, tls. Did you mean",
     '[fields.session]\npages = "p"': "known are sessions, events. Did you mean sessions?",
-    '[fields.events]\npag = "p"': "user_id, timestamp, page. Did you mean page?",
+    '[fields.events]\npag = "p"': "user_id, timestamp, page, dates. Did you mean page?",
     'setle = "1m"': "Did you mean settle?",
     '[tls]\nsettle = "1m"': "known are ca_file, certificate_key_file. It belongs above all tables.",
     'ca_file = "x"': "It belongs under [tls].",
@@ -273,6 +273,23 @@ OVERLAPPING = {
     '[fields.sessions]\npages = "_id.pages"': "pages is '_id.pages'",
     '[fields.sessions]\npages = "meta..pages"': "'meta..pages' is no field name",
     '[fields.events]\npage = "$page"': "'$page' is no field name",
+    '[[aggregates]]\nfield = "pages.n"\nis = "count"': "pages is 'pages', and the aggregate",
+    '[[aggregates]]\nfield = "_id"\nis = "count"\nname = "n"': "_id is '_id', and the aggregate n",
+    '[[aggregates]]\nis = "count"': "number 1 has field = None, which is no field name",
+    '[[aggregates]]\nfield = "n"\nis = "mean"': "that of 'n' is 'mean', which is unknown",
+    '[[aggregates]]\nfield = "n"\nis = "sum"': "that of 'n' needs of = a field",
+    '[[aggregates]]\nfield = "n"\nis = "count"\nof = "x"': "leave out of",
+    '[[aggregates]]\nfield = "n"\nis = "count"\nunit = "s"': "a span is in ms or s",
+    '[[aggregates]]\nfield = "user"\nis = "count"': "write a name of its own",
+    '[[aggregates]]\nfield = "a.b"\nis = "count"\n[[aggregates]]\nfield = "a_b"\nis = "count"': (
+        "two are named 'a_b'"
+    ),
+    '[[aggregates]]\nfield = "n"\nis = "count"\nwhere = { a = {} }': "write a value, or a list",
+    '[[aggregates]]\nfield = "n"\nis = "count"\nfor = "x"': "has the unknown key 'for'",
+    "".join(f'[[aggregates]]\nfield = "n{n}"\nis = "count"\n' for n in range(13)): "at most 12",
+    "[fields.sessions]\npages = false\nevent_count = false": "both event_count and pages are false",
+    "[fields.sessions]\nsession_id = false": "session_id = False is no field name",
+    "[fields.events]\nuser_id = false": "user_id is false, and the sessions keep user_id",
 }
 
 
@@ -345,12 +362,13 @@ def test_the_config_file_that_is_delivered_holds_exactly_the_defaults() -> None:
     delivered = tomllib.loads(DEFAULT_CONFIG.read_text(encoding="utf-8"))
     for owner in ("session", "event"):
         mapping = delivered["fields"][f"{owner}s"]
+        assert mapping.pop("dates") == "date"
         assert mapping == getattr(Settings(uri=URI), f"{owner}_fields")
     named = {*delivered, *delivered["collections"]} - {"collections", "fields"}
     with_default = {item.name for item in fields(Settings) if item.default is not None}
     # A database in the file would win over the one that the connection string names.
     in_a_file = {*layers.IN_A_FILE[""].values(), *layers.IN_A_FILE["collections"].values()}
-    assert named == (with_default & in_a_file) - {"database"}
+    assert named == (with_default & in_a_file) - {"database", "aggregates"}
 
 
 def test_without_the_delivered_file_the_defaults_hold(

@@ -14,11 +14,11 @@ from session_repair.mongo.spellings import (
     NOTHING,
     comparable,
     keeping,
-    name_of,
     named_by,
     other_spellings,
+    scalar_in,
+    shown_id,
     spellings,
-    value_of,
 )
 
 TEXT = "00112233-4455-6677-8899-aabbccddeeff"
@@ -111,7 +111,7 @@ def test_values_are_one_id_where_the_server_takes_them_as_equal() -> None:
     keys = []
     for same in SAME:
         as_stored = [next(elements(bson.encode({"v": it}))) for it in same]
-        [key] = {comparable(value_of(it)) for it in as_stored} | {*map(comparable, same)}
+        [key] = {comparable(scalar_in(it)) for it in as_stored} | {*map(comparable, same)}
         keys.append(key)
     assert len({*keys}) == len(SAME)
 
@@ -120,7 +120,7 @@ def test_values_are_one_id_where_the_server_takes_them_as_equal() -> None:
     "value", [None, {}, [7], Regex("a"), float("nan"), float("inf"), Decimal128("NaN")], ids=repr
 )
 def test_what_is_no_scalar_or_no_number_is_no_id(value: Any) -> None:
-    assert comparable(value_of(next(elements(bson.encode({"v": value}))))) == NOTHING
+    assert comparable(scalar_in(next(elements(bson.encode({"v": value}))))) == NOTHING
 
 
 NAMED: list[tuple[Any, str]] = [
@@ -139,7 +139,7 @@ NAMED: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("value", "name"), NAMED, ids=repr)
 def test_the_name_of_an_id_names_it(value: Any, name: str) -> None:
-    assert name_of(value) == name
+    assert shown_id(value) == name
     assert comparable(value) in [comparable(it) for it in named_by(name)]
 
 

@@ -35,7 +35,7 @@ from session_repair.repair.summarize import (
 )
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import diagnose
-from session_repair.symptoms import CODES
+from tests.harness.table import CODES
 from tests.unit.frames import (
     BOB,
     NOW,

@@ -13,10 +13,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
-from session_repair.rules import predicates
-from session_repair.rules.predicates import EVIDENCE, HOLDS, TEXT_OF, shared_facts
+from session_repair.aggregates import BASIC_SHAPE
+from session_repair.rules import predicates, shown
+from session_repair.rules.predicates import OF_BASICS as HOLDS
+from session_repair.rules.predicates import shared_facts
 from session_repair.rules.schemas import DIAGNOSED, REBUILT, SESSIONS, STORED
-from session_repair.symptoms import CODES, SYMPTOMS
+from session_repair.rules.shown import EVIDENCE_OF_BASICS as EVIDENCE
+from session_repair.rules.shown import TEXT_OF_BASICS as TEXT_OF
+from tests.harness.table import CODES, SYMPTOMS
 from tests.unit.frames import (
     BOB,
     Row,
@@ -298,7 +302,7 @@ def judged(spark: SparkSession) -> dict[str, dict[str, bool]]:
     ]
     holds = F.coalesce(*[F.when(F.col("code") == code, says()) for code, says in HOLDS.items()])
     judgements: dict[str, dict[str, bool]] = {code: {} for code in TABLES}
-    told = frame(spark, rows, schema).withColumns(shared_facts())
+    told = frame(spark, rows, schema).withColumns(shared_facts(BASIC_SHAPE))
     for row in told.select("code", "case", holds.alias("holds")).collect():
         judgements[row["code"]][row["case"]] = row["holds"]
     return judgements
@@ -361,18 +365,18 @@ def test_a_value_differs_only_from_a_rebuilt_one(spark: SparkSession) -> None:
 
 def test_a_text_of_more_than_500_characters_is_cut(spark: SparkSession) -> None:
     table = [("é" * 500, "é" * 500), ("é" * 501, "é" * 500 + "…"), (None, None), ("", "")]
-    assert_table(spark, "string", predicates.in_short, table)
+    assert_table(spark, "string", shown.in_short, table)
 
 
 def test_values_are_shown_as_text(spark: SparkSession) -> None:
-    assert_table(spark, "bigint", predicates.number_text, [(0, "0"), (2**40, "1099511627776")])
+    assert_table(spark, "bigint", shown.number_text, [(0, "0"), (2**40, "1099511627776")])
     pages = [(["/a", 'b"'], '["/a","b\\""]'), ([], "[]"), (None, None)]
-    assert_table(spark, "array<string>", predicates.pages_text, pages)
+    assert_table(spark, "array<string>", shown.pages_text, pages)
     dates = [(at("10:00:00.007"), "2025-10-01T10:00:00.007Z"), (None, None)]
-    assert_table(spark, "timestamp", predicates.date_text, dates)
+    assert_table(spark, "timestamp", shown.date_text, dates)
     users = [
         ('{"v": {"$oid": "68dd0e100000000000000001"}}', "68dd0e100000000000000001"),
         ('{"v": "bob"}', '"bob"'),
         (None, None),
     ]
-    assert_table(spark, "string", predicates.user_text, users)
+    assert_table(spark, "string", shown.user_text, users)

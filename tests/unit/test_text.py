@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from session_repair.aggregates import BASIC_SHAPE
 from session_repair.errors import BreakerTripped
 from session_repair.repair.breakers import require_few_malformed
 from session_repair.repair.malformed import remedy
@@ -40,7 +41,8 @@ from session_repair.reporting.text import (
     verification_report,
 )
 from session_repair.settings import Settings, describe
-from session_repair.symptoms import BY_SHRINKING, CODES, CORRECTED_CODES, OF_EMPTY, SYMPTOMS
+from session_repair.symptoms import OF_EMPTY
+from tests.harness.table import BY_SHRINKING, CODES, CORRECTED_CODES, SYMPTOMS
 from tests.unit.frames import NOW
 
 SETTINGS = Settings(uri="mongodb://h")
@@ -84,7 +86,7 @@ def text(lines: Iterable[str]) -> str:
 
 
 def test_every_symptom_stands_in_one_block() -> None:
-    assert sorted(code for block in BLOCKS for code in block.codes) == sorted(CODES)
+    assert sorted(code for block in BLOCKS for code in block.codes(BASIC_SHAPE)) == sorted(CODES)
 
 
 def test_the_report_on_a_sound_database_has_every_check_and_no_warning() -> None:
@@ -512,7 +514,7 @@ MET = (
 )
 REMEDY = (
     "Name other fields under [fields.sessions] and [fields.events] in the config file. "
-    "Not supported yet are dates other than BSON dates: convert them. "
+    "Not supported yet are dates that are neither BSON dates nor epoch numbers: convert them. "
     "An id has to be one value, a number a whole one: convert others. "
     "Or leave them alone, with a higher --max-malformed."
 )

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from session_repair.cli.config import config_schema, setting_lines
+from session_repair.cli.init import init
 from session_repair.cli.options import (
     AGE,
     CONNECTION,
@@ -274,6 +275,9 @@ def config(
     else:
         show(setting_lines(uri_file, config, options))
     return Exit.CLEAN
+
+
+commands.add_command(init)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

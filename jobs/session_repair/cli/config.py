@@ -69,6 +69,11 @@ def config_schema() -> dict[str, Any]:
         for of_table, known in IN_A_FILE.items()
     }
     of_file = tables.pop("")
+    for name in [it for it in tables if "." in it]:  # its keys stand among the fields of another
+        owner, _, key = name.rpartition(".")
+        fields = tables[owner][key]
+        fields = {**fields, "properties": {**fields["properties"], **tables.pop(name)}}
+        tables[owner] = {**tables[owner], key: fields}
     members = {**of_file, **{name: table_of(members) for name, members in tables.items()}}
     return {"$schema": DRAFT, "title": "Settings of session-repair", **table_of(members)}
 

@@ -18,12 +18,12 @@ from session_repair.errors import Refused
 from session_repair.home import COMMAND, DEFAULT_CONFIG, IS_CHECKOUT
 from session_repair.kinds import FIELD_PATH, Kind
 from session_repair.launch.options import meant
+from session_repair.roles import ONCE
 from session_repair.secret import read_secret
 from session_repair.settings import (
     ASKED,
     COLLECTIONS,
     LAST_SUCCESS,
-    ONCE,
     SETTINGS,
     TLS_FILES,
     Settings,
@@ -113,22 +113,35 @@ def read_config(path: Path) -> dict[str, Any]:
         raise Refused(f"--config {path} is not TOML: it is not text in UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise Refused(f"--config {path} is not TOML: {error}.") from None
-    tables = {name: table(path, name, document.pop(name, {})) for name in IN_A_FILE if name}
+    names = [name for name in IN_A_FILE if name and "." not in name]
+    tables = {name: table(path, name, document.pop(name, {})) for name in names}
     if named := sorted(document.keys() & set(COLLECTIONS)):
         raise Refused(
             f"--config {path}: {named[0]} is the name of a collection; write [collections]."
         )
     for name, value in document.items():
         if isinstance(value, dict) and name not in IN_A_FILE[""]:
-            raise unknown(path, f"table [{name}]", name, list(tables))
+            raise unknown(path, f"table [{name}]", name, names)
     settings: dict[str, Any] = {}
-    for of_table, values in {"": document, **tables}.items():
+    for of_table, values in {"": document, **apart(tables)}.items():
         known = IN_A_FILE[of_table]
         refuse_unknown(path, of_table or "it", values, known)
         for key, value in values.items():
             where = f"{of_table}.{key}" if of_table else key
             settings[known[key]] = config_value(path, where, SETTINGS[known[key]].kind, value)
     return settings
+
+
+def apart(tables: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The tables, and as ones of their own the settings that stand among the fields of some."""
+    parted = dict(tables)
+    for name in IN_A_FILE:
+        owner, _, key = name.rpartition(".")
+        if owner and isinstance(named := parted[owner].get(key), dict):
+            parted[name] = {it: value for it, value in named.items() if it in IN_A_FILE[name]}
+            fields = {it: value for it, value in named.items() if it not in IN_A_FILE[name]}
+            parted[owner] = {**parted[owner], key: fields}
+    return parted
 
 
 def table(path: Path, key: str, value: Any) -> dict[str, Any]:
@@ -152,8 +165,10 @@ def config_value(path: Path, key: str, kind: Kind, value: Any) -> Any:
 def field_names(path: Path, key: str, kind: Kind, value: Any) -> dict[str, str]:
     """The table of the file that says where the fields of a collection's documents stand."""
     names = table(path, key, value)
-    refuse_unknown(path, key, names, kind.bounds["properties"])
+    refuse_unknown(path, key, names, [*kind.bounds["properties"], *IN_A_FILE.get(key, ())])
     for name, stored_as in names.items():
+        if stored_as is False and "anyOf" in kind.bounds["properties"][name]:
+            continue  # not kept
         if not isinstance(stored_as, str) or not FIELD_PATH.fullmatch(stored_as):
             owner = key.rpartition(".")[2]
             raise Refused(f"--config {path}: {owner}.{name} = {stored_as!r} is no field name.")

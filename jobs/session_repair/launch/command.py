@@ -42,6 +42,7 @@ usage: {COMMAND} [SPARK OPTIONS] VERB [OPTIONS]
   runs [RUN]        the history, or one run in full
   health            one line of JSON on what is known; --serve PORT answers HTTP
   config            every setting, its value and where that comes from
+  init              look at some documents, and print a config file for them
   setup             install what is missing, and nothing else
   package [FOLDER]  make one folder there of all that a cluster needs, with checksums
 
@@ -55,7 +56,7 @@ JOB_OF = {
     "delete-orphans": "delete_orphan_sessions",
     "resume": "resume_run",
 }
-PLAIN = ("apply", "undo", "runs", "health", "config")
+PLAIN = ("apply", "undo", "runs", "health", "config", "init")
 SET_UP = ("demo", "setup", "package") if IS_CHECKOUT else ("setup", "package")
 OWN_HELP = {
     "setup": "setup\n\nInstall what is missing, and tell where all of it is.",

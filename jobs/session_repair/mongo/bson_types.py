@@ -12,11 +12,12 @@ from typing import Any
 import bson
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.datetime_ms import DatetimeMS
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
-from session_repair.rules.usual_types import ENVELOPED, NUMBERS, USUAL_TYPES
+from session_repair.dates import DATE_FIELDS, NUMBERS
+from session_repair.mongo.dates import are_usual_dates, milliseconds, type_of_date, types_of_dates
+from session_repair.rules.usual_types import ENVELOPED, USUAL_TYPES
 
 # Binaries as they are, whatever the connection string wants UUIDs to be; and dates, which may be
 # beyond the years that Python knows.
@@ -66,14 +67,25 @@ USUAL_EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
     "page": ("string", "missing"),
 }
 
-# Years 1 to 9999: what Spark, Python and parquet readers can all represent.
-LEAST_DATE_MS, GREATEST_DATE_MS = -62_135_596_800_000, 253_402_300_799_999
-
-
 NO_LONG = " that no long equals"  # of the type of a number that is no session id
 INEXACT = ("double", "decimal")  # may be that
 TWICE = "there twice"  # stands for the type of a field that its document holds twice
 PARENTS = ("object", "missing", "null")  # what may stand on the way to a nested field
+
+
+def types_of(
+    paths: Mapping[str, str], types: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """The types that the fields which documents have may be of."""
+    return {field: types[field] for field in paths}
+
+
+def allowed_types(
+    types: Mapping[str, tuple[str, ...]], dates: str
+) -> Mapping[str, tuple[str, ...]]:
+    """These types by field; of its dates, those that they have on a side that keeps them so."""
+    of_dates = (*types_of_dates(dates), *NULL_OR_MISSING)
+    return {**types, **{field: of_dates for field in types if field in DATE_FIELDS}}
 
 
 def readable(document: RawBSONDocument) -> Any:
@@ -146,6 +158,7 @@ def is_any_twice(paths: Iterable[str], at: str = "") -> dict[str, Any]:
 def is_usual(
     paths: Mapping[str, str],
     usual: Mapping[str, tuple[str, ...]],
+    dates: str,
     more: Iterable[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Whether every field has one of the usual types, by the quickest tests there are.
@@ -158,9 +171,8 @@ def is_usual(
     ]
     for field, types in usual.items():
         value = f"${paths[field]}"
-        if types == ("date",):  # values of other types sort below or above all dates
-            tests.append({"$gte": [value, DatetimeMS(LEAST_DATE_MS)]})
-            tests.append({"$lte": [value, DatetimeMS(GREATEST_DATE_MS)]})
+        if field in DATE_FIELDS:
+            tests += are_usual_dates(value, types, dates)
         else:
             are = [{"$eq": [{"$type": value}, kind]} for kind in types]
             tests.append(are[0] if len(are) == 1 else {"$or": are})
@@ -176,11 +188,12 @@ def not_strings(path: str) -> dict[str, Any]:
     return {"$filter": {"input": f"${path}", "cond": {"$ne": [{"$type": "$$this"}, "string"]}}}
 
 
-def type_expression(field: str, path: str) -> dict[str, Any]:
+def type_expression(field: str, path: str, dates: str) -> dict[str, Any]:
     """The server's name for the type of ``path``, finer than ``$type`` for pages, dates and ids.
 
     An array with an element that is no string is ``array of <type>``, a date outside the years
-    1 to 9999 is ``date out of range``, a number that is no id is ``<type> that no long equals``,
+    1 to 9999 is ``date out of range``, a number where another kind of ``dates`` is expected is
+    ``<type> like <kind>`` if it looks so, a number that is no id ``<type> that no long equals``,
     what has no object on its way is ``inside <type>``.
     """
     expression: dict[str, Any] = {"$type": f"${path}"}
@@ -188,8 +201,8 @@ def type_expression(field: str, path: str) -> dict[str, Any]:
         expression = type_of_id(path)
     if field == "pages":
         expression = type_of_pages(path)
-    if field in ("first_event_at", "last_event_at", "timestamp"):
-        expression = type_of_date(path)
+    if field in DATE_FIELDS:
+        expression = type_of_date(path, dates)
     for parent in parents_of(path):
         kind = {"$type": f"${parent}"}
         inside = {"$concat": ["inside ", kind]}
@@ -211,26 +224,20 @@ def type_of_pages(path: str) -> dict[str, Any]:
     return {"$cond": [{"$eq": [plain, "array"]}, mixed, plain]}
 
 
-def type_of_date(path: str) -> dict[str, Any]:
-    plain, milliseconds = {"$type": f"${path}"}, {"$toLong": f"${path}"}
-    in_range = {
-        "$and": [
-            {"$gte": [milliseconds, LEAST_DATE_MS]},
-            {"$lte": [milliseconds, GREATEST_DATE_MS]},
-        ]
-    }
-    checked = {"$cond": [in_range, "date", "date out of range"]}
-    return {"$cond": [{"$eq": [plain, "date"]}, checked, plain]}
-
-
-def type_unless_twice(field: str, path: str, at: str = "") -> dict[str, Any]:
+def type_unless_twice(field: str, path: str, dates: str, at: str = "") -> dict[str, Any]:
     """The name of its type, or that it is there twice: then which value it has cannot be said."""
-    found = type_expression(field, f"{at}.{path}" if at else path)
+    found = type_expression(field, f"{at}.{path}" if at else path, dates)
     return {"$cond": [is_any_twice([path], at), TWICE, found]}
 
 
+def value_of(field: str, path: str, dates: str) -> Any:
+    """The value of ``path``; a date as its milliseconds, or as what Spark reads for such."""
+    return milliseconds(f"${path}", dates) if field in DATE_FIELDS else f"${path}"
+
+
 def value_where_typed(
-    field: str, path: str, allowed: Mapping[str, tuple[str, ...]]
+    field: str, path: str, allowed: Mapping[str, tuple[str, ...]], dates: str
 ) -> dict[str, Any]:
     """The value of ``path`` where its type, in the variable ``types``, is allowed, else null."""
-    return {"$cond": [{"$in": [f"$$types.{field}", list(allowed[field])]}, f"${path}", None]}
+    value, known = value_of(field, path, dates), list(allowed[field])
+    return {"$cond": [{"$in": [f"$$types.{field}", known]}, value, None]}

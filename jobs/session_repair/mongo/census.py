@@ -12,21 +12,20 @@ from datetime import datetime
 from typing import Any
 
 from bson import ObjectId, json_util
-from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 
+from session_repair.dates import DATE_FIELDS
 from session_repair.errors import LONGEST, IncompleteRead, Refused, shortened
 from session_repair.mongo.bson_types import (
-    GREATEST_DATE_MS,
     INEXACT,
-    LEAST_DATE_MS,
     UNREADABLE,
     is_any_twice,
     parents_of,
     readable,
     type_unless_twice,
 )
+from session_repair.mongo.dates import dates_beyond
 from session_repair.mongo.names import names_there
 from session_repair.mongo.store import Store, raw
 from session_repair.mongo.utf8 import is_no_utf8
@@ -194,6 +193,7 @@ def odd_documents(
     allowed: Mapping[str, tuple[str, ...]],
     odd: Iterable[tuple[str, str]],
     scope: Document,
+    dates: str,
 ) -> dict[tuple[str, str], tuple[str, ...]]:
     """The _ids of some documents by field and type, of those that the read found to be odd.
 
@@ -202,7 +202,7 @@ def odd_documents(
     fields = {field for field, kind in odd if kind != NO_UTF8}
     samples: dict[tuple[str, str], tuple[str, ...]] = defaultdict(tuple)
     if fields:
-        samples |= of_odd_types(collection, paths, allowed, fields, scope)
+        samples |= of_odd_types(collection, paths, allowed, fields, scope, dates)
     for field in {field for field, kind in odd if kind == NO_UTF8}:
         some = {"$match": {"$and": [scope, is_no_utf8(field, paths[field])]}}
         key = {"$project": {"_id": 0, "key": SHORT_ID}}
@@ -217,18 +217,20 @@ def of_odd_types(
     allowed: Mapping[str, tuple[str, ...]],
     fields: set[str],
     scope: Document,
+    dates: str,
 ) -> dict[tuple[str, str], tuple[str, ...]]:
     """The same of the fields' types that are not allowed."""
-    maybe = [is_maybe_odd(paths[field], allowed[field]) for field in sorted(fields)]
-    may_be_odd = {"$or": [*maybe, {"$expr": is_any_twice(paths[field] for field in fields)}]}
+    maybe: list[Document] = [{"$expr": is_any_twice(paths[field] for field in fields)}]
     odd_fields = []
     for field in sorted(fields):
-        found = type_unless_twice(field, paths[field])
+        beyond = dates_beyond(paths[field], dates) if field in DATE_FIELDS else ()
+        maybe.append(is_maybe_odd(paths[field], allowed[field], beyond))
+        found = type_unless_twice(field, paths[field], dates)
         odd = [{"field": field, "type": found}]
         odd_fields.append({"$cond": [{"$in": [found, list(allowed[field])]}, [], odd]})
     some = {"$firstN": {"input": SHORT_ID, "n": ODD_SAMPLES}}
     pipeline: list[Document] = [
-        {"$match": {"$and": [scope, may_be_odd]}},
+        {"$match": {"$and": [scope, {"$or": maybe}]}},
         {"$project": {"odd": {"$concatArrays": odd_fields}}},
         {"$unwind": "$odd"},
         {"$group": {"_id": "$odd", "some": some}},
@@ -252,8 +254,8 @@ def id_text(holder: RawBSONDocument) -> str:
     return shortened(json_util.dumps(key, json_options=json_util.CANONICAL_JSON_OPTIONS))
 
 
-def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
-    """A quick filter that lets pass every document whose field is of another type.
+def is_maybe_odd(path: str, types: tuple[str, ...], beyond: Iterable[Document] = ()) -> Document:
+    """A quick filter that lets pass every document whose field is of another type, or ``beyond``.
 
     A filter looks into arrays: one that holds a string passes for a string. So all that holds an
     array, in the field or on the way to it, has to be looked at; in pages, its elements.
@@ -262,12 +264,9 @@ def is_maybe_odd(path: str, types: tuple[str, ...]) -> Document:
     other: Document = {path: {"$not": {"$type": present}}}
     if "missing" in types:
         other = {path: {"$exists": True, "$not": {"$type": present}}}
-    odd: list[Document] = [other, {path: {"$type": "array"}}]
+    odd: list[Document] = [other, {path: {"$type": "array"}}, *beyond]
     if "array" in types:
         odd[1] = {path: {"$elemMatch": {"$not": {"$type": "string"}}}}
-    if "date" in types:
-        odd.append({path: {"$lt": DatetimeMS(LEAST_DATE_MS)}})
-        odd.append({path: {"$gt": DatetimeMS(GREATEST_DATE_MS)}})
     for parent in parents_of(path):
         odd.append({parent: {"$exists": True, "$not": {"$type": ["object", "null"]}}})
         odd.append({parent: {"$type": "array"}})

@@ -20,11 +20,16 @@ TOTALS_OF_EMPTY = {"pages": "names_no_page", "event_count": "counts_nothing"}  #
 EITHER = "potentially_empty"
 
 
+def of_empty(settings: Settings) -> list[str]:
+    """The fields that are kept of those that tell whether a session is empty."""
+    return [field for field in EMPTY_VALUES if settings.shape.keeps(field)]
+
+
 def empty_sessions(settings: Settings, in_both: bool = False) -> Document:
     """The filter that finds the sessions that name no page or count nothing; or that do both."""
     fields = [
         {**is_maybe_empty(settings, field), "$expr": is_empty(settings, field)}
-        for field in EMPTY_VALUES
+        for field in of_empty(settings)
     ]
     return {"$and" if in_both else "$or": fields}
 
@@ -41,14 +46,15 @@ def is_empty(settings: Settings, field: str) -> Document:
     """Whether the field of a session is empty, as an expression."""
     path = settings.session_fields[field]
     is_nothing = {"$in": [{"$ifNull": [f"${path}", None]}, EMPTY_VALUES[field]]}
-    is_typed = {"$in": [type_unless_twice(field, path), list(SESSION_TYPES[field])]}
+    kind = type_unless_twice(field, path, settings.session_dates)
+    is_typed = {"$in": [kind, list(SESSION_TYPES[field])]}
     return {"$and": [is_nothing, is_typed]}
 
 
 def untold_sessions(settings: Settings) -> Document:
     """The filter that finds the sessions whose pages or count are of a wrong type."""
     paths = settings.session_fields
-    return {"$or": [is_maybe_odd(paths[field], SESSION_TYPES[field]) for field in EMPTY_VALUES]}
+    return {"$or": [is_maybe_odd(paths[it], SESSION_TYPES[it]) for it in of_empty(settings)]}
 
 
 def malformed_sessions(settings: Settings) -> Document:
@@ -56,7 +62,7 @@ def malformed_sessions(settings: Settings) -> Document:
 
     One of them may stand there twice: no look-up looks for that in all sessions.
     """
-    ours = [settings.session_fields[field] for field in EMPTY_VALUES]
+    ours = [settings.session_fields[field] for field in of_empty(settings)]
     odd = {"$or": [untold_sessions(settings), {"$expr": is_any_twice(ours)}]}
     return {"$and": [odd, {"$nor": [empty_sessions(settings)]}]}
 
@@ -69,20 +75,20 @@ def maybe_empty(settings: Settings, in_both: bool) -> Document:
     """
     if in_both:
         return empty_sessions(settings, in_both)
-    quick = [is_maybe_empty(settings, field) for field in EMPTY_VALUES]
+    quick = [is_maybe_empty(settings, field) for field in of_empty(settings)]
     return {"$or": [*quick, untold_sessions(settings)]}
 
 
 def by_empty(settings: Settings) -> Document:
     """The key by which sessions are grouped that are empty in the same fields."""
-    return {field: is_empty(settings, field) for field in EMPTY_VALUES}
+    return {field: is_empty(settings, field) for field in of_empty(settings)}
 
 
 def empty_totals(groups: Iterable[Document]) -> dict[str, int]:
     """Of such groups: the ``documents`` that name no page, that count nothing, that do either."""
     counts = dict.fromkeys((*TOTALS_OF_EMPTY.values(), EITHER), 0)
     for group in groups:
-        holds = [name for field, name in TOTALS_OF_EMPTY.items() if group["_id"][field]]
+        holds = [name for field, name in TOTALS_OF_EMPTY.items() if group["_id"].get(field)]
         for name in [*holds, EITHER] if holds else []:
             counts[name] += group["documents"]
     return counts

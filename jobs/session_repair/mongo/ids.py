@@ -10,11 +10,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from session_repair.mongo.bson_types import INEXACT, type_of_id
+from session_repair.mongo.census import Census
 from session_repair.mongo.utf8 import UNLIKE_ANY, is_string
-from session_repair.rules.usual_types import ENVELOPED, NO_UTF8
+from session_repair.rules.usual_types import ENVELOPED, NO_UTF8, plain_kind
 
 AS_TEXT = ("string", "objectId", "int", "long")
 AS_ENVELOPE = (*ENVELOPED, *INEXACT)
+
+
+def plain_in(events: Census) -> str:
+    """The kind of the ids that are their own keys, in both collections: that of most events."""
+    return plain_kind(events.usual["session_id"][0])
 
 
 def usual_id(path: str, types: Iterable[str]) -> dict[str, Any]:

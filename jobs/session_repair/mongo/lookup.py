@@ -18,16 +18,14 @@ from pyspark.sql import functions as F
 
 from session_repair.mongo.bson_types import type_of_id
 from session_repair.mongo.census import Census
+from session_repair.mongo.columns import event_columns, session_columns
 from session_repair.mongo.empty import by_empty, empty_totals, maybe_empty
-from session_repair.mongo.ids import is_looked_up, odd_ids, of_type
+from session_repair.mongo.ids import is_looked_up, odd_ids, of_type, plain_in
 from session_repair.mongo.read import (
-    EVENT_COLUMNS,
-    SESSION_COLUMNS,
     event_rows,
     event_stages,
     key_expression,
     load,
-    plain_in,
     ranges_of,
     session_rows,
     session_stages,
@@ -37,7 +35,7 @@ from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
 from session_repair.rules.ids import key_of_id
 from session_repair.rules.rebuild import is_checked
-from session_repair.rules.schemas import EVENTS
+from session_repair.rules.shapes import events_of
 from session_repair.settings import Settings
 from session_repair.symptoms import ALL
 from session_repair.verbs import DELETE_ORPHANS, VERIFY
@@ -115,7 +113,8 @@ def look_up_sessions(
         *brought(settings, window, lookups, settings.sessions, settings.session_fields),
         *session_stages(settings, suspects, more, FOUND),
     ]
-    rows = load(spark, settings, suspects, stages, f"{SESSION_COLUMNS}, of string, counted bigint")
+    columns = f"{session_columns(settings)}, of string, counted bigint"
+    rows = load(spark, settings, suspects, stages, columns)
     rows = rows.observe(observation, F.sum(old).alias("old_sessions"))
     first = F.min("of").over(Window.partitionBy("session_id"))
     return (
@@ -144,18 +143,19 @@ def look_up_events(
         *brought(settings, window, lookups, settings.events, settings.event_fields),
         *event_stages(settings, events, more, FOUND),
     ]
-    columns = f"{EVENT_COLUMNS}, of string, named {NAMED}"
-    rows = event_rows(load(spark, settings, suspects, stages, columns), events, *more)
+    columns = f"{event_columns(settings)}, of string, named {NAMED}"
+    rows = event_rows(load(spark, settings, suspects, stages, columns), settings, events, *more)
     # The event comes first, then each suspect of its group where it is the first that they brought.
     nobody = F.array().cast("array<string>")
     keys = F.transform("named", lambda it: key_of_named(it, plain_in(events)))
     ids = F.concat(F.array("session_id"), F.coalesce(keys, nobody))
-    others = [name for name in EVENTS.fieldNames() if name != "session_id"]
+    names = events_of(settings.shape).fieldNames()
+    others = [name for name in names if name != "session_id"]
     each = rows.select(*others, "of", F.posexplode(ids).alias("place", "session_id"))
     of_events = [F.when(F.col("place") == 0, F.col(name)).alias(name) for name in others]
     # An array of session ids is looked up by each of them; as in a scan, its event is nobody's.
     known = each.where("session_id IS NOT NULL").select("session_id", *of_events, "of")
-    return known.select(*EVENTS.fieldNames(), "of")
+    return known.select(*names, "of")
 
 
 def key_of_named(it: Column, plain: str) -> Column:

@@ -17,8 +17,6 @@ from session_repair.mongo.store import Store
 
 Document = dict[str, Any]
 
-# The fields that a run may write, under the names of the plan and of the settings, in its order.
-FIELDS = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
 # An _id is its bytes, whatever the collection says.
 SIMPLE: Mapping[str, Any] = {"locale": "simple"}
 NOWHERE: Mapping[str, Any] = {"_id": {"$in": []}}  # finds no document, by its index
@@ -29,12 +27,11 @@ def observation(store: Store) -> list[Document]:
     seen: Document = {
         "session": {"v": "$_id"},
         "session_id": f"${store.path('session_id')}",
-        "observed": {name: f"${store.path(name)}" for name in FIELDS},
+        "observed": {name: f"${store.path(name)}" for name in store.settings.shape.names},
     }
     if store.parents:
         seen["parents"] = [{"$type": f"${parent}"} for parent in store.parents]
-    paths = [store.path(name) for name in (*FIELDS, "session_id")]
-    twice = {"$cond": [is_any_twice(paths), True, "$$REMOVE"]}
+    twice = {"$cond": [is_any_twice(store.settings.written_fields.values()), True, "$$REMOVE"]}
     return [{"$replaceWith": {**seen, "twice": twice}}]
 
 

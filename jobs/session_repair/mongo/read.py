@@ -20,27 +20,37 @@ from bson import json_util
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
+from session_repair.dates import DATE
 from session_repair.mongo.bson_types import (
     EVENT_TYPES,
     ID_TYPES,
     SESSION_TYPES,
+    USUAL_EVENT_TYPES,
     all_parents,
+    allowed_types,
     has_twice,
     is_usual,
     owners_of,
     type_expression,
     type_unless_twice,
+    types_of,
+    value_of,
     value_where_typed,
     whole_of,
 )
 from session_repair.mongo.census import FEW_DOCUMENTS, MOST_SCANS, Census
+from session_repair.mongo.columns import event_columns, session_columns
 from session_repair.mongo.connection import spark_uri
-from session_repair.mongo.ids import odd_id, usual_id
+from session_repair.mongo.dates import exact_dates
+from session_repair.mongo.declared import event_tokens, stored_tokens
+from session_repair.mongo.ids import odd_id, plain_in, usual_id
 from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
+from session_repair.rules.held import stored_values, with_declared
 from session_repair.rules.marks import EVENT_TEXTS, SESSION_TEXTS, joinable_id, told_types
-from session_repair.rules.schemas import EVENTS, KEY_ORDER, SESSIONS
-from session_repair.rules.usual_types import USUAL_ID, names_of, plain_kind
+from session_repair.rules.schemas import EXACT, KEY_ORDER
+from session_repair.rules.shapes import events_of, sessions_of
+from session_repair.rules.usual_types import USUAL_ID, USUAL_TYPES, names_of
 from session_repair.settings import Settings
 from session_repair.wording import number_of
 
@@ -53,34 +63,20 @@ SINGLE_PARTITION = "com.mongodb.spark.sql.connector.read.partitioner.SingleParti
 RANGES_PER_CORE = 3  # so that none waits long for the slowest; one, where cores are few
 DOCUMENTS_PER_RANGE = 5_000_000  # a task that fails has no more than these to read again
 
-# What the connector hands over: dates as milliseconds, which no time zone or calendar can bend.
-SESSION_COLUMNS = """
-    key string, user string, session_id string, exact_id string, event_count bigint,
-    first_event_at bigint,
-    last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
-    user_id: string, event_count: string, first_event_at: string, last_event_at: string,
-    pages: string, _id: string>, parents array<string>,
-    unmarked struct<session_id: string, user_id: string, pages: array<string>, _id: string>
-"""
-EVENT_COLUMNS = """
-    key string, user string, session_id string, exact_id string, timestamp bigint, page string,
-    types struct<session_id: string, user_id: string, timestamp: string, page: string>,
-    unmarked struct<session_id: string, user_id: string, page: string>
-"""
-
 
 def read_sessions(
     spark: SparkSession, settings: Settings, census: Census, events: Census
 ) -> DataFrame:
     """One row per session document, shape SESSIONS."""
-    rows = load(spark, settings, census, session_stages(settings, census), SESSION_COLUMNS)
+    stages, columns = session_stages(settings, census), session_columns(settings)
+    rows = load(spark, settings, census, stages, columns)
     return session_rows(rows, settings, census, plain_in(events))
 
 
 def read_events(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
     """One row per event, shape EVENTS."""
-    stages = event_stages(settings, census)
-    return event_rows(load(spark, settings, census, stages, EVENT_COLUMNS), census)
+    stages, columns = event_stages(settings, census), event_columns(settings)
+    return event_rows(load(spark, settings, census, stages, columns), settings, census)
 
 
 def session_stages(
@@ -90,21 +86,23 @@ def session_stages(
 
     The documents stand in the field ``at`` of others, if that is named.
     """
-    paths = all_below(at, settings.session_fields)
-    parents = [below(at, it) for it in all_parents(settings.session_fields)]
+    paths, written = all_below(at, settings.session_fields), settings.written_fields
+    parents = [below(at, it) for it in all_parents(written)]
     own_id = below(at, "_id")
     texts = unmarked_texts(census.shows_marks, {**paths, "_id": own_id}, SESSION_TEXTS)
-    usual = {"size": {"$bsonSize": "$$ROOT"}, **texts, **more}
+    shape, size = settings.shape, {"size": {"$bsonSize": "$$ROOT"}}
+    usual = {**size, **texts, **stored_tokens(shape, at, may_be_odd=False), **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
-    odd = {**usual, **on_the_way, **odd_id(paths["session_id"])}
-    usual |= usual_id(paths["session_id"], census.usual["session_id"])
+    fields, dates, own = settings.session_fields, settings.session_dates, paths["session_id"]
+    of_odd = {**stored_tokens(shape, at, may_be_odd=True), **exact_dates(paths, dates)}
+    odd = {**usual, **of_odd, **on_the_way, **odd_id(own)}
+    usual |= usual_id(own, census.usual["session_id"])
     key = key_expression(census, own_id)
-    fields = settings.session_fields
-    types = {name: type_unless_twice(name, path, at) for name, path in fields.items()}
+    types = {name: type_unless_twice(name, path, dates, at) for name, path in fields.items()}
     types["_id"] = {"$type": f"${own_id}"}
-    once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(fields.values())]
-    is_plain = is_usual(paths, census.usual, once)
-    return typed_stages(key, paths, SESSION_TYPES, types, is_plain, usual, odd)
+    once = [{"$not": has_twice(whole_of(it, at))} for it in owners_of(written.values())]
+    is_plain = is_usual(all_below(at, written), census.usual, dates, once)
+    return typed_stages(key, paths, SESSION_TYPES, dates, types, is_plain, usual, odd)
 
 
 def event_stages(
@@ -112,12 +110,13 @@ def event_stages(
 ) -> list[Document]:
     """What makes of event documents the EVENT_COLUMNS, and ``more`` beside them."""
     paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
-    types = {name: type_expression(name, path) for name, path in paths.items()}
-    is_plain = is_usual(paths, census.usual)
-    more = {**unmarked_texts(census.shows_marks, paths, EVENT_TEXTS), **more}
-    usual = {**usual_id(paths["session_id"], census.usual["session_id"]), **more}
-    odd = {**odd_id(paths["session_id"]), **more}
-    return typed_stages(key, paths, EVENT_TYPES, types, is_plain, usual, odd)
+    dates, own = settings.event_dates, paths["session_id"]
+    types = {name: type_expression(name, path, dates) for name, path in paths.items()}
+    is_plain = is_usual(paths, census.usual, dates)
+    texts = unmarked_texts(census.shows_marks, paths, EVENT_TEXTS)
+    more = {**texts, **event_tokens(settings.shape, at), **more}
+    usual, odd = {**usual_id(own, census.usual["session_id"]), **more}, {**odd_id(own), **more}
+    return typed_stages(key, paths, EVENT_TYPES, dates, types, is_plain, usual, odd)
 
 
 def below(parent: str, path: str) -> str:
@@ -136,9 +135,11 @@ def session_rows(
 
     ``plain`` is the kind of the ids that are their own keys.
     """
-    parents = all_parents(settings.session_fields)
+    shape, parents = settings.shape, all_parents(settings.written_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
-    types = told_types(SESSION_TEXTS, {**names_of(census.usual), **USUAL_ID})
+    types = told_types(SESSION_TEXTS, {**USUAL_TYPES, **names_of(census.usual), **USUAL_ID})
+    kept = {**types_of(settings.session_fields, SESSION_TYPES), **ID_TYPES}
+    malformed = malformed_fields(allowed_types(kept, settings.session_dates))
     return (
         rows.withColumn("types", types)
         .select(
@@ -155,16 +156,18 @@ def session_rows(
             "size",
             "types",
             (F.coalesce("parents", of_objects) if parents else F.col("parents")).alias("parents"),
-            malformed_fields({**SESSION_TYPES, **ID_TYPES}).alias("malformed"),
+            exact(settings.session_dates),
+            with_declared(malformed, shape).alias("malformed"),
+            *stored_values(shape),
             *more,
         )
-        .select(*SESSIONS.fieldNames(), *more)
+        .select(*sessions_of(shape).fieldNames(), *more)
     )
 
 
-def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
+def event_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) -> DataFrame:
     """One row per row of EVENT_COLUMNS, shape EVENTS and the columns ``more``."""
-    types = told_types(EVENT_TEXTS, names_of(census.usual))
+    types = told_types(EVENT_TEXTS, {**names_of(USUAL_EVENT_TYPES), **names_of(census.usual)})
     return (
         rows.withColumn("types", types)
         .select(
@@ -174,10 +177,13 @@ def event_rows(rows: DataFrame, census: Census, *more: str) -> DataFrame:
             key_of(present(F.col("user"))).alias("user"),
             instant("timestamp"),
             "page",
-            malformed_fields(EVENT_TYPES).alias("malformed"),
+            malformed_fields(
+                allowed_types(types_of(settings.event_fields, EVENT_TYPES), settings.event_dates)
+            ).alias("malformed"),
+            *(["more"] if settings.shape.read else []),
             *more,
         )
-        .select(*EVENTS.fieldNames(), *more)
+        .select(*events_of(settings.shape).fieldNames(), *more)
     )
 
 
@@ -227,6 +233,7 @@ def typed_stages(
     key: Document,
     paths: Mapping[str, str],
     allowed: Mapping[str, tuple[str, ...]],
+    dates: str,
     types: Document,
     is_plain: Document,
     more_of_usual: Mapping[str, Any],
@@ -239,10 +246,11 @@ def typed_stages(
     comes, ``more`` says.
     """
     others = {name: it for name, it in paths.items() if name not in ("user_id", "session_id")}
-    plain = {name: f"${path}" for name, path in others.items()}
-    user = f"${paths['user_id']}"
+    plain = {name: value_of(name, path, dates) for name, path in others.items()}
+    user = f"${paths['user_id']}" if "user_id" in paths else None
     is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}
-    guarded = {name: value_where_typed(name, path, allowed) for name, path in others.items()}
+    allowed = allowed_types(allowed, dates)
+    guarded = {name: value_where_typed(name, it, allowed, dates) for name, it in others.items()}
     found = {
         "key": key,
         "user": {"v": {"$cond": [is_user, user, None]}},
@@ -260,21 +268,23 @@ def key_expression(census: Census, path: str) -> Document:
     return {"$toString": f"${path}"} if census.has_object_ids else {"v": f"${path}"}
 
 
-def plain_in(events: Census) -> str:
-    """The kind of the ids that are their own keys, in both collections: that of most events."""
-    return plain_kind(events.usual["session_id"][0])
-
-
 def order_of(key: str, census: Census) -> Column:
     """The order of the _ids, at no cost where their text has it."""
-    nothing = F.lit(None).cast(KEY_ORDER)
-    order = nothing if census.has_object_ids else key_order(F.col(key))
+    order = F.lit(None).cast(KEY_ORDER) if census.has_object_ids else key_order(F.col(key))
     return order.alias("key_order")
 
 
 def instant(name: str) -> Column:
     """Milliseconds since 1970 as an instant."""
     return F.timestamp_millis(F.col(name)).alias(name)
+
+
+def exact(dates: str) -> Column:
+    """The dates as they are stored, of what is not usual; null where they are BSON dates."""
+    if dates == DATE:
+        return F.lit(None).cast(EXACT).alias("exact")
+    fields = [present(F.col(f"exact.{name}")).alias(name) for name in EXACT.fieldNames()]
+    return F.when(F.col("exact").isNotNull(), F.struct(*fields)).alias("exact")
 
 
 def malformed_fields(allowed: Mapping[str, tuple[str, ...]]) -> Column:

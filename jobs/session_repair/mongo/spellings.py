@@ -169,7 +169,7 @@ def ids_there(collection: Collection[Document], path: str, ids: list[Any]) -> se
     """Those of the ids that a document has, each comparable."""
     stages: list[Document] = [{"$match": {path: {"$in": ids}}}, {"$group": {"_id": f"${path}"}}]
     found = (next(elements(it.raw)) for it in raw(collection).aggregate(stages))
-    return {comparable(value_of(it)) for it in found}
+    return {comparable(scalar_in(it)) for it in found}
 
 
 # What events name
@@ -212,7 +212,7 @@ def values_in(held: Element) -> Iterator[Any]:
         for member in elements(held.value):
             yield from values_in(member)
     else:
-        yield value_of(held)
+        yield scalar_in(held)
 
 
 # Values
@@ -221,7 +221,7 @@ def values_in(held: Element) -> Iterator[Any]:
 NOTHING = ("none", None)
 
 
-def value_of(held: Element) -> Any:
+def scalar_in(held: Element) -> Any:
     """The scalar, as Python has it; None for what is no session id.
 
     The server takes some binaries for UUIDs that Python does not.
@@ -255,7 +255,7 @@ def comparable(value: Any) -> tuple[str, Any]:
     return NOTHING
 
 
-def name_of(value: Any) -> str:
+def shown_id(value: Any) -> str:
     """The id as people read it: what ``rules/ids.name_of_id`` says of its key."""
     kind, number = comparable(value)
     if isinstance(value, str | ObjectId):

@@ -53,11 +53,11 @@ class Store:
     @property
     def parents(self) -> list[str]:
         """The paths on the way to nested fields of a session, the outermost first."""
-        return all_parents(self.settings.session_fields)
+        return all_parents(self.settings.written_fields)
 
     def path(self, name: str) -> str:
         """Where a session keeps the field."""
-        return self.settings.session_fields[name]
+        return self.settings.written_fields[name]
 
     def using(self, settings: Settings) -> Store:
         """The same database under other settings."""

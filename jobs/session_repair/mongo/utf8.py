@@ -28,7 +28,8 @@ def unmarked_texts(
     """Where it is asked: the texts without the MARKs that they hold themselves."""
     if not is_asked:
         return {}
-    return {"unmarked": {field: without_marks(field, paths[field]) for field in texts}}
+    kept = [field for field in texts if field in paths]
+    return {"unmarked": {field: without_marks(field, paths[field]) for field in kept}}
 
 
 def without_marks(field: str, path: str) -> dict[str, Any]:

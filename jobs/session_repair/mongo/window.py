@@ -17,6 +17,7 @@ from pymongo.collection import Collection
 
 from session_repair.errors import Refused
 from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
+from session_repair.mongo.dates import dated
 from session_repair.mongo.ids import is_looked_up, odd_ids
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.store import Store
@@ -39,16 +40,20 @@ class ActiveWindow:
 
     def sessions(self, settings: Settings) -> Document:
         """The filter of the session documents that say themselves that they are active."""
-        return self.active(settings.session_fields["last_event_at"])
+        path = settings.session_fields.get("last_event_at")
+        return self.active(path, settings.session_dates)
 
     def events(self, settings: Settings) -> Document:
         """The filter of the events that make their session active."""
-        return self.active(settings.event_fields["timestamp"])
+        return self.active(settings.event_fields["timestamp"], settings.event_dates)
 
-    def active(self, path: str) -> Document:
+    def active(self, path: str | None, dates: str) -> Document:
+        """The filter of what was made in the window, or has a date of it at the path, if any."""
         first, end = (object_id_at(it) for it in (self.since, self.until))
-        dated = {path: {"$gte": self.since, "$lt": self.until}}
-        return {"$or": [dated, {"_id": {"$gte": first, "$lt": end}}]}
+        made = {"_id": {"$gte": first, "$lt": end}}
+        if path is None:
+            return made
+        return {"$or": [dated(path, self.since, self.until, dates), made]}
 
     def session_ids(self, settings: Settings) -> list[Document]:
         """Stages after the filter of the sessions: each active session_id once, as ``_id``.
@@ -118,7 +123,7 @@ def require_indexes(store: Store) -> None:
         (collection, paths[name])
         for collection, paths, names in needed
         for name in names
-        if not can_look_up(collection, paths[name])
+        if name in paths and not can_look_up(collection, paths[name])
     ]
     if missing:
         number = sum(it.estimated_document_count() for it in (store.sessions, store.events))

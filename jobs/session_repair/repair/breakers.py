@@ -7,17 +7,19 @@ from typing import Any
 
 from pymongo.collection import Collection
 
+from session_repair.aggregates import Aggregate
+from session_repair.dates import DATE_FIELDS, NUMBERS
 from session_repair.errors import BreakerTripped, Refused
 from session_repair.kinds import limit_of
 from session_repair.mongo.bson_bytes import elements
-from session_repair.mongo.bson_types import EVENT_TYPES, NULL_OR_MISSING
+from session_repair.mongo.bson_types import IDS, type_expression
+from session_repair.mongo.dates import BOUNDS, types_of_dates
 from session_repair.mongo.names import is_in_any, names_like
-from session_repair.mongo.spellings import name_of, types_of_events, value_of
+from session_repair.mongo.spellings import scalar_in, shown_id, types_of_events
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.changes import CHANGE_OF_VERB
-from session_repair.repair.malformed import remedy, types_met
-from session_repair.repair.report import Report, Totals
-from session_repair.rules.usual_types import NUMBERS
+from session_repair.repair.malformed import dates_line, dates_of, remedy, types_met
+from session_repair.repair.report import OddType, Report, Totals
 from session_repair.verbs import FIX
 from session_repair.wording import either, number_of
 
@@ -25,8 +27,7 @@ Document = dict[str, Any]
 
 # What no ``--allow-absent`` lets through: without it nothing can be told of any session.
 REQUIRED_OF_EVENTS = ("session_id", "timestamp", "page")
-FEW_IDS = 1_000  # of sessions, of which one is asked for at least that events spell otherwise
-WANTED = {"session_id": "an id", "timestamp": "a date"}  # of what events are looked up by
+SOME_IDS = 1_000  # of sessions, of which one is asked for at least that events spell otherwise
 
 
 def require_events(store: Store) -> None:
@@ -48,8 +49,14 @@ def require_fields(store: Store, verb: str) -> None:
     the truth, and Refused is raised where that names no field. Of an empty collection nothing can
     be told.
     """
-    known = {*store.settings.session_fields.values(), *store.settings.event_fields.values()}
-    for name in store.settings.allow_absent:
+    settings = store.settings
+    of_aggregates = read_paths(settings.aggregates)
+    known = {
+        *settings.written_fields.values(),
+        *settings.event_fields.values(),
+        *of_aggregates.values(),
+    }
+    for name in settings.allow_absent:
         if name not in known:
             raise Refused(
                 f"--allow-absent {name} names no field of the settings; "
@@ -58,8 +65,8 @@ def require_fields(store: Store, verb: str) -> None:
     of_sessions = CHANGE_OF_VERB.get(verb, CHANGE_OF_VERB[FIX]).required
     complaints, tables, passes = [], [], []
     for one, collection, paths, required in (
-        ("session", store.sessions, store.settings.session_fields, of_sessions),
-        ("event", store.events, store.settings.event_fields, REQUIRED_OF_EVENTS),
+        ("session", store.sessions, settings.written_fields, of_sessions),
+        ("event", store.events, {**settings.event_fields, **of_aggregates}, REQUIRED_OF_EVENTS),
     ):
         absent = absent_fields(store, collection, paths, required)
         if absent:
@@ -75,6 +82,34 @@ def require_fields(store: Store, verb: str) -> None:
             f"{'; '.join(complaints)}. Nothing was written. "
             f"Name the right one under {' and '.join(tables)} in the config file{may_pass}."
         )
+
+
+def read_paths(aggregates: Iterable[Aggregate]) -> dict[str, str]:
+    """What declared aggregates read of events beside the basics, each path under one name."""
+    read = {path for it in aggregates for path in (it.of, *it.where) if path}
+    return {f"aggregates: {path}": path for path in sorted(read)}
+
+
+def require_matches(store: Store) -> None:
+    """Raise BreakerTripped where no event at all is one that a declared aggregate is of.
+
+    Far more often than the truth that is a wrong value, and all sessions would be emptied of it.
+    """
+    for it in store.settings.aggregates:
+        wanted = {path: {"$in": list(values)} for path, values in it.where.items()}
+        is_passed = it.path in store.settings.allow_absent
+        if wanted and not is_passed and store.events.find_one(wanted, ["_id"]) is None:
+            raise BreakerTripped(
+                f"no event of {store.events.name!r} is one that the aggregate {it.name} is of: "
+                f"where {told_where(it)}. Nothing was written. Mend where under [[aggregates]] in "
+                f"the config file, or pass --allow-absent {it.path} where there is none yet."
+            )
+
+
+def told_where(aggregate: Aggregate) -> str:
+    return " and ".join(
+        f"{path} is {' or '.join(map(repr, values))}" for path, values in aggregate.where.items()
+    )
 
 
 def told(collection: Collection[Document], path: str, paths: Mapping[str, str]) -> str:
@@ -158,11 +193,11 @@ def some_ids(collection: Collection[Document], path: str, kinds: list[str]) -> d
     """Some of the ids of these types, each with a name."""
     found: list[Document] = [
         {"$match": {path: {"$type": kinds}}},
-        {"$limit": FEW_IDS},
+        {"$limit": SOME_IDS},
         {"$project": {"_id": 0, "v": f"${path}"}},
     ]
-    held = (value_of(next(elements(it.raw))) for it in raw(collection).aggregate(found))
-    return {name_of(value): value for value in held if value is not None}
+    held = (scalar_in(next(elements(it.raw))) for it in raw(collection).aggregate(found))
+    return {shown_id(value): value for value in held if value is not None}
 
 
 def is_any(collection: Collection[Document], path: str, kinds: list[str]) -> bool:
@@ -175,17 +210,21 @@ def require_types(store: Store, fields: Iterable[str]) -> None:
     In all of them: then no look-up finds one. The fields have an index, which tells at once.
     """
     for field in fields:
-        path = store.settings.event_fields[field]
-        kinds = [kind for kind in EVENT_TYPES[field] if kind not in NULL_OR_MISSING]
+        path, dates = store.settings.event_fields[field], store.settings.event_dates
+        kinds, bounds, wanted = list(IDS), {}, "an id"
+        if field in DATE_FIELDS:
+            kinds = list(types_of_dates(dates))
+            bounds = dict(zip(("$gte", "$lte"), BOUNDS[dates], strict=True))
+            wanted = f"a {' or '.join(kinds)}"
         some = store.events.find_one({path: {"$exists": True, "$ne": None}}, ["_id"])
-        if some is None or store.events.find_one({path: {"$type": kinds}}, ["_id"]):
+        if some is None or store.events.find_one({path: {"$type": kinds, **bounds}}, ["_id"]):
             continue
-        kind = store.events.aggregate(
-            [{"$match": {"_id": some["_id"]}}, {"$project": {"kind": {"$type": f"${path}"}}}]
-        )
+        kind = {"$project": {"kind": type_expression(field, path, dates)}}
+        [told] = store.events.aggregate([{"$match": {"_id": some["_id"]}}, kind])
+        taken = dates_of(OddType(store.events.name, field, told["kind"], 1, ()))
+        others = dates_line(taken, "events") if taken else "Other types are not supported yet"
         raise BreakerTripped(
-            f"no event of {store.events.name!r} has {WANTED[field]} in {path!r}, but one "
-            f"{next(iter(kind))['kind']}: nothing can be found by it. Nothing was written. "
-            "Name another field under [fields.events] in the config file; other types are not "
-            "supported yet."
+            f"no event of {store.events.name!r} has {wanted} in {path!r}, but one "
+            f"{told['kind']}: nothing can be found by it. Nothing was written. "
+            f"Name another field under [fields.events] in the config file. {others}."
         )

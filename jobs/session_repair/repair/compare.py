@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from session_repair.aggregates import BASICS
 from session_repair.mongo.bson_bytes import (
     NULL,
     TYPE_NAMES,
@@ -17,8 +18,7 @@ from session_repair.mongo.bson_bytes import (
     nested,
     text_in,
 )
-from session_repair.mongo.observe import FIELDS
-from session_repair.mongo.spellings import name_of, value_of
+from session_repair.mongo.spellings import scalar_in, shown_id
 
 Document = dict[str, Any]
 
@@ -35,6 +35,7 @@ class Layout:
 
     paths: Mapping[str, str]
     parents: Sequence[str]
+    names: Sequence[str] = BASICS  # of what a run may write, in the order of a plan
 
 
 class PlannedSession:
@@ -55,12 +56,12 @@ class PlannedSession:
     @cached_property
     def session_id(self) -> Any:
         """The id of the session, as Python has it."""
-        return value_of(self.members[b"session_id"])
+        return scalar_in(self.members[b"session_id"])
 
     @property
     def name(self) -> str:
         """The id as people read it."""
-        return name_of(self.session_id)
+        return shown_id(self.session_id)
 
     @property
     def as_observed(self) -> bytes:
@@ -87,7 +88,7 @@ class PlannedSession:
     @property
     def as_left(self) -> bytes:
         """What the session is once the new fields are written."""
-        names = [name.encode() for name in FIELDS]
+        names = [name.encode() for name in self.layout.names]
         left = [self.new.get(name) or self.observed.get(name) for name in names]
         members = {**self.members, b"observed": nested("observed", filter(None, left))}
         if self.parents:
@@ -176,7 +177,7 @@ def is_still(planned: PlannedSession, is_left: bool) -> Document:
     """
     paths, checks = planned.layout.paths, []
     wanted = {"session_id": planned.members.get(b"session_id")}
-    for name in FIELDS:
+    for name in planned.layout.names:
         written = planned.new.get(name.encode()) if is_left else None
         wanted[name] = written or planned.observed.get(name.encode())
     for name, value in wanted.items():

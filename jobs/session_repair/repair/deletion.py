@@ -17,7 +17,7 @@ from pymongo.client_session import ClientSession
 from session_repair.mongo.bson_bytes import Element, elements, has_field_twice
 from session_repair.mongo.observe import NOWHERE, SIMPLE, by_id, by_ids
 from session_repair.mongo.rights import TO_DELETE, TO_PUT_BACK
-from session_repair.mongo.spellings import comparable, ids_there, types_of_events, value_of
+from session_repair.mongo.spellings import comparable, ids_there, scalar_in, types_of_events
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.compare import ABSENT, AS_OBSERVED
 from session_repair.repair.correction import seen_sessions, states_of
@@ -176,4 +176,4 @@ def id_in(seen: bytes) -> Any:
     """The session_id in what the server says of a session, comparable."""
     members = {it.name: it for it in elements(bytes(4) + seen + b"\0")}
     held = members.get(b"session_id")
-    return held and comparable(value_of(held))
+    return held and comparable(scalar_in(held))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from session_repair.dates import DATE, KEPT_DATES
 from session_repair.errors import BreakerTripped
 from session_repair.kinds import format_duration
 from session_repair.mongo.connection import server_time
@@ -30,8 +31,13 @@ class Expiry:
     of_some: bool
 
     def dates_in(self, store: Store) -> list[str]:
-        """The field, by the name that a plan gives it, if it is a date that a correction writes."""
-        return [it for it in ("first_event_at", "last_event_at") if store.path(it) == self.path]
+        """The field, by the name that a plan gives it, if it is a date that a correction writes.
+
+        Numbers are none to such an index.
+        """
+        kept = store.settings.session_fields
+        dates = KEPT_DATES if store.settings.session_dates == DATE else ()
+        return [it for it in dates if kept.get(it) == self.path]
 
 
 def expiries(store: Store) -> Iterator[Expiry]:

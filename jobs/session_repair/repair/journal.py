@@ -165,7 +165,8 @@ def read_rows(
     session: ClientSession | None = None,
 ) -> Iterator[Row]:
     """These fields of the rows that are wanted, in their order; no more than ``most``, if named."""
-    layout = Layout(store.settings.session_fields, store.parents)
+    settings = store.settings
+    layout = Layout(settings.written_fields, store.parents, settings.shape.names)
     found = store.journal.find_raw_batches(
         wanted,
         list(names),

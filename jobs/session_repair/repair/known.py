@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
+from session_repair.aggregates import shape_of
 from session_repair.repair.report import OddType, Report, Symptoms, Totals
 from session_repair.repair.summarize import OBSERVED
-from session_repair.symptoms import MALFORMED, SYMPTOMS
+from session_repair.symptoms import MALFORMED, known_symptoms
 from session_repair.verbs import DELETE_ORPHANS
 
 
@@ -20,7 +21,7 @@ def only_known(report: Report, sessions: int, empty: Mapping[str, int]) -> Repor
     """
     is_of_empty = report.verb != DELETE_ORPHANS
     least = 1 if is_of_empty else 2  # of pages and count are empty in the suspects
-    codes = [it.code for it in SYMPTOMS if it.empty >= least]
+    codes = [it.code for it in known_symptoms(shape_of(report.settings)) if it.empty >= least]
     known = {**dict.fromkeys(OBSERVED), "sessions": sessions, **empty}
     totals = Totals(**{**asdict(report.totals), **known})
     met = {it.code: it.found or None for it in report.symptoms if it.code == MALFORMED}

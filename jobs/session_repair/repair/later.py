@@ -20,6 +20,8 @@ from session_repair.settings import describe
 
 Document = dict[str, Any]
 
+OF_FIELDS = ("session_fields", "aggregates")  # the settings that say what a plan observes
+
 
 @dataclass(frozen=True)
 class LaterRuns:
@@ -37,7 +39,8 @@ class LaterRuns:
         same = {f"settings.{name}": document["settings"][name] for name in ("sessions", "journal")}
         wrote_since = {"verb": {"$exists": True}, "progress.last_at": {"$gt": began}}
         others = {"_id": {"$ne": document["_id"]}, **wrote_since, **same}
-        wanted = ["progress.after", "undo.after", "attempt", "settings.session_fields"]
+        names = [f"settings.{name}" for name in OF_FIELDS]
+        wanted = ["progress.after", "undo.after", "attempt", *names]
         return LaterRuns(store, tuple(store.runs.find(others, wanted)))
 
     def overwrote(self, rows: Iterable[Row], plan: Plan, session: ClientSession | None) -> set[str]:
@@ -55,7 +58,8 @@ class LaterRuns:
 
     def is_alike(self, run: Document) -> bool:
         """Whether its plan says what it observed under the names of fields that are ours too."""
-        return run["settings"]["session_fields"] == describe(self.store.settings)["session_fields"]
+        ours = describe(self.store.settings)
+        return all(run["settings"].get(name) == ours[name] for name in OF_FIELDS)
 
 
 def observed(mine: PlannedSession, other: PlannedSession) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from session_repair.dates import DATE, DATE_FIELDS, DATES
 from session_repair.mongo.bson_types import TWICE
+from session_repair.mongo.dates import LIKE
 from session_repair.repair.report import OddType, Report
 from session_repair.rules.usual_types import NO_UTF8
 
 MET = 3  # types that are named
-DATES = ("first_event_at", "last_event_at", "timestamp")
+SIDES = ("sessions", "events")
 
 
 def types_met(report: Report) -> str:
@@ -20,20 +22,47 @@ def type_met(odd: OddType) -> str:
     return f"{odd.field} is {odd.type} in {odd.documents} of {odd.collection}"
 
 
+def dates_of(odd: OddType) -> str:
+    """What ``dates`` would have to be for the side to take dates of this type; empty for others."""
+    if odd.field not in DATE_FIELDS:
+        return ""
+    return DATE if odd.type == DATE else odd.type.partition(LIKE)[2]
+
+
+def dates_that_take(report: Report) -> list[str]:
+    """The lines of the config file that take the dates which were met."""
+    return [
+        dates_line(kind, side)
+        for side in SIDES
+        for kind in DATES
+        if any(
+            it.collection == report.settings[side] and dates_of(it) == kind
+            for it in report.malformed
+        )
+    ]
+
+
+def dates_line(kind: str, side: str) -> str:
+    return f'Or write dates = "{kind}" under [fields.{side}]'
+
+
 def remedy(report: Report) -> str:
     """What can be done: names first, for mostly it is a wrong one."""
     of_no_kind = (NO_UTF8, TWICE)
     fields = {it.field for it in report.malformed if it.type not in of_no_kind}
     sides = [
         f"[fields.{side}]"
-        for side in ("sessions", "events")
+        for side in SIDES
         if any(it.collection == report.settings[side] for it in report.malformed)
     ]
     told = []
     if sides:
         told.append(f"Name other fields under {' and '.join(sides)} in the config file.")
-    if fields.intersection(DATES):
-        told.append("Not supported yet are dates other than BSON dates: convert them.")
+    told += [f"{it}, which takes such dates." for it in dates_that_take(report)]
+    others = [it for it in report.malformed if it.type not in of_no_kind and not dates_of(it)]
+    if any(it.field in DATE_FIELDS for it in others):
+        kinds = "dates that are neither BSON dates nor epoch numbers"
+        told.append(f"Not supported yet are {kinds}: convert them.")
     if "session_id" in fields:
         told.append("An id has to be one value, a number a whole one: convert others.")
     if any(it.type == NO_UTF8 for it in report.malformed):

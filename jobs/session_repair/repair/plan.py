@@ -25,8 +25,10 @@ from session_repair.repair.report import kept_sessions
 from session_repair.repair.spelled import named_by_events
 from session_repair.repair.summarize import count_judged
 from session_repair.repair.survey import Survey, survey
+from session_repair.rules.dates import Dates
 from session_repair.rules.deletable import copies, orphans
 from session_repair.rules.journal_rows import deletion_rows, journal_rows
+from session_repair.rules.usual_types import names_of
 from session_repair.symptoms import DUPLICATE, ORPHAN
 from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import number_of
@@ -76,7 +78,7 @@ def survey_deletions(
     """
     found = survey(spark, store, preflight, DELETE_ORPHANS, run_id)
     code, judge = (DUPLICATE, copies) if store.settings.duplicates else (ORPHAN, orphans)
-    judged = judge(found.corrected, preflight.now, store.settings.min_age)
+    judged = judge(found.corrected, preflight.now, store.settings.min_age, store.settings.shape)
     deletable, left = judged.where("kept_for IS NULL"), judged.where("kept_for IS NOT NULL")
     kept = named_by_events(store, deletable, but_own=store.settings.duplicates)
     deletable = deletable.transform(without, list(kept))
@@ -123,7 +125,9 @@ def plan_run(
     found = look(spark, store, preflight, run.run_id)
     require_few_malformed(found.report)
     expires_at = preflight.now + store.settings.journal_ttl
-    rows = rows_of(found.corrected, plan.run_id, plan.prefix, expires_at)
+    shape = store.settings.shape
+    dates = Dates(shape.dates, names_of(preflight.sessions.usual))
+    rows = rows_of(found.corrected, plan.run_id, plan.prefix, expires_at, dates, shape)
     write_journal(rows, store)
     drop_other_attempts(store, plan)
     planned = found.report.totals.planned

@@ -40,7 +40,7 @@ from session_repair.mongo.runs import JOURNAL_FORMAT, UNDONE, Run, refuse_foreig
 from session_repair.mongo.store import Store
 from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.journal import Plan, plan_digest
-from session_repair.settings import SEMANTIC, Settings, describe, revived
+from session_repair.settings import SEMANTIC, Settings, as_before, describe, revived
 
 Document = dict[str, Any]
 
@@ -110,18 +110,20 @@ def settings_of_run(
     Raises Refused when one of the ``deciding`` settings is another now than in its plan.
     """
     require_known_format(document)
-    made_with, asked = document["settings"], document["asked"]
+    made_with, asked = {**as_before(), **document["settings"]}, document["asked"]
     if "only" in asked:  # of a scope, which the config file of then may have named
         asked = {**asked, **{name: made_with[name] for name in ("scope", "allow_shrink")}}
     # What is given now wins; of what decides, it has to be the same.
     kept = {name: value for name, value in asked.items() if name not in settings.asked}
-    again = replace(settings, **revived(kept), asked=(*settings.asked, *kept))
+    # A plan holds the aggregates that it was made with, whatever is declared since.
+    declared = revived({"aggregates": made_with.get("aggregates", [])})
+    again = replace(settings, **revived(kept), **declared, asked=(*settings.asked, *kept))
     now = describe(again)
-    differing = [name for name in deciding if made_with[name] != now[name]]
+    differing = [name for name in deciding if made_with.get(name) != now[name]]
     if differing:
         name = differing[0]
         raise Refused(
-            f"run {document['_id']} was planned with {name} = {made_with[name]!r}, now it is "
+            f"run {document['_id']} was planned with {name} = {made_with.get(name)!r}, now it is "
             f"{now[name]!r}. Use the settings of the plan."
         )
     return again

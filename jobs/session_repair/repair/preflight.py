@@ -18,6 +18,7 @@ from session_repair.repair.breakers import (
     require_events,
     require_fields,
     require_ids_alike,
+    require_matches,
     require_types,
 )
 from session_repair.repair.reading import Reading
@@ -80,6 +81,7 @@ def before_plan(
     if verb != VERIFY:
         require_events(store)
     require_fields(store, verb)
+    require_matches(store)
     require_types(store, preflight.reading.found_by)
     require_ids_alike(
         store, preflight.sessions.usual["session_id"][0], preflight.events.usual["session_id"][0]

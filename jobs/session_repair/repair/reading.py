@@ -107,9 +107,10 @@ class Scan:
     ) -> DataFrame:
         sessions = read_sessions(spark, store.settings, preflight.sessions, preflight.events)
         events = read_events(spark, store.settings, preflight.events)
-        rebuilt = rebuild(events, preflight.mark, preflight.horizon)
-        usual = names_of(preflight.sessions.usual)
-        return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, OF_ALL, usual)
+        shape, usual = store.settings.shape, names_of(preflight.sessions.usual)
+        rebuilt = rebuild(events, preflight.mark, preflight.horizon, shape)
+        how = (preflight.now, store.settings.settle, OF_ALL, usual, shape)
+        return diagnose(sessions, rebuilt, *how)
 
     def require_all_read(
         self, store: Store, preflight: Preflight, seen: Mapping[str, int], read: Observation
@@ -216,9 +217,10 @@ def looked_up(
     """What belongs to so many sessions, looked up by the indexes on their session ids."""
     suspects, window = preflight.sessions, preflight.reading.window
     lookups = lookups_per_cursor(spark, suspects, number)
-    of_events = preflight.events
-    sessions = look_up_sessions(spark, store.settings, suspects, lookups, window, of_events, read)
-    events = look_up_events(spark, store.settings, suspects, lookups, window, of_events)
-    rebuilt = rebuild_looked_up(events, preflight.mark, preflight.horizon)
-    usual = names_of(suspects.usual)
-    return diagnose(sessions, rebuilt, preflight.now, store.settings.settle, found_in, usual)
+    of_events, settings = preflight.events, store.settings
+    sessions = look_up_sessions(spark, settings, suspects, lookups, window, of_events, read)
+    events = look_up_events(spark, settings, suspects, lookups, window, of_events)
+    shape, usual = settings.shape, names_of(suspects.usual)
+    rebuilt = rebuild_looked_up(events, preflight.mark, preflight.horizon, shape)
+    how = (preflight.now, settings.settle, found_in, usual, shape)
+    return diagnose(sessions, rebuilt, *how)

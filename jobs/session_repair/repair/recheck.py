@@ -12,7 +12,15 @@ from session_repair.repair.execute import planned_report
 from session_repair.repair.preconditions import settings_of_run
 from session_repair.repair.readback import read_back
 from session_repair.repair.report import Report, Totals
-from session_repair.settings import DATA, OF_WINDOW, SEMANTIC, Settings, describe, revived
+from session_repair.settings import (
+    DATA,
+    OF_WINDOW,
+    SEMANTIC,
+    Settings,
+    as_before,
+    describe,
+    revived,
+)
 
 MOST_NAMED = 10_000  # of more, a look at all sessions is cheaper than one at each
 
@@ -44,7 +52,8 @@ def look_again(store: Store, run_id: str) -> Again:
     # What changed since may lie outside of the window that the run was about.
     asked = tuple(it for it in settings.asked if it not in OF_WINDOW)
     settings = replace(settings, asked=asked)
-    planned_with = revived({name: document["settings"][name] for name in SEMANTIC})
+    made_with = {**as_before(), **document["settings"]}
+    planned_with = revived({name: made_with[name] for name in SEMANTIC})
     then = store.using(replace(settings, **planned_with))
     read = read_back(then, document, MOST_NAMED + 1)
     seen = read.verification(then)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from session_repair.aggregates import shape_of
 from session_repair.errors import Exit, shortened
 from session_repair.kinds import levels_of, limit_of
 from session_repair.repair.outcomes import Outcomes
@@ -245,7 +246,7 @@ class Report:
         asked, levels = self.settings, dict(levels_of(self.settings.get("allow") or ()))
         if not levels:
             return ()
-        deciding = corrected_codes(asked["scope"], asked["allow_shrink"])
+        deciding = corrected_codes(asked["scope"], asked["allow_shrink"], shape_of(asked))
         found = [it for it in self.symptoms if it.code in deciding]
         limits = [(it, levels.get(it.code)) for it in found]
         given = [

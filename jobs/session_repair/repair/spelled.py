@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from session_repair.mongo.spellings import name_of, of_json, types_of_events
+from session_repair.mongo.spellings import of_json, shown_id, types_of_events
 from session_repair.mongo.store import Store
 from session_repair.mongo.usual import are_all_plain
 from session_repair.repair.report import Kept, kept_sessions
@@ -45,7 +45,7 @@ def named_by_events(
     ids = ids_of(sessions)
     while some := dict(islice(ids, ASKED_AT_ONCE)):
         types = types_of_events(store.events, path, some, None, but_own)
-        found |= {key: (name_of(some[key]), sorted(kinds)) for key, kinds in types.items()}
+        found |= {key: (shown_id(some[key]), sorted(kinds)) for key, kinds in types.items()}
     return found
 
 

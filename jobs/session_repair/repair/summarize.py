@@ -7,14 +7,17 @@ are those with findings.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
+from session_repair.aggregates import BASIC_SHAPE, Shape
 from session_repair.reasons import IN_FLIGHT
 from session_repair.repair.report import (
     OTHER,
@@ -25,10 +28,11 @@ from session_repair.repair.report import (
     Symptoms,
     Totals,
 )
+from session_repair.rules.held import token_held, wrong_in
 from session_repair.rules.ids import is_enveloped, name_of_id
-from session_repair.rules.predicates import TEXT_OF, in_short
-from session_repair.rules.schemas import CHANGES
-from session_repair.symptoms import CODES, SYMPTOMS, Symptom
+from session_repair.rules.predicates import changed_to, held_of
+from session_repair.rules.shown import in_short, texts_of
+from session_repair.symptoms import Symptom, known_symptoms, names_of_changes
 
 SAMPLES = 5  # of each symptom, and of the corrections
 DAYS = 366  # the days with most findings are named, a year of them; the rest is one row
@@ -48,14 +52,17 @@ OBSERVED = (
 OLD = ("old_sessions", "old_events", "events_malformed", "enveloped_ids")
 
 
-def observed(diagnosed: DataFrame, observation: Observation, mark: datetime) -> DataFrame:
+def observed(
+    diagnosed: DataFrame, observation: Observation, mark: datetime, shape: Shape = BASIC_SHAPE
+) -> DataFrame:
     """The same frame; its first action tells the observation the figures that ``passed`` reads."""
     is_session = F.col("session_key").isNotNull()
     is_potentially_empty = F.col("names_no_page") | F.col("counts_nothing")
     # Duplicates are all joined with the same events, which are counted once.
     first_of_session = F.coalesce(F.col("session_key") == F.col("canonical_key"), ~is_session)
     # Whatever is told of it, such a session has a finding, so that its values are there.
-    is_filled = (F.size("stored.pages") > 0) & (F.col("stored.event_count") != 0)
+    has = {"pages": F.size("stored.pages") > 0, "event_count": F.col("stored.event_count") != 0}
+    is_filled = reduce(and_, [it for name, it in has.items() if shape.keeps(name)])
     is_old = is_session & F.coalesce(F.col("created_at") < F.lit(mark), F.lit(True))
     return diagnosed.observe(
         observation,
@@ -93,22 +100,25 @@ class Found:
     deferred: int
 
 
-def count_findings(kept: DataFrame) -> Found:
+def count_findings(kept: DataFrame, shape: Shape = BASIC_SHAPE) -> Found:
     """The findings by code, and by the day on which their session began; by one action.
 
     The days stand in their order; OTHER, if any, comes last. However many there are, no more than
     DAYS rows and their total reach the driver.
     """
-    rows = by_day(kept).collect()
+    table = known_symptoms(shape)
+    codes = [it.code for it in table]
+    rows = by_day(kept, table).collect()
     if not rows:
-        return Found((), {it.code: counts_of(it, Counter()) for it in SYMPTOMS}, 0, 0)
+        return Found((), {it.code: counts_of(it, Counter()) for it in table}, 0, 0)
     total, *days = [row.asDict() for row in rows]
     named = sorted((day for day in days if day["day"] != OTHER), key=lambda day: day["day"])
-    counted = ("sessions", "planned", *(f"found.{code}" for code in CODES))
+    counted = ("sessions", "planned", *(f"found.{code}" for code in codes))
     rest = {name: total[name] - sum(day[name] for day in named) for name in counted}
+    all_days = [*named, {"day": OTHER, **rest}]
     return Found(
-        days=tuple(it for it in map(day_of, [*named, {"day": OTHER, **rest}]) if it.found),
-        by_code={it.code: counts_of(it, total) for it in SYMPTOMS},
+        days=tuple(it for it in (day_of(day, codes) for day in all_days) if it.found),
+        by_code={it.code: counts_of(it, total) for it in table},
         planned=total["planned"],
         deferred=total["deferred"],
     )
@@ -123,7 +133,7 @@ def counts_of(symptom: Symptom, total: Mapping[str, int]) -> dict[str, Any]:
     return {"found": found, "to_correct": to_correct, "deferred": deferred, "left": left}
 
 
-def by_day(kept: DataFrame) -> DataFrame:
+def by_day(kept: DataFrame, table: Iterable[Symptom]) -> DataFrame:
     """One row for all days, then one for each day, those with most sessions first."""
     date = F.to_date("started_at")
     is_named = date.between("0001-01-01", "9999-12-31")  # what Python and others call a date
@@ -140,7 +150,7 @@ def by_day(kept: DataFrame) -> DataFrame:
         F.map_from_arrays("findings.code", "findings.action").alias("done"),
         F.map_from_arrays("findings.code", "findings.why").alias("why"),
     )
-    for symptom in SYMPTOMS:
+    for symptom in table:
         figures.append(F.count(F.col("done")[symptom.code]).alias(f"found.{symptom.code}"))
         for reason in symptom.reasons:
             is_left = F.when(F.col("why")[symptom.code] == reason, 1)
@@ -154,8 +164,8 @@ def by_day(kept: DataFrame) -> DataFrame:
     )
 
 
-def day_of(figures: dict[str, Any]) -> Day:
-    found = {code: figures[f"found.{code}"] for code in CODES if figures[f"found.{code}"]}
+def day_of(figures: dict[str, Any], codes: Iterable[str]) -> Day:
+    found = {code: figures[f"found.{code}"] for code in codes if figures[f"found.{code}"]}
     return Day(figures["day"], figures["sessions"], figures["planned"], found)
 
 
@@ -203,7 +213,8 @@ def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample
 def symptoms_of(found: Found, samples: dict[str, tuple[Sample, ...]]) -> tuple[Symptoms, ...]:
     """Every symptom of the table, in its order, those not found included."""
     return tuple(
-        Symptoms(code=code, samples=samples.get(code, ()), **found.by_code[code]) for code in CODES
+        Symptoms(code=code, samples=samples.get(code, ()), **counts)
+        for code, counts in found.by_code.items()
     )
 
 
@@ -220,7 +231,7 @@ def totals_of(figures: Mapping[str, int], found: Found) -> Totals:
     )
 
 
-def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:
+def sample_corrections(corrected: DataFrame, shape: Shape = BASIC_SHAPE) -> tuple[Correction, ...]:
     """The first planned corrections by _id, each with its fields old and new."""
     planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
     name = in_short(name_of_id(F.col("session_id"))).alias("session_id")
@@ -229,23 +240,18 @@ def sample_corrections(corrected: DataFrame) -> tuple[Correction, ...]:
             session_id=row["session_id"],
             changes=tuple(FieldChange(**change.asDict()) for change in row["changed"]),
         )
-        for row in planned.select(name, changed_fields().alias("changed")).collect()
+        for row in planned.select(name, changed_fields(shape).alias("changed")).collect()
     )
 
 
-def changed_fields() -> Column:
+def changed_fields(shape: Shape) -> Column:
     """The fields to be written, as text: what is stored and what will be."""
-    changed = [
-        F.when(
-            F.col(f"changes.{name}").isNotNull(),
-            F.struct(
-                F.lit(name).alias("field"),
-                TEXT_OF[name](F.col(f"stored.{name}")).alias("stored"),
-                TEXT_OF[name](F.col(f"changes.{name}")).alias("rebuilt"),
-            ),
-        )
-        for name in CHANGES.fieldNames()
-    ]
+    texts, values, changed = texts_of(shape), held_of(shape), []
+    for name in names_of_changes(shape):
+        new = F.col(changed_to(shape, name))
+        before, after = (texts[name](it) for it in (values[name], new))
+        named = F.struct(F.lit(name).alias("field"), before.alias("stored"), after.alias("rebuilt"))
+        changed.append(F.when(new.isNotNull(), named))
     return F.array_compact(F.array(*changed))
 
 
@@ -253,7 +259,7 @@ SESSION, EVENT = "session", "event"
 
 
 def count_odd_types(
-    kept: DataFrame, allowed: Mapping[str, tuple[str, ...]]
+    kept: DataFrame, allowed: Mapping[str, tuple[str, ...]], shape: Shape = BASIC_SHAPE
 ) -> dict[tuple[str, str, str], int]:
     """By SESSION or EVENT, field and type: how many documents have a type that is not allowed."""
     of_session = [
@@ -263,6 +269,13 @@ def count_odd_types(
         )
         for field, types in allowed.items()
     ]
+    of_events = []
+    for it in shape.declared:
+        said = F.col(f"rebuilt.more.{it.name}")
+        odd = F.concat(F.lit(f"{it.name}: "), said["wrong"])
+        of_events.append(F.when(odd.isNotNull(), F.struct(odd.alias("types"), said["events"])))
+        kind = wrong_in(token_held(it), it)
+        of_session.append(F.concat(F.lit(f"{it.name}: "), kind))
     sessions = kept.select(
         F.lit(SESSION).alias("document"),
         F.explode(F.array_compact(F.array(*of_session))).alias("odd"),
@@ -273,5 +286,8 @@ def count_odd_types(
     )
     events = kept.where(first_of_session).select(F.inline("rebuilt.malformed"))
     each = events.select(F.lit(EVENT), F.explode(F.split("types", ", ")), F.col("events"))
+    if of_events:
+        odd = F.inline(F.array_compact(F.array(*of_events)))
+        each = each.unionAll(kept.where(first_of_session).select(F.lit(EVENT), odd))
     counted = sessions.unionAll(each).groupBy("document", "odd").agg(F.sum("documents").alias("n"))
     return {(row["document"], *row["odd"].split(": ", 1)): row["n"] for row in counted.collect()}

@@ -9,7 +9,15 @@ from dataclasses import asdict, dataclass, replace
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from session_repair.mongo.bson_types import EVENT_TYPES, ID_TYPES, SESSION_TYPES
+from session_repair.aggregates import Shape
+from session_repair.mongo.bson_types import (
+    EVENT_TYPES,
+    ID_TYPES,
+    NULL_OR_MISSING,
+    SESSION_TYPES,
+    allowed_types,
+    types_of,
+)
 from session_repair.mongo.census import odd_documents
 from session_repair.mongo.spellings import ids_without_session
 from session_repair.mongo.store import Store
@@ -31,7 +39,7 @@ from session_repair.repair.summarize import (
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
 from session_repair.rules.usual_types import NO_UTF8
-from session_repair.settings import SCAN, describe
+from session_repair.settings import SCAN, Settings, describe
 from session_repair.symptoms import MALFORMED, ORPHAN_EVENTS
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import number_of
@@ -65,19 +73,21 @@ def survey(
     With an ``earlier`` corrected frame, only what it would have done alike is to be done.
     """
     log.info("reading about %d documents by %s", preflight.documents, preflight.reading.strategy)
-    passing, read = Observation(), Observation()
+    passing, read, shape = Observation(), Observation(), store.settings.shape
     corrected = (
         preflight.reading.diagnosed(spark, store, preflight, read)
-        .transform(observed, passing, preflight.mark)
+        .transform(observed, passing, preflight.mark, shape)
         .where(F.size("symptoms") > 0)
-        .transform(correct, store.settings.scope, store.settings.allow_shrink, store.settings.only)
+        .transform(correct, *correcting(store.settings))
     )
     if earlier is not None:
         corrected = corrected.transform(confirm, earlier)
     kept = corrected.persist()
-    found, reading = count_findings(kept), preflight.reading
+    found, reading = count_findings(kept, shape), preflight.reading
     is_sound = not any(found.by_code[code]["found"] for code in (MALFORMED, ORPHAN_EVENTS))
-    odd = {} if is_sound else count_odd_types(kept, {**SESSION_TYPES, **ID_TYPES})
+    kept_types = types_of(store.settings.session_fields, SESSION_TYPES)
+    allowed = allowed_types({**kept_types, **ID_TYPES}, shape.dates)
+    odd = {} if is_sound else count_odd_types(kept, allowed, shape)
     if not preflight.asks_of_marks and any(kind == NO_UTF8 for *_, kind in odd):
         log.info("text is shown with U+FFFD: reading again, for the server to tell what it holds")
         kept.unpersist()
@@ -95,7 +105,7 @@ def survey(
         settings=describe(store.settings),
         totals=totals_of(seen, found),
         symptoms=symptoms_of(found, sample_findings(kept)),
-        corrections=sample_corrections(kept),
+        corrections=sample_corrections(kept, shape),
         malformed=odd_types(store, preflight, odd),
         days=found.days,
         strategy=reading.strategy,
@@ -108,21 +118,33 @@ def survey(
     return Survey(kept, reading.known(report, preflight), kept)
 
 
+def correcting(settings: Settings) -> tuple[str, bool, tuple[str, ...], Shape]:
+    """What is to be corrected, and how."""
+    return settings.scope, settings.allow_shrink, settings.only, settings.shape
+
+
 def odd_types(
     store: Store, preflight: Preflight, counted: Mapping[tuple[str, str, str], int]
 ) -> tuple[OddType, ...]:
     """The types that make documents malformed, as the read counted them."""
     odd: list[OddType] = []
-    of_sessions = {**store.settings.session_fields, "_id": "_id"}
-    for document, census, paths, allowed in (
-        (SESSION, preflight.sessions, of_sessions, SESSION_TYPES),
-        (EVENT, preflight.events, store.settings.event_fields, EVENT_TYPES),
+    settings, declared = store.settings, store.settings.aggregates
+    of_sessions = {**settings.written_fields, "_id": "_id"}
+    of_events = {**settings.event_fields, **{it.name: it.of for it in declared if it.of}}
+    held = {it.name: (*it.holds, *NULL_OR_MISSING) for it in declared if not it.is_list}
+    said = {it.name: (*it.reads, *NULL_OR_MISSING) for it in declared}
+    in_sessions, in_events = {**SESSION_TYPES, **held}, {**EVENT_TYPES, **said}
+    for document, census, paths, types, dates in (
+        (SESSION, preflight.sessions, of_sessions, in_sessions, settings.session_dates),
+        (EVENT, preflight.events, of_events, in_events, settings.event_dates),
     ):
         of_these = {key[1:]: number for key, number in counted.items() if key[0] == document}
         if not of_these:
             continue
         collection = census.collection
-        samples = odd_documents(collection, paths, allowed, of_these, census.scope)
+        allowed = allowed_types(types, dates)
+        known = [it for it in of_these if it[0] in paths and it[0] in allowed]
+        samples = odd_documents(collection, paths, allowed, known, census.scope, dates)
         odd += [
             OddType(collection.name, field, kind, number, samples.get((field, kind), ()))
             for (field, kind), number in sorted(of_these.items())

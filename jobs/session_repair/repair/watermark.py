@@ -15,6 +15,7 @@ from session_repair.mongo.window import ActiveWindow
 from session_repair.settings import (
     LAST_SUCCESS,
     SAME,
+    as_before,
     describe,
 )
 
@@ -74,6 +75,9 @@ def last_success(store: Store) -> Document | None:
     """
     now = describe(store.settings)
     same = {f"settings.{name}": now[name] for name in SAME}
+    for name, value in as_before().items():
+        if now[name] == value:
+            same[f"settings.{name}"] = {"$in": [value, None]}  # a run of before names none
     all_the_way: Document = {
         "settings.only": now["only"],
         "settings.session_ids": [],

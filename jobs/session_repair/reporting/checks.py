@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from session_repair.symptoms import SYMPTOMS
+from session_repair.aggregates import Shape
+from session_repair.symptoms import DECLARED, known_symptoms
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,8 @@ class Block:
     total: str | None = None
     events: str | None = None  # a total of the report that tells what is wrong by event
 
-    @property
-    def codes(self) -> tuple[str, ...]:
-        return tuple(it.code for it in SYMPTOMS if it.block == self.heading)
+    def codes(self, shape: Shape) -> tuple[str, ...]:
+        return tuple(it.code for it in known_symptoms(shape) if it.block == self.heading)
 
 
 BLOCKS = (
@@ -73,6 +73,15 @@ BLOCKS = (
         "Every session names the user of its events",
     ),
     Block(
+        DECLARED,
+        "Declared aggregates that differ from the events",
+        (
+            "aggregate differs from the events, or these disagree",
+            "aggregates differ from the events, or these disagree",
+        ),
+        "Every declared aggregate matches the events",
+    ),
+    Block(
         "Duplicates",
         "Documents that repeat a session_id",
         (
@@ -113,3 +122,8 @@ BLOCKS = (
         "No field has a wrong type",
     ),
 )
+
+
+def blocks_of(shape: Shape) -> tuple[Block, ...]:
+    """The checks of sessions of this shape."""
+    return tuple(it for it in BLOCKS if it.codes(shape))

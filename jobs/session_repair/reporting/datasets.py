@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from session_repair.aggregates import Shape
 from session_repair.mongo.read import reader_of
 from session_repair.repair.journal import FIRST_ATTEMPT, Plan
 from session_repair.repair.outcomes import APPLIED
@@ -18,16 +19,17 @@ from session_repair.repair.report import Report
 from session_repair.repair.survey import Survey
 from session_repair.reporting.folders import move, plain, remove, require_writable_folder, touch
 from session_repair.rules.envelope import readable, type_name
+from session_repair.rules.held import declared_values
 from session_repair.rules.ids import name_of_id
 from session_repair.rules.schemas import (
     CHANGES,
     CORRECTION_ROWS,
     FINDING_ROWS,
     JOURNAL_OUTCOMES,
-    KEPT_ROWS,
     SCHEMA_VERSION,
     SUMMARY_ROWS,
 )
+from session_repair.rules.shapes import KEPT, kept_rows_of
 from session_repair.settings import Settings
 
 ROWS_PER_FILE = 500_000
@@ -48,7 +50,7 @@ def keep_findings(found: Survey, settings: Settings) -> None:
     Spark might compute a lost part of the frame again, and would then find healed sessions.
     """
     if settings.report:
-        rows = found.corrected.where(F.size("findings") > 0).select(*KEPT_ROWS.fieldNames())
+        rows = found.corrected.where(F.size("findings") > 0).select(*KEPT)
         rows.write.mode("overwrite").parquet(f"{staging(found.report, settings.report)}/kept")
 
 
@@ -63,12 +65,14 @@ def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> N
     if not settings.report:
         return
     root, aside = plain(settings.report), staging(report, settings.report)
-    kept = spark.read.schema(KEPT_ROWS).options(**AS_NAMED).parquet(f"{aside}/kept")
+    kept = (
+        spark.read.schema(kept_rows_of(settings.shape)).options(**AS_NAMED).parquet(f"{aside}/kept")
+    )
     outcomes = read_outcomes(spark, report, settings)
     findings = sum(symptom.found or 0 for symptom in report.symptoms)
     datasets = {
         "findings": (finding_rows(kept, outcomes), findings),
-        "corrections": (correction_rows(kept, outcomes), report.totals.planned),
+        "corrections": (correction_rows(kept, outcomes, settings.shape), report.totals.planned),
         "summary": (summary_rows(spark, report), 1),
     }
     partition = f"run_date={report.server_time:%Y-%m-%d}/run_id={report.run_id}"
@@ -117,13 +121,15 @@ def finding_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
     )
 
 
-def correction_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
+def correction_rows(kept: DataFrame, outcomes: DataFrame, shape: Shape) -> DataFrame:
     """One row per planned document, old and new values typed, shape CORRECTION_ROWS."""
     return (
         kept.where("changes IS NOT NULL")
         .join(outcomes, "session_key", "left")
         .withColumn("old", fields_of("stored"))
         .withColumn("new", fields_of("changes"))
+        .withColumn("old_declared", declared_of(shape, "stored"))
+        .withColumn("new_declared", declared_of(shape, "changes"))
         .transform(with_readable_id)
         .select(*CORRECTION_ROWS.fieldNames())
     )
@@ -134,6 +140,14 @@ def fields_of(struct: str) -> Column:
     read = {name: F.col(f"{struct}.{name}") for name in CHANGES.fieldNames()}
     read["user"] = readable(read["user"])
     return F.struct(*[value.alias(name) for name, value in read.items()])
+
+
+def declared_of(shape: Shape, struct: str) -> Column:
+    """By name, the declared aggregates that the struct has, as extended JSON."""
+    values = declared_values(shape, struct)
+    pairs = [it for name, value in values.items() for it in (F.lit(name), value)]
+    held = F.map_filter(F.create_map(*pairs), lambda _, value: value.isNotNull())
+    return held if values else F.create_map().cast("map<string,string>")
 
 
 def with_readable_id(rows: DataFrame) -> DataFrame:

@@ -13,22 +13,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from session_repair import __version__
+from session_repair.aggregates import shape_of
 from session_repair.errors import Exit
 from session_repair.reasons import REASONS
 from session_repair.repair.malformed import remedy, types_met
 from session_repair.repair.outcomes import WHY
 from session_repair.repair.report import OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
-from session_repair.reporting.checks import BLOCKS
+from session_repair.reporting.checks import blocks_of
 from session_repair.reporting.deletions import deletable, not_planned
 from session_repair.reporting.formatting import name_of, printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import exceeded_line, left_alone, missing_lines, way_on
-from session_repair.symptoms import CODES, ORPHAN_EVENTS
+from session_repair.symptoms import ORPHAN_EVENTS
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either
 
-MEANINGS = {code: block.counted for block in BLOCKS for code in block.codes}
 SINCE_THEN = {
     "put_back": "put back to what they were after the repair",
     "moved_on": "changed further by live ingest after the repair",
@@ -54,14 +54,14 @@ def report_page(report: Report) -> str:
             figures=figures(report),
             found=found,
             absent=[symptom.code for symptom in report.symptoms if symptom.found == 0],
-            meanings=MEANINGS,
+            meanings=meanings(report),
             findings_chart=Markup(findings_chart(found)) if found else None,
             line=line,
             timeline_chart=Markup(timeline_chart(line)) if line else None,
             caption=caption(line) if line else None,
             key=key(report),
             other=OTHER,
-            day_codes=[code for code in CODES if any(code in day.found for day in report.days)],
+            day_codes=day_codes(report),
             held_back=held_back(report),
             left=[] if is_deletion(report) else list(left_alone(report)),
             odd_types=[printable(odd_type_line(it)) for it in report.malformed],
@@ -69,6 +69,18 @@ def report_page(report: Report) -> str:
             settings=settings_of(report),
         )
     )
+
+
+def meanings(report: Report) -> dict[str, str]:
+    """By code, what its findings are."""
+    shape = shape_of(report.settings)
+    return {code: block.counted for block in blocks_of(shape) for code in block.codes(shape)}
+
+
+def day_codes(report: Report) -> list[str]:
+    """The codes that were found on any day."""
+    found = {code for day in report.days for code in day.found}
+    return [it.code for it in report.symptoms if it.code in found]
 
 
 def environment() -> Environment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from session_repair.aggregates import shape_of
 from session_repair.repair.outcomes import ALREADY_RIGHT, REFUSED, RESTORABLE, RESTORED
 from session_repair.repair.report import (
     OddType,
@@ -11,7 +12,7 @@ from session_repair.repair.report import (
     Verification,
 )
 from session_repair.repair.undo import UndoReport
-from session_repair.reporting.checks import BLOCKS, Block
+from session_repair.reporting.checks import Block, blocks_of
 from session_repair.reporting.deletions import deletion_verdict
 from session_repair.reporting.formatting import (
     LINE,
@@ -49,7 +50,7 @@ def verification_report(report: Report) -> Iterator[str]:
     yield "📊 Overall Stats:"
     yield f"  Total sessions: {totals.sessions}"
     yield f"  Total events: {totals.events}"
-    for number, block in enumerate(BLOCKS, start=1):
+    for number, block in enumerate(blocks_of(shape_of(report.settings)), start=1):
         yield ""
         yield f"{keycap(number)} {block.heading}:"
         yield from block_lines(report, block)
@@ -58,10 +59,11 @@ def verification_report(report: Report) -> Iterator[str]:
 
 
 def block_lines(report: Report, block: Block) -> Iterator[str]:
-    symptoms = [report.symptom(code) for code in block.codes]
+    codes = block.codes(shape_of(report.settings))
+    symptoms = [report.symptom(code) for code in codes]
     found = sum(symptom.found or 0 for symptom in symptoms)  # verify knows all of them
     yield f"  {block.counted}: {getattr(report.totals, block.total) if block.total else found}"
-    odd = report.malformed if block.codes == (MALFORMED,) else ()
+    odd = report.malformed if codes == (MALFORMED,) else ()
     if not found and not odd:
         is_told = report.totals.sessions and not report.malformed_beyond
         yield f"  ✅ {block.right}" if is_told else "  ℹ️  None found, where so little can be told"

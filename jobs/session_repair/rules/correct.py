@@ -9,22 +9,31 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from session_repair.aggregates import BASIC_SHAPE, Shape
 from session_repair.reasons import IN_FLIGHT, ONLY, REASONS, SCOPE, SHRINK, TOO_LARGE
+from session_repair.rules import held
 from session_repair.rules.predicates import (
-    EVIDENCE,
     MAX_DOCUMENT,
     OTHER_PLAN,
-    TEXT_OF,
     array_of,
+    changed_to,
     differs,
     exceeds,
+    held_of,
     rebuilt,
     size_of_names,
     stored,
 )
 from session_repair.rules.rebuild import ELEMENT_BYTES
 from session_repair.rules.schemas import CHANGES, CORRECTED, FINDING
-from session_repair.symptoms import ALL, OF_EMPTY, SYMPTOMS, Symptom
+from session_repair.rules.shown import evidence_of, texts_of
+from session_repair.symptoms import (
+    ALL,
+    OF_EMPTY,
+    Symptom,
+    known_symptoms,
+    names_of_changes,
+)
 
 OTHER_FIELDS = 1024  # bytes of a document that come with fields it did not have
 LEAST_ELEMENT = 8  # bytes that an array of BSON keeps with a text, at least
@@ -32,7 +41,11 @@ NEVER_SHRINK = ("event_count", "first_event_at", "last_event_at")  # may be left
 
 
 def correct(
-    diagnosed: DataFrame, scope: str, allow_shrink: bool, only: Sequence[str] = ()
+    diagnosed: DataFrame,
+    scope: str,
+    allow_shrink: bool,
+    only: Sequence[str] = (),
+    shape: Shape = BASIC_SHAPE,
 ) -> DataFrame:
     """One row per diagnosed row, with ``changes`` and an action for each finding: CORRECTED.
 
@@ -43,14 +56,15 @@ def correct(
     correction, or whose journal row, would be too large for MongoDB is only reported.
     """
     return (
-        diagnosed.withColumn(
-            "changes", F.when(is_in_scope(scope, only), changes(allow_shrink, only))
+        diagnosed.transform(
+            held.with_wanted, shape, allow_shrink, have_expired(allow_shrink, shape)
         )
-        .withColumn("is_too_large", is_any_set() & ~can_be_stored())
-        .withColumn("changes", F.when(is_any_set() & ~F.col("is_too_large"), F.col("changes")))
+        .withColumn("changes", F.when(is_in_scope(scope, only), changes(allow_shrink, only, shape)))
+        .withColumn("is_too_large", is_any_set(shape) & ~can_be_stored(shape))
+        .withColumn("changes", F.when(is_any_set(shape) & ~F.col("is_too_large"), F.col("changes")))
         .withColumn("outside", why_outside(scope, only))
-        .withColumns(why_left(allow_shrink))
-        .withColumn("findings", findings())
+        .withColumns(why_left(allow_shrink, shape))
+        .withColumn("findings", findings(shape))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
         .select(*CORRECTED.fieldNames())
     )
@@ -74,20 +88,39 @@ def why_outside(scope: str, only: Sequence[str]) -> Column:
     return F.when(~is_in_scope(scope, only), of_empty)
 
 
-def changes(allow_shrink: bool, only: Sequence[str]) -> Column:
-    """What would mend the session, shape CHANGES, were it in the scope."""
-    return F.struct(
-        *[
-            F.when(is_to_mend(name, only) & differs(stored(name), value), value).alias(name)
-            for name, value in wanted(allow_shrink).items()
-        ]
-    )
+def changes(allow_shrink: bool, only: Sequence[str], shape: Shape) -> Column:
+    """What would mend the session, shape CHANGES and ``more``, were it in the scope."""
+    names = names_of_changes(shape)
+    basics = [
+        F.when(is_to_mend(name, only, shape) & differs(stored(name), value), value).alias(name)
+        if name in names
+        else F.lit(None).cast(CHANGES[name].dataType).alias(name)  # not kept
+        for name, value in wanted(allow_shrink, shape).items()
+    ]
+    declared = [
+        F.when(is_to_mend(it.name, only, shape), held.wanted(it)).alias(it.name)
+        for it in shape.declared
+    ]
+    return F.struct(*basics, *([F.struct(*declared).alias("more")] if declared else []))
 
 
-def wanted(allow_shrink: bool) -> dict[str, Column]:
-    """By field, what a correction would leave in the session."""
+def have_expired(allow_shrink: bool, shape: Shape) -> Column:
+    """True where fewer events exist than the session knew, and so much is kept. Never null.
+
+    Where no count is kept, a page that no event names tells it.
+    """
+    if allow_shrink:
+        return F.lit(False)
+    fewer = rebuilt("event_count") < F.coalesce(stored("event_count"), F.lit(0))
+    if not shape.keeps("event_count"):
+        fewer = exceeds(stored("pages"), rebuilt("pages"))
+    return F.coalesce(fewer, F.lit(False))
+
+
+def wanted(allow_shrink: bool, shape: Shape) -> dict[str, Column]:
+    """By field of the basics, what a correction would leave in the session."""
     count = F.coalesce(stored("event_count"), F.lit(0))
-    events_expired = (rebuilt("event_count") < count) & F.lit(not allow_shrink)
+    events_expired = have_expired(allow_shrink, shape)
     first, last = stored("first_event_at"), stored("last_event_at")
     wider_first = F.least(first, rebuilt("first_event_at"))
     wider_last = F.greatest(last, rebuilt("last_event_at"))
@@ -100,9 +133,9 @@ def wanted(allow_shrink: bool) -> dict[str, Column]:
     }
 
 
-def is_to_mend(change: str, only: Sequence[str]) -> Column:
+def is_to_mend(change: str, only: Sequence[str], shape: Shape) -> Column:
     """True when the session shows a finding that the change mends. Never null."""
-    codes = [it.code for it in SYMPTOMS if it.mended_by == change]
+    codes = [it.code for it in known_symptoms(shape) if it.mended_by == change]
     if not only:
         return has_symptom(*codes)
     is_whole = has_symptom(*OF_EMPTY) & has_symptom(*codes)
@@ -117,7 +150,7 @@ def with_missing_pages() -> Column:
     return F.when(exceeds(own, rebuilt("pages")), added).otherwise(rebuilt("pages"))
 
 
-def can_be_stored() -> Column:
+def can_be_stored(shape: Shape) -> Column:
     """True when the corrected document and the journal row fit into 16 MB each. Never null.
 
     The row holds the observed fields and the new ones; the document exchanges some for others.
@@ -127,6 +160,10 @@ def can_be_stored() -> Column:
     row = size_of_pages(new) + size_of_pages(old) + users + size_of_names() + F.lit(OTHER_PLAN)
     exchanged = F.when(new.isNotNull(), least_size_of_pages(old)).otherwise(0)
     document = stored("size") + size_of_pages(new) - exchanged + users + F.lit(OTHER_FIELDS)
+    for it in shape.declared:
+        size = size_of_pages if it.is_list else size_of_text
+        added = size(F.col(changed_to(shape, it.name)))
+        row, document = row + added + size(held.token_held(it)), document + added
     return F.coalesce(F.greatest(row, document) <= MAX_DOCUMENT, F.lit(True))
 
 
@@ -149,30 +186,36 @@ def text_of(pages: Column) -> Column:
     return F.octet_length(F.array_join(pages, ""))
 
 
-def is_any_set() -> Column:
+def is_any_set(shape: Shape) -> Column:
     """True when at least one field is to be written. Never null."""
-    fields = [F.col(f"changes.{name}").isNotNull() for name in CHANGES.fieldNames()]
+    fields = [F.col(changed_to(shape, it)).isNotNull() for it in names_of_changes(shape)]
     return F.coalesce(reduce(or_, fields), F.lit(False))
 
 
-def findings() -> Column:
+def findings(shape: Shape) -> Column:
     """The findings in the order of the table, shape FINDING."""
-    found = {it.code: finding(it) for it in SYMPTOMS}
+    found = {it.code: finding(it, shape) for it in known_symptoms(shape)}
     return array_of([(has_symptom(code), one) for code, one in found.items()], FINDING)
 
 
-def finding(symptom: Symptom) -> Column:
+def finding(symptom: Symptom, shape: Shape) -> Column:
     """One finding; what is too large to be stored is told in place of its evidence."""
     nothing = F.lit(None).cast("string")
-    field, evidence = symptom.field, EVIDENCE.get(symptom.code)
+    field, evidence = symptom.field, evidence_of(shape).get(symptom.code)
+    held_text, should_text = nothing, nothing
+    if field:
+        should = {it.name: held.should_be(it) for it in shape.declared}
+        text = texts_of(shape)[field]
+        held_text = text(held_of(shape)[field])
+        should_text = text(should[field] if field in should else rebuilt(field))
     too_large = F.when(F.col("is_too_large"), F.lit(f"left alone: {REASONS[TOO_LARGE].why}"))
     why = F.col(left(symptom.code))
     action = F.when(why.isNull(), "correct").when(why == IN_FLIGHT, "defer").otherwise("report")
     return F.struct(
         F.lit(symptom.code).alias("code"),
         F.lit(field).cast("string").alias("field"),
-        (TEXT_OF[field](stored(field)) if field else nothing).alias("stored"),
-        (TEXT_OF[field](rebuilt(field)) if field else nothing).alias("rebuilt"),
+        held_text.alias("stored"),
+        should_text.alias("rebuilt"),
         F.coalesce(too_large, evidence() if evidence else nothing).alias("evidence"),
         action.alias("action"),
         why.alias("why"),
@@ -184,17 +227,26 @@ def left(code: str) -> str:
     return f"left_{code}"
 
 
-def why_left(allow_shrink: bool) -> dict[str, Column]:
+def why_left(allow_shrink: bool, shape: Shape) -> dict[str, Column]:
     """By column, the reason for which a finding is left alone; null where it is corrected.
 
     Columns, so that Spark analyses each once.
     """
-    kept = {} if allow_shrink else {name: wanted(False)[name] for name in NEVER_SHRINK}
-    return {left(it.code): reason_of(it, allow_shrink, kept) for it in SYMPTOMS}
+    kept = {} if allow_shrink else kept_by_never_shrink(shape)
+    return {left(it.code): reason_of(it, allow_shrink, kept, shape) for it in known_symptoms(shape)}
 
 
-def reason_of(symptom: Symptom, allow_shrink: bool, kept: Mapping[str, Column]) -> Column:
-    """Why a finding is left alone. ``kept`` is what never-shrink would leave in the session.
+def kept_by_never_shrink(shape: Shape) -> dict[str, Column]:
+    """By field that may be left for that alone, that what it would leave is what there is."""
+    left_alone = wanted(False, shape)
+    basics = {it: ~differs(stored(it), left_alone[it]) for it in NEVER_SHRINK}
+    return {**basics, **{it.name: held.wanted(it).isNull() for it in shape.declared}}
+
+
+def reason_of(
+    symptom: Symptom, allow_shrink: bool, kept: Mapping[str, Column], shape: Shape
+) -> Column:
+    """Why a finding is left alone. ``kept`` is where never-shrink leaves the field as it is.
 
     That comes before the scope: a wider one would leave it alone too.
     """
@@ -203,8 +255,9 @@ def reason_of(symptom: Symptom, allow_shrink: bool, kept: Mapping[str, Column]) 
         return F.lit(symptom.left)
     if symptom.by_shrinking and not allow_shrink:
         return F.lit(SHRINK)
-    why = F.when(F.col(f"changes.{field}").isNotNull(), F.when(F.col("in_flight"), IN_FLIGHT))
+    is_set = F.col(changed_to(shape, field)).isNotNull()
+    why = F.when(is_set, F.when(F.col("in_flight"), IN_FLIGHT))
     if field in kept:
-        why = why.when(~differs(stored(field), kept[field]), SHRINK)
+        why = why.when(kept[field], SHRINK)
     is_too_large = F.when(F.col("is_too_large"), TOO_LARGE).otherwise(ONLY)
     return why.otherwise(F.coalesce("outside", is_too_large))

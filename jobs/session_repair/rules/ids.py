@@ -12,6 +12,7 @@ from __future__ import annotations
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from session_repair.dates import NUMBERS
 from session_repair.rules.envelope import (
     HEAD,
     INTEGER_TAIL,
@@ -21,7 +22,7 @@ from session_repair.rules.envelope import (
     TAIL,
     content,
 )
-from session_repair.rules.usual_types import ENVELOPED, NUMBERS, OBJECT_ID, TEXT, plain_kind
+from session_repair.rules.usual_types import ENVELOPED, OBJECT_ID, TEXT, plain_kind
 
 QUOTED_HEAD, QUOTED_TAIL = HEAD + '"', '"' + TAIL
 UUID_HEAD, UUID_TAIL = HEAD + '{"$binary": {"base64": "', '", "subType": "04"}}}'

@@ -5,31 +5,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from session_repair.aggregates import BASIC_SHAPE, Shape
+from session_repair.dates import KEPT_DATES
+from session_repair.rules.dates import Dates, observed_date, written_date
 from session_repair.rules.envelope import content, fits_int
+from session_repair.rules.held import declared_values
 from session_repair.rules.ids import stored_id
 from session_repair.rules.schemas import JOURNAL_ROWS
 
+BSON_DATES = Dates()
 
-def journal_rows(corrected: DataFrame, run_id: str, prefix: str, expires_at: datetime) -> DataFrame:
+
+def journal_rows(
+    corrected: DataFrame,
+    run_id: str,
+    prefix: str,
+    expires_at: datetime,
+    dates: Dates = BSON_DATES,
+    shape: Shape = BASIC_SHAPE,
+) -> DataFrame:
     """One row per session to be corrected, shape JOURNAL_ROWS. Pure.
 
     ``plan`` is one JSON document: session (envelope of its _id), session_id, observed (the fields
     as they were, absent ones absent), parents (the type of what each nested field stands in, where
     there are any), new (the fields to write) and findings (codes).
     """
-    members = {"new": json_object(new_fields())}
-    return as_journal_rows(
-        corrected.where("changes IS NOT NULL"), members, run_id, prefix, expires_at
-    )
+    members = {"new": json_object(new_fields(dates, shape))}
+    planned = corrected.where("changes IS NOT NULL")
+    return as_journal_rows(planned, members, run_id, prefix, expires_at, dates, shape)
 
 
 def deletion_rows(
-    corrected: DataFrame, run_id: str, prefix: str, expires_at: datetime
+    corrected: DataFrame,
+    run_id: str,
+    prefix: str,
+    expires_at: datetime,
+    dates: Dates = BSON_DATES,
+    shape: Shape = BASIC_SHAPE,
 ) -> DataFrame:
     """One row per session to be deleted, shape JOURNAL_ROWS, ``plan.delete`` being true. Pure.
 
@@ -38,18 +56,24 @@ def deletion_rows(
     is_copy = F.col("canonical_key") != F.col("session_key")
     canonical = F.when(is_copy, F.col("canonical_key"))
     members = {"delete": F.lit("true"), "canonical": canonical}
-    return as_journal_rows(corrected, members, run_id, prefix, expires_at)
+    return as_journal_rows(corrected, members, run_id, prefix, expires_at, dates, shape)
 
 
 def as_journal_rows(
-    planned: DataFrame, members: dict[str, Column], run_id: str, prefix: str, expires_at: datetime
+    planned: DataFrame,
+    members: dict[str, Column],
+    run_id: str,
+    prefix: str,
+    expires_at: datetime,
+    dates: Dates,
+    shape: Shape,
 ) -> DataFrame:
     observed = {
         "session": F.col("session_key"),
         "session_id": stored_id(
             F.col("session_id"), F.col("stored.exact_id"), F.col("stored.types.session_id")
         ),
-        "observed": json_object(observed_fields()),
+        "observed": json_object(observed_fields(dates, shape)),
         "parents": F.to_json(F.col("stored.parents")),
     }
     whole = {**observed, **members, "findings": F.to_json(F.col("findings.code"))}
@@ -79,30 +103,30 @@ def type_of_new(count: Column) -> Column:
     return F.when(is_int, "int").otherwise("long")
 
 
-def json_date(date: Column) -> Column:
-    milliseconds = F.unix_millis(date).cast("string")
-    return F.concat(F.lit('{"$date":{"$numberLong":"'), milliseconds, F.lit('"}}'))
-
-
-def json_values(owner: str, type_of_count: Column) -> dict[str, Column]:
+def json_values(
+    owner: str, type_of_count: Column, date: Callable[[str, Column, Dates], Column], dates: Dates
+) -> dict[str, Column]:
     """The five fields of a struct as extended JSON, under their stored names; null for null."""
     return {
         "event_count": json_number(F.col(f"{owner}.event_count"), type_of_count),
         "pages": F.to_json(F.col(f"{owner}.pages")),
-        "first_event_at": json_date(F.col(f"{owner}.first_event_at")),
-        "last_event_at": json_date(F.col(f"{owner}.last_event_at")),
+        **{it: date(it, F.col(f"{owner}.{it}"), dates) for it in KEPT_DATES},
         "user_id": content(F.col(f"{owner}.user")),
     }
 
 
-def observed_fields() -> dict[str, Column]:
+def observed_fields(dates: Dates, shape: Shape) -> dict[str, Column]:
     """The fields as the plan saw them, types too: a missing one is left out, a null one is null."""
-    values = json_values("stored", F.col("stored.types.event_count"))
-    return {
+    values = json_values("stored", F.col("stored.types.event_count"), observed_date, dates)
+    basics = {
         name: F.when(F.col(f"stored.types.{name}") == "null", "null").otherwise(value)
         for name, value in values.items()
+        if name in shape.kept
     }
+    return {**basics, **declared_values(shape, "stored")}
 
 
-def new_fields() -> dict[str, Column]:
-    return json_values("changes", type_of_new(F.col("changes.event_count")))
+def new_fields(dates: Dates, shape: Shape) -> dict[str, Column]:
+    type_of_count = type_of_new(F.col("changes.event_count"))
+    values = json_values("changes", type_of_count, written_date, dates)
+    return {**values, **declared_values(shape, "changes")}

@@ -1,4 +1,4 @@
-"""Predicates: when each symptom holds, and how its values are shown, by its code. Pure.
+"""Predicates: when each symptom holds, by its code. Pure.
 
 The predicates look at the joined row of a session and its events: structs ``stored`` and
 ``rebuilt``, ``rebuilt`` being null for a session without events and ``stored`` for events without
@@ -10,13 +10,17 @@ said of its values.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType
 
-from session_repair.errors import LONGEST
-from session_repair.rules.envelope import in_type_of, readable
+from session_repair.aggregates import SINGLE, Aggregate, Shape
+from session_repair.rules import held
+from session_repair.rules.envelope import in_type_of
+from session_repair.symptoms import PLAIN_NAMES, known_symptoms
 
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes; MongoDB stores no larger document
 OTHER_PLAN = 64 * 1024  # bytes of a journal row beside what grows with the session
@@ -92,16 +96,20 @@ def fits_into_a_document() -> Column:
     return F.coalesce(size <= MAX_DOCUMENT, F.lit(True))
 
 
-def shared_facts() -> dict[str, Column]:
+def shared_facts(shape: Shape) -> dict[str, Column]:
     """What most symptoms ask of a row: columns, so that Spark analyses and computes each once.
 
     Whether it is the one document of its session_id that is to be kept; whether every type is right
-    and the rebuilt session can be stored; whether an event names the session. Never null.
+    and the rebuilt session can be stored; whether an event names the session; whether what is
+    declared can be told. Never null.
     """
+    wrong = [rebuilt(f"more.{it.name}.wrong").isNotNull() for it in shape.declared]
+    told = {"is_untold": F.coalesce(reduce(or_, wrong), F.lit(False))} if wrong else {}
     return {
         "is_canonical": is_session() & (F.col("session_key") == F.col("canonical_key")),
         "is_well_formed": has_right_types() & fits_into_a_document(),
         "has_events": F.coalesce(rebuilt("event_count") > 0, F.lit(False)),
+        **told,
     }
 
 
@@ -189,6 +197,22 @@ def is_malformed() -> Column:
     return is_session() & ~is_well_formed()
 
 
+def is_malformed_or_untold() -> Column:
+    """The same, or that one of what is declared cannot be told. Never null."""
+    return is_malformed() | (can_be_judged() & F.col("is_untold"))
+
+
+def is_other(aggregate: Aggregate) -> Callable[[], Column]:
+    """That what is declared differs from what the events say."""
+    return lambda: can_be_judged() & has_events() & held.differs(aggregate)
+
+
+def disagrees(aggregate: Aggregate) -> Callable[[], Column]:
+    """That the events disagree on what should be single."""
+    name = f"more.{aggregate.name}.disagrees"
+    return lambda: can_be_judged() & F.coalesce(rebuilt(name), F.lit(False))
+
+
 def array_of(cases: Iterable[tuple[Column, Column]], element: DataType) -> Column:
     """The values whose condition is true, in their order.
 
@@ -198,58 +222,7 @@ def array_of(cases: Iterable[tuple[Column, Column]], element: DataType) -> Colum
     return F.concat(*[F.when(holds, F.array(value)).otherwise(nothing) for holds, value in cases])
 
 
-# How a value is shown
-
-
-def in_short(value: Column) -> Column:
-    cut = F.concat(F.substring(value, 1, LONGEST), F.lit("…"))
-    return F.when(F.length(value) > LONGEST, cut).otherwise(value)
-
-
-def number_text(value: Column) -> Column:
-    return value.cast("string")
-
-
-def pages_text(pages: Column) -> Column:
-    return in_short(F.to_json(pages))
-
-
-def date_text(date: Column) -> Column:
-    return F.date_format(date, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
-
-
-def user_text(user: Column) -> Column:
-    return in_short(readable(user))
-
-
-# What else a reader needs
-
-
-def canonical_document() -> Column:
-    return F.concat(F.lit("canonical _id "), in_short(readable(F.col("canonical_key"))))
-
-
-def wrong_types() -> Column:
-    of_session = F.concat(F.lit("session "), F.col("malformed"))
-    sizes = [F.lit("over 16 MB: rebuilt pages of "), rebuilt("pages_size"), F.lit(" bytes")]
-    size = F.concat(*sizes)
-    too_large = F.when(~fits_into_a_document(), size)
-    return in_short(F.concat_ws(", ", of_session, wrong_types_of_events(), too_large))
-
-
-def wrong_types_of_events() -> Column:
-    types = F.array_join(rebuilt("malformed.types"), ", ")
-    return F.when(F.size(rebuilt("malformed")) > 0, F.concat(F.lit("event "), types))
-
-
-def number_of_events() -> Column:
-    count = rebuilt("event_count") + rebuilt("malformed_events")
-    noun = F.when(count == 1, " event").otherwise(" events")
-    told = F.concat(count.cast("string"), noun)
-    return in_short(F.concat_ws(", ", told, wrong_types_of_events()))
-
-
-HOLDS: dict[str, Callable[[], Column]] = {
+OF_BASICS: dict[str, Callable[[], Column]] = {
     "empty_pages": has_empty_pages,
     "zero_events": has_zero_events,
     "count_mismatch": has_count_mismatch,
@@ -265,15 +238,33 @@ HOLDS: dict[str, Callable[[], Column]] = {
     "orphan_events": is_events_without_session,
     "malformed": is_malformed,
 }
-TEXT_OF: dict[str, Callable[[Column], Column]] = {
-    "event_count": number_text,
-    "first_event_at": date_text,
-    "last_event_at": date_text,
-    "pages": pages_text,
-    "user": user_text,
-}
-EVIDENCE: dict[str, Callable[[], Column]] = {
-    "duplicate_session": canonical_document,
-    "orphan_events": number_of_events,
-    "malformed": wrong_types,
-}
+
+
+def holds_of(shape: Shape) -> dict[str, Callable[[], Column]]:
+    """When each symptom of sessions of this shape holds, by its code, in the order of the table."""
+    holds = dict(OF_BASICS)
+    for it in shape.declared:
+        holds[it.code] = is_other(it)
+        if it.kind == SINGLE:
+            holds[it.conflict] = disagrees(it)
+    if shape.declared:
+        holds["malformed"] = is_malformed_or_untold
+    return {it.code: holds[it.code] for it in known_symptoms(shape)}
+
+
+# By the name of a field in findings and corrections: its columns
+
+
+def held_of(shape: Shape) -> dict[str, Column]:
+    """By the name of each field, what the session holds."""
+    basics = [PLAIN_NAMES.get(it, it) for it in shape.kept]
+    return {
+        **{it: stored(it) for it in basics},
+        **{it.name: held.token_held(it) for it in shape.declared},
+    }
+
+
+def changed_to(shape: Shape, name: str) -> str:
+    """The column of what is to be written into the field."""
+    is_declared = name in [it.name for it in shape.declared]
+    return f"changes.more.{name}" if is_declared else f"changes.{name}"

@@ -15,6 +15,7 @@ from pyspark.sql.types import (
     DoubleType,
     IntegerType,
     LongType,
+    MapType,
     StringType,
     StructField,
     StructType,
@@ -27,6 +28,8 @@ def column(name: str, kind: DataType, meaning: str) -> StructField:
 
 
 PAGES = ArrayType(StringType())
+
+DECLARED = MapType(StringType(), StringType())
 
 KEY_ORDER = StructType(
     [
@@ -45,6 +48,13 @@ TYPES = StructType(
         column("last_event_at", StringType(), "BSON type of last_event_at"),
         column("pages", StringType(), "BSON type of pages"),
         column("_id", StringType(), "BSON type of the document's own _id"),
+    ]
+)
+
+EXACT = StructType(
+    [
+        column("first_event_at", StringType(), "as stored; null where it is no number"),
+        column("last_event_at", StringType(), "as stored; null where it is no number"),
     ]
 )
 
@@ -67,6 +77,7 @@ SESSIONS = StructType(
             ArrayType(StringType()),
             "object, null or missing for each path above nested fields; null where none is nested",
         ),
+        column("exact", EXACT, "dates that are numbers; null where their usual type tells all"),
         column(
             "malformed", StringType(), "'field: type' of each field of a wrong type; null for none"
         ),
@@ -89,7 +100,7 @@ EVENTS = StructType(
 
 STORED = StructType(
     [SESSIONS[name] for name in ("event_count", "pages", "first_event_at", "last_event_at")]
-    + [SESSIONS[name] for name in ("exact_id", "user", "size", "types", "parents")]
+    + [SESSIONS[name] for name in ("exact_id", "user", "size", "types", "parents", "exact")]
 )
 
 MALFORMED_EVENTS = StructType(
@@ -178,13 +189,6 @@ JOURNAL_ROWS = StructType(
 # release, dropped one.
 SCHEMA_VERSION = 4
 
-KEPT_ROWS = StructType(
-    [
-        CORRECTED[name]
-        for name in ("session_key", "session_id", "started_at", "stored", "changes", "findings")
-    ]
-)
-
 SESSION_IDENTITY = [
     column("session", StringType(), "_id of the session: hex digits of an ObjectId, else JSON"),
     column("session_type", StringType(), "BSON type of that _id"),
@@ -213,6 +217,8 @@ CORRECTION_ROWS = StructType(
             "as planned on",
         ),
         column("new", CHANGES, "the fields written; null for those left alone"),
+        column("old_declared", DECLARED, "as planned on, of declared aggregates; JSON by name"),
+        column("new_declared", DECLARED, "those written; JSON by name"),
         column("outcome", StringType(), "what became of it, see below; null before that is known"),
     ]
 )

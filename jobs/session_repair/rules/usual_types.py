@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from session_repair.dates import NUMBERS
+
 # The types that nearly all documents have. What has just these is read without their names.
 USUAL_TYPES = {
     "session_id": "string",
@@ -14,7 +16,6 @@ USUAL_TYPES = {
     "pages": "array",
 }
 # The types of session ids beside text and ObjectIds: one by value, one by type and bytes.
-NUMBERS = ("int", "long", "double", "decimal")
 ENVELOPED = ("binData", "bool", "date", "timestamp")
 TEXT, OBJECT_ID, NUMBER = "string", "objectId", "number"  # the kinds that may be plain
 USUAL_ID = {"_id": "objectId"}  # others are as good: only what is no UTF-8 makes one malformed

@@ -1,0 +1,1 @@
+"""Proposal: a config file for the collections that are there, by a look at some documents."""

@@ -1,0 +1,44 @@
+"""Dating: which fields hold dates, and as what. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from session_repair.dates import DATE, EPOCH_MS, EPOCH_S, NUMBERS
+from session_repair.mongo.dates import LIKELY
+from session_repair.proposal.values import Sample, class_of, number_of, type_of
+
+MOST = 0.8  # of the values of a field, at least
+
+
+def dates_of(sample: Sample, path: str) -> str | None:
+    """As what a field keeps dates, by the types and sizes of most values; None if it keeps none."""
+    values = sample.values(path)
+    for dates in (DATE, EPOCH_MS, EPOCH_S):
+        if values and sum(is_one(value, dates) for value in values) >= MOST * len(values):
+            return dates
+    return None
+
+
+def is_one(value: Any, dates: str) -> bool:
+    if dates == DATE:
+        return class_of(value) == DATE
+    number = number_of(value) if type_of(value) in NUMBERS else None
+    least, greatest = LIKELY[dates]
+    return number is not None and least <= number <= greatest
+
+
+def dated(sample: Sample) -> dict[str, str]:
+    """The fields that keep dates, each with as what."""
+    found = {path: dates_of(sample, path) for path in sample.paths(DATE, *NUMBERS)}
+    return {path: dates for path, dates in found.items() if dates}
+
+
+def milliseconds(value: Any, dates: str) -> int | None:
+    """The date as milliseconds; None for what is none of that kind."""
+    if dates == DATE:
+        return int(value) if class_of(value) == DATE else None
+    number = number_of(value) if type_of(value) in NUMBERS else None
+    if number is None:
+        return None
+    return int(number // 1 if dates == EPOCH_MS else round(number * 1000))

@@ -1,0 +1,286 @@
+"""Declared: what each kind of aggregate is, from an event to what a session should hold. Pure.
+
+An event has a token for each, null where it does not match or has no value. Partial figures are of
+the events of one session and page, and merged as they are made: a kind is a row of ``KINDS``.
+
+Values are columns of their own at each step, since an expression is a tree, and one that stands in
+it ten times is ten trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from session_repair.aggregates import (
+    COUNT,
+    DATE,
+    FIRST,
+    LAST,
+    MAX,
+    MIN,
+    SINGLE,
+    SPAN,
+    SUM,
+    Aggregate,
+    S,
+    Shape,
+)
+from session_repair.rules import tokens
+from session_repair.rules.schemas import REBUILT
+
+Figures = dict[str, Column]
+Merge = Mapping[str, Callable[[Any], Column]]
+
+MOST_LONG = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of aggregate is.
+
+    ``partial`` makes figures of the events of a group, by the name of the aggregate; ``merge`` of
+    several groups; ``final`` makes of these the token, what it is compared by, and ``fault``, why
+    it cannot be told.
+    """
+
+    partial: Callable[[str], Figures]
+    merge: Merge
+    final: Callable[[Aggregate, Figures], Figures]
+
+
+def no_text() -> Column:
+    return F.lit(None).cast("string")
+
+
+def part_of(name: str, part: str) -> Column:
+    """Of an event's value the token, null for one of a ``wrong`` type; or that; or a part."""
+    return F.col(f"more.{name}.{part}")
+
+
+def with_values(events: DataFrame, shape: Shape) -> DataFrame:
+    """The events, each token in ``more`` taken apart, but of what is only counted."""
+    if not shape.read:
+        return events
+    said = {it.name: F.col(f"more.{it.name}") for it in shape.read}
+    taken = [it for it in shape.read if it.kind != COUNT]
+    wrong = {f"wrong_{it.name}": tokens.wrong_type(said[it.name]) for it in taken}
+    values = [
+        tokens.parsed(said[it.name], F.col(f"wrong_{it.name}"), reads_of(it)).alias(it.name)
+        if it in taken
+        else said[it.name].alias(it.name)
+        for it in shape.read
+    ]
+    return events.withColumns(wrong).withColumn("more", F.struct(*values)).drop(*wrong)
+
+
+def reads_of(aggregate: Aggregate) -> tuple[str, ...]:
+    """What of an event's values it goes by: of a span the dates, of the ends of a session none."""
+    if aggregate.kind in (FIRST, LAST):
+        return ()
+    return DATE if aggregate.kind == SPAN else aggregate.members
+
+
+def in_order(name: str, is_dated_last: bool) -> Column:
+    """The token beside what sorts its event among others; of undated ones the last, or first."""
+    dated = F.col("timestamp").isNotNull() if is_dated_last else F.col("timestamp").isNull()
+    by = (dated.alias("dated"), "timestamp", "key_order", "event_key")
+    return F.when(
+        part_of(name, "token").isNotNull(), F.struct(*by, part_of(name, "token").alias("token"))
+    )
+
+
+def by(name: str, *members: str) -> Column:
+    """The token behind what it is sorted by."""
+    order = [part_of(name, member).alias(member) for member in members]
+    return F.when(
+        part_of(name, "token").isNotNull(), F.struct(*order, part_of(name, "token").alias("token"))
+    )
+
+
+def counted(name: str) -> Figures:
+    return {"number": F.count(f"more.{name}")}
+
+
+def count_of(_: Aggregate, found: Figures) -> Figures:
+    return whole_number(found["number"])
+
+
+def whole_number(number: Column) -> Figures:
+    return {"number": number.cast("double"), "exact": number.cast(tokens.DECIMAL)}
+
+
+def added(name: str) -> Figures:
+    token = part_of(name, "token")
+    return {
+        "whole": F.sum(
+            F.when(tokens.is_whole(token), part_of(name, "exact").cast("decimal(38,0)"))
+        ),
+        "decimal": F.sum(F.when(tokens.is_decimal(token), part_of(name, "exact"))),
+        "decimals": F.count(F.when(tokens.is_decimal(token), 1)),
+        "double": F.sum(F.when(tokens.is_double(token), part_of(name, "number"))),
+    }
+
+
+def sum_of(_: Aggregate, found: Figures) -> Figures:
+    """Integers and decimals exactly; doubles with integers, as doubles."""
+    whole = F.coalesce(found["whole"], F.lit(0).cast("decimal(38,0)"))
+    has_decimal, has_double = found["decimals"] > 0, found["double"].isNotNull()
+    decimal = (found["decimal"] + whole.cast(tokens.DECIMAL)).cast(tokens.DECIMAL)
+    double = found["double"] + whole.cast("double")
+    is_long = F.abs(whole) <= F.lit(str(MOST_LONG)).cast("decimal(38,0)")
+    wrong = (
+        F.when(has_decimal & has_double, "double and decimal")
+        .when(has_decimal & decimal.isNull(), "decimal of many digits")
+        .when(has_double & (F.isnan(double) | (F.abs(double) == float("inf"))), "double Infinity")
+        .when(~has_decimal & ~has_double & ~is_long, "beyond long")
+    )
+    exact = F.when(~has_double, F.coalesce(decimal, whole.cast(tokens.DECIMAL)))
+    number = F.coalesce(double, exact.cast("double"))
+    return {"number": number, "exact": exact, "is_decimal": has_decimal, "fault": wrong}
+
+
+def bounds(name: str) -> Figures:
+    return ends(name, "number", "exact", "date")
+
+
+def bound_of(name: str) -> Callable[[Aggregate, Figures], Figures]:
+    def found_bound(aggregate: Aggregate, found: Figures) -> Figures:
+        # The order begins with numbers, null for a date; so both ends tell whether there are both.
+        ends = [found[end]["number"].isNull() for end in ("least", "greatest")]
+        value = {member: found[name][member] for member in ("token", *aggregate.members)}
+        return {**value, "fault": F.when(ends[0] != ends[1], "number and date")}
+
+    return found_bound
+
+
+def span_of(aggregate: Aggregate, found: Figures) -> Figures:
+    least, greatest = (found[end]["date"] for end in ("least", "greatest"))
+    return length_of(aggregate, greatest - least)
+
+
+def length_of(aggregate: Aggregate, length: Column) -> Figures:
+    """A length in milliseconds, 0 for null; of seconds a double where they are not whole."""
+    length = F.coalesce(length, F.lit(0).cast("bigint"))
+    if aggregate.unit != S:
+        return whole_number(length)
+    seconds = length.cast("double") / 1000
+    exact = F.when(length % 1000 == 0, seconds.cast("bigint").cast(tokens.DECIMAL))
+    return {"number": seconds, "exact": exact}
+
+
+def ends(name: str, *members: str) -> Figures:
+    order = by(name, *members)
+    return {"least": F.min(order), "greatest": F.max(order)}
+
+
+def single_of(_: Aggregate, found: Figures) -> Figures:
+    is_one = found["least"]["key"] == found["greatest"]["key"]
+    return {it: F.when(is_one, found["least"][it]) for it in ("token", "key")}
+
+
+def end_of(_: Aggregate, found: Figures) -> Figures:
+    token = found["end"]["token"]
+    return {"token": token, "key": tokens.normal(token)}
+
+
+ADD = dict.fromkeys(("whole", "decimal", "decimals", "double"), F.sum)
+ENDS = {"least": F.min, "greatest": F.max}
+KINDS = {
+    COUNT: Kind(counted, {"number": F.sum}, count_of),
+    SUM: Kind(added, ADD, sum_of),
+    MIN: Kind(bounds, ENDS, bound_of("least")),
+    MAX: Kind(bounds, ENDS, bound_of("greatest")),
+    SPAN: Kind(lambda it: ends(it, "date"), ENDS, span_of),
+    FIRST: Kind(lambda it: {"end": F.min(in_order(it, False))}, {"end": F.min}, end_of),
+    LAST: Kind(lambda it: {"end": F.max(in_order(it, True))}, {"end": F.max}, end_of),
+    SINGLE: Kind(lambda it: ends(it, "key"), ENDS, single_of),
+}
+WRONG: Merge = {"wrong": F.min, "wrong_events": F.sum}
+
+
+# From groups of events to sessions
+
+
+def partial_figures(shape: Shape) -> list[Column]:
+    """A column of partial figures for each, of the events of a group."""
+    return [struct_of(of_events(it)).alias(f"part_{it.name}") for it in shape.read]
+
+
+def struct_of(figures: Figures) -> Column:
+    return F.struct(*[figure.alias(name) for name, figure in figures.items()])
+
+
+def of_events(aggregate: Aggregate) -> Figures:
+    name = aggregate.name
+    if aggregate.kind == COUNT:
+        return KINDS[COUNT].partial(name)
+    told = {"wrong": F.min(part_of(name, "wrong")), "wrong_events": F.count(part_of(name, "wrong"))}
+    if aggregate.is_list:
+        return told  # its values are groups of their own
+    return {**told, **KINDS[aggregate.kind].partial(name)}
+
+
+def merged_figures(shape: Shape, is_sound: Column) -> list[Column]:
+    """A column of merged figures for each, of the sound ones among groups of a session."""
+    return [
+        struct_of(
+            {
+                name: function(F.when(is_sound, F.col(f"part_{it.name}.{name}")))
+                for name, function in merge_of(it).items()
+            }
+        ).alias(f"all_{it.name}")
+        for it in shape.read
+    ]
+
+
+def merge_of(aggregate: Aggregate) -> Merge:
+    if aggregate.is_of_timestamp:
+        return {}
+    wrong = {} if aggregate.kind == COUNT else WRONG
+    return wrong if aggregate.is_list else {**wrong, **KINDS[aggregate.kind].merge}
+
+
+def with_rebuilt(sessions: DataFrame, shape: Shape) -> DataFrame:
+    """What the sessions should hold, as ``rebuilt.more``, of their merged figures.
+
+    Lists stand in columns of their own, and a span of the timestamps is of the first and the last.
+    """
+    rebuilt = F.struct(*[rebuilt_value(it).alias(it.name) for it in shape.declared])
+    basics = [F.col(f"rebuilt.{it}").alias(it) for it in REBUILT.fieldNames()]
+    return sessions.withColumn("rebuilt", F.struct(*basics, rebuilt.alias("more")))
+
+
+def rebuilt_value(aggregate: Aggregate) -> Column:
+    """Its value, why it cannot be told, by how many events, and whether they disagree."""
+    merged = F.col(f"all_{aggregate.name}")
+    wrong, events, disagrees = no_text(), F.lit(0), F.lit(False)
+    if "wrong" in merge_of(aggregate):
+        wrong, events = merged["wrong"], F.coalesce(merged["wrong_events"], F.lit(0))
+    if aggregate.is_list:
+        value = F.col(f"list_{aggregate.name}")
+    else:
+        found = final_of(aggregate)
+        wrong = F.coalesce(wrong, found.pop("fault", no_text()))
+        value = struct_of(found)
+    if aggregate.kind == SINGLE:
+        other = merged["least"]["key"] != merged["greatest"]["key"]
+        disagrees = F.coalesce(wrong.isNull() & other, F.lit(False))
+    return F.struct(
+        F.when(wrong.isNull(), value).alias("value"),
+        wrong.alias("wrong"),
+        events.cast("bigint").alias("events"),
+        disagrees.alias("disagrees"),
+    )
+
+
+def final_of(aggregate: Aggregate) -> Figures:
+    if aggregate.is_of_timestamp:
+        first, last = F.col("rebuilt.first_event_at"), F.col("rebuilt.last_event_at")
+        return length_of(aggregate, F.unix_millis(last) - F.unix_millis(first))
+    kind, merged = KINDS[aggregate.kind], F.col(f"all_{aggregate.name}")
+    return kind.final(aggregate, {name: merged[name] for name in kind.merge})

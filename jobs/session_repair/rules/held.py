@@ -1,0 +1,200 @@
+"""Held: what sessions hold of declared aggregates, beside what their events say. Pure."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from session_repair.aggregates import COUNT, FROM_NOTHING, MAX, MIN, SPAN, SUM, Aggregate, Shape
+from session_repair.rules import tokens
+
+TOLERANCE = 1e-9  # of the value: the sum of doubles depends on their order
+
+
+# What sessions hold, as it is read
+
+
+def stored_values(shape: Shape) -> list[Column]:
+    """The column ``more`` of a session; nothing where nothing is declared."""
+    values = [stored_value(it).alias(it.name) for it in shape.declared]
+    return [F.struct(*values).alias("more")] if values else []
+
+
+def stored_value(aggregate: Aggregate) -> Column:
+    """Its value, taken apart; null where there is none, not even null."""
+    token = F.col(f"more.{aggregate.name}")
+    if not aggregate.is_list:
+        return F.when(token.isNotNull(), tokens.parsed(token, None, aggregate.members))
+    keys = F.transform(token, tokens.normal)
+    return F.when(token.isNotNull(), F.struct(token.alias("value"), keys.alias("keys")))
+
+
+def with_declared(malformed: Column, shape: Shape) -> Column:
+    """The same text, with 'name: type' of each declared value of a wrong type."""
+    if not shape.declared:
+        return malformed
+    told = [
+        F.concat(F.lit(f"{it.name}: "), wrong_in(F.col(f"more.{it.name}"), it))
+        for it in shape.declared
+    ]
+    return F.nullif(F.concat_ws(", ", malformed, *told), F.lit(""))
+
+
+def wrong_in(token: Column, aggregate: Aggregate) -> Column:
+    """The type of a value of a wrong one, in a list of the first such; null for none."""
+    if not aggregate.is_list:
+        return tokens.wrong_type(token)
+    odd = F.transform(F.when(~tokens.is_null_list(token), token), tokens.wrong_type)
+    return F.get(F.filter(odd, lambda kind: kind.isNotNull()), F.lit(0))
+
+
+# Beside what their events say
+
+
+def token_held(aggregate: Aggregate) -> Column:
+    """The token that the session holds, or the tokens of its list; null where it has none."""
+    member = "value" if aggregate.is_list else "token"
+    return F.col(f"stored.more.{aggregate.name}.{member}")
+
+
+def is_none(aggregate: Aggregate) -> Column:
+    """True where the session has no value, or null. Never null."""
+    token = token_held(aggregate)
+    is_null = tokens.is_null_list(token) if aggregate.is_list else token == tokens.NULL
+    return F.coalesce(is_null, F.lit(True))
+
+
+def rebuilt_value(aggregate: Aggregate) -> Column:
+    """What its events say: taken apart, or the tokens of a list; null where they say nothing."""
+    return F.col(f"rebuilt.more.{aggregate.name}.value")
+
+
+def differs(aggregate: Aggregate) -> Column:
+    """True when the events say a value, and the session holds another, or none. Never null."""
+    value, stored = rebuilt_value(aggregate), F.col(f"stored.more.{aggregate.name}")
+    if aggregate.is_list:
+        lacks = F.size(F.array_except(value, keys_held(aggregate))) > 0
+        return F.coalesce(lacks | has_more(aggregate), F.lit(False))
+    if aggregate.kind not in FROM_NOTHING:
+        is_same = ~is_none(aggregate) & is_one_value(aggregate, stored, value)
+        return value["token"].isNotNull() & ~is_same
+    number = value["number"]
+    is_same = F.when(is_none(aggregate), number == 0).otherwise(is_one_number(stored, value))
+    if aggregate.kind == SPAN:  # of whole seconds, where such are stored
+        is_whole = tokens.is_whole(stored["token"])
+        is_same = is_same | F.coalesce(
+            is_whole & (F.floor(number) == stored["number"]), F.lit(False)
+        )
+    return number.isNotNull() & ~F.coalesce(is_same, F.lit(False))
+
+
+def keys_held(aggregate: Aggregate) -> Column:
+    """What the session's list holds, whatever the types of its numbers. Never null."""
+    nothing = F.array().cast("array<string>")
+    keys = F.col(f"stored.more.{aggregate.name}.keys")
+    return F.when(is_none(aggregate), nothing).otherwise(keys)
+
+
+def has_more(aggregate: Aggregate) -> Column:
+    """True when the session's list has what the events do not say, or something twice."""
+    own, value = keys_held(aggregate), rebuilt_value(aggregate)
+    has_twice = F.size(F.array_distinct(own)) < F.size(own)
+    return F.when(value.isNotNull(), (F.size(F.array_except(own, value)) > 0) | has_twice)
+
+
+def is_one_value(aggregate: Aggregate, one: Column, other: Column) -> Column:
+    """True for values that MongoDB takes as equal. Never null."""
+    if "key" in aggregate.members:
+        return F.coalesce(one["key"] == other["key"], F.lit(False))
+    return is_one_number(one, other) | F.coalesce(one["date"] == other["date"], F.lit(False))
+
+
+def is_one_number(one: Column, other: Column) -> Column:
+    """True for numbers of one value; as doubles, where those are as good as one. Never null."""
+    values = one["number"], other["number"]
+    is_near = F.abs(values[0] - values[1]) <= F.greatest(*map(F.abs, values)) * TOLERANCE
+    return F.coalesce(one["exact"] == other["exact"], is_near, F.lit(False))
+
+
+# What a correction would leave
+
+
+def should_be(aggregate: Aggregate) -> Column:
+    """The column of what the events say; a number in the type of the one that the session holds."""
+    return F.col(f"should_{aggregate.name}")
+
+
+def wanted(aggregate: Aggregate) -> Column:
+    """The column of what a correction would write; null where it would leave what there is."""
+    return F.col(f"wanted_{aggregate.name}")
+
+
+def with_wanted(diagnosed: DataFrame, shape: Shape, shrink: bool, expired: Column) -> DataFrame:
+    """The rows, with those columns of all that is declared.
+
+    Where events have ``expired`` no count is lowered, a bound is only widened, and what rests on
+    all events stays; a list loses nothing unless it may ``shrink``.
+    """
+    if not shape.declared:
+        return diagnosed
+    said = {f"said_{it.name}": token_said(it) for it in shape.declared}
+    should = {f"should_{it.name}": in_stored_type(it) for it in shape.declared}
+    want = {f"wanted_{it.name}": to_write(it, shrink, expired) for it in shape.declared}
+    return diagnosed.withColumns(said).withColumns(should).withColumns(want)
+
+
+def token_said(aggregate: Aggregate) -> Column:
+    """The token of what the events say, or the tokens of a list."""
+    value = rebuilt_value(aggregate)
+    if aggregate.is_list:
+        return value
+    if aggregate.kind not in FROM_NOTHING:
+        return value["token"]
+    as_decimal = value["is_decimal"] if aggregate.kind == SUM else F.lit(False)
+    token = tokens.of_number(value["number"], value["exact"], as_decimal)
+    return F.when(value["number"].isNotNull(), token)
+
+
+def in_stored_type(aggregate: Aggregate) -> Column:
+    """The same; a number in the type of the one that the session holds."""
+    said, stored = F.col(f"said_{aggregate.name}"), F.col(f"stored.more.{aggregate.name}")
+    if "number" not in aggregate.members:
+        return said
+    value = rebuilt_value(aggregate)
+    token = tokens.in_number_type_of(stored, said, value)
+    if aggregate.kind != SPAN:
+        return token
+    whole = F.floor(value["number"]).cast("bigint")
+    is_whole = tokens.is_whole(stored["token"]) & tokens.is_double(said)
+    return F.when(is_whole, tokens.of_whole(whole)).otherwise(token)
+
+
+def to_write(aggregate: Aggregate, may_shrink: bool, expired: Column) -> Column:
+    value, stored = rebuilt_value(aggregate), F.col(f"stored.more.{aggregate.name}")
+    should = should_be(aggregate)
+    if aggregate.is_list:
+        if may_shrink:
+            return F.when(differs(aggregate), should)
+        missing = F.array_except(value, keys_held(aggregate))
+        own = F.when(is_none(aggregate), F.array().cast("array<string>"))
+        own = own.otherwise(token_held(aggregate))
+        left = F.when(has_more(aggregate), F.concat(own, missing)).otherwise(should)
+        return F.when(F.size(missing) > 0, left)
+    if aggregate.kind not in (COUNT, SPAN, MIN, MAX):
+        return F.when(differs(aggregate) & ~expired, should)
+    less, more = (stored, value) if aggregate.kind != MIN else (value, stored)
+    parts = [it for it in aggregate.members if it != "exact"]
+    is_wider = F.coalesce(*[less[it] < more[it] for it in parts], F.lit(False))
+    return F.when(differs(aggregate) & (~expired | is_none(aggregate) | is_wider), should)
+
+
+# What is written of them
+
+
+def declared_values(shape: Shape, owner: str) -> dict[str, Column]:
+    """What is declared in ``stored`` or ``changes`` as extended JSON, by name; null for null."""
+    values = {}
+    for it in shape.declared:
+        token = token_held(it) if owner == "stored" else F.col(f"changes.more.{it.name}")
+        values[it.name] = tokens.json_of_list(token) if it.is_list else tokens.json_of(token)
+    return values
