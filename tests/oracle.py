@@ -7,12 +7,14 @@ server keeps, and documents are compared as those bytes.
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import bson
-from bson import DatetimeMS, Int64, ObjectId
+from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId, Timestamp, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 
 from tests.harness.documents import SESSIONS, Db, Document
@@ -82,7 +84,7 @@ def mismatched(db: Db, *, in_order: bool = True) -> list[str]:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """By _id of the session, or by session_id of events without one: what is to be found."""
+    """By _id of the session, or by the name of events' ids without one: what is to be found."""
 
     codes: dict[bytes, dict[str, str]]  # code → action
     without_session: dict[str | None, set[str]]
@@ -110,7 +112,7 @@ def kind(value: Any) -> str:
 def is_right(field: str, value: Any, in_session: bool) -> bool:
     found = kind(value)
     if field == "session_id":
-        return found == "string" or (found == "absent" and not in_session)
+        return id_in(value) is not None or (found == "absent" and not in_session)
     if field == "user_id":
         return found in ("absent", "objectId", "string", "integer", "binary")
     if field in COUNT:
@@ -132,9 +134,34 @@ def is_sound(document: Document, fields: tuple[str, ...]) -> bool:
     return all(is_right(it, document.get(it, MISSING), fields is SESSION) for it in fields)
 
 
-def text_id(document: Document) -> str | None:
-    value = document.get("session_id")
-    return str(value) if isinstance(value, (str, ObjectId)) else None
+def id_of(document: Document) -> tuple[Any, ...] | None:
+    return id_in(document.get("session_id"))
+
+
+def id_in(value: Any) -> tuple[Any, ...] | None:
+    """What is one id where it is one; None for what is no id."""
+    if isinstance(value, (bool, str, ObjectId, Timestamp)):
+        return type(value).__name__, value
+    if isinstance(value, bytes):
+        return "binary", getattr(value, "subtype", 0), bytes(value)
+    if isinstance(value, DatetimeMS):
+        return "date", int(value)
+    if isinstance(value, (int, float, Decimal128)):
+        number = value.to_decimal() if isinstance(value, Decimal128) else Decimal(value)
+        is_id = number.is_finite() and number % 1 == 0 and -(2**63) <= number < 2**63
+        return ("number", int(number)) if is_id else None
+    return None
+
+
+def name_of(key: tuple[Any, ...] | None) -> str | None:
+    """The id as a report shows it."""
+    if key is None or isinstance(key[1], (str, ObjectId)) or key[0] == "number":
+        return str(key[1]) if key else None
+    if key[:2] == ("binary", 4) and len(key[2]) == 16:
+        return str(uuid.UUID(bytes=key[2]))
+    value: Any = DatetimeMS(key[1]) if key[0] == "date" else key[1]
+    value = Binary(key[2], key[1]) if key[0] == "binary" else value
+    return json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
 
 def value(document: Document, field: str) -> Any:
@@ -169,23 +196,21 @@ def foresee(db: Db, units: tuple[str, str] = (DATE, DATE), usual: str = DATE) ->
     sessions = [in_unit(it, units[0]) for it in all_of(db, "sessions")]
     events = defaultdict(list)
     for event in all_of(db, "events"):
-        events[text_id(event)].append(in_unit(event, units[1]))
+        events[id_of(event)].append(in_unit(event, units[1]))
     of_id = defaultdict(list)
     for session in sessions:
-        if text_id(session) is not None:
-            of_id[text_id(session)].append(session)
+        if id_of(session) is not None:
+            of_id[id_of(session)].append(session)
     codes, documents = {}, {}
     for session in sessions:
         key = key_of(session["_id"])
-        same = of_id[text_id(session)] if text_id(session) is not None else [session]
-        found, after = judge(session, same, events.get(text_id(session), []), usual)
+        same = of_id[id_of(session)] if id_of(session) is not None else [session]
+        found, after = judge(session, same, events.get(id_of(session), []), usual)
         if isinstance(session, Numbered):
             after = session.as_kept(after, usual)
         codes[key], documents[key] = found, bson.encode(after)
     without_session = {
-        session_id: {"orphan_events"}
-        for session_id in events
-        if session_id is None or session_id not in of_id
+        name_of(key): {"orphan_events"} for key in events if key is None or key not in of_id
     }
     return Foreseen(codes, without_session, documents)
 
@@ -206,7 +231,7 @@ def judge(
     session: Document, same: list[Document], events: list[Document], usual: str
 ) -> tuple[dict[str, str], Document]:
     """The findings of one session with their actions, and the document after the repair."""
-    if text_id(session) is None:
+    if id_of(session) is None:
         events = []  # those without a session_id are nobody's
     stored = [it.get("event_count") for it in same]
     counts = [it if is_right("event_count", it, in_session=True) else None for it in stored]

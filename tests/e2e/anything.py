@@ -49,6 +49,25 @@ def session_ids(shop: int) -> list[str]:
     return [f"68f00000000000000000{shop:02x}{n:02x}" for n in range(24)] + texts
 
 
+def other_ids(shop: int) -> list[Any]:
+    """Ids that are no text; some of which others spell as text, some of which are equal."""
+    number, key = 1000 * shop + 777, uuid.UUID(int=shop)
+    numbers = [number, Int64(number), float(number), Decimal128(f"{number}.00"), str(number)]
+    object_ids = [ObjectId(f"68f00000000000000000{shop:02x}{n:02x}") for n in range(20, 30)]
+    uuids = [Binary(key.bytes, 4), Binary(key.bytes, 3), key.bytes, str(key)]
+    moment = datetime(2025, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=shop)
+    texts = [f'{{"v": "{shop}"}}', f'{{"v": {{"$numberLong": "{number}"}}}}']
+    others = [Timestamp(shop + 1, 2), moment, True, Int64(2**53 + 1 + shop), -number]
+    return [*numbers, *object_ids, *uuids, *texts, *others, Binary(b"\x00" * shop, 2)]
+
+
+def some_ids(draw: Callable[..., Any], shop: int) -> list[Any]:
+    """The ids of a shop: text only, or nearly; or any, among which one type may be usual."""
+    texts, others = session_ids(shop), other_ids(shop)
+    usual = draw(st.sampled_from([None, texts, others[5:15], range(1000 * shop, 1000 * shop + 9)]))
+    return texts if usual is None else [*usual, *texts[:3], *others]
+
+
 MS = timedelta(milliseconds=1)
 INSTANTS = [
     MORNING,
@@ -161,12 +180,12 @@ def odd_id(number: int) -> Any:
 
 @st.composite
 def shops(draw: Callable[..., Any], shop: int = 0, may_be_odd: bool = True) -> Shop:
-    """Forty sessions over three dozen session_ids and their events.
+    """Forty sessions over some dozen session_ids and their events.
 
     A third of the shops has only clean events. Their _ids are ObjectIds, or ``may_be_odd``. Shops
     of several numbers have no id in common.
     """
-    ids, first = session_ids(shop), 1000 * shop
+    ids, first = some_ids(draw, shop), 1000 * shop
     named = {"session_id": st.sampled_from(ids)}
     odd_sessions = draw(st.booleans()) and may_be_odd
     are_clean, odd_events = draw(st.sampled_from([(True, False), (False, False), (False, True)]))
@@ -183,7 +202,12 @@ def shops(draw: Callable[..., Any], shop: int = 0, may_be_odd: bool = True) -> S
         key = (odd_id if odd_events else plain_id)(first + number)
         events.append({"_id": key, **document(draw, {**named, **right}, sound)})
     # Without a document that has every field the job takes the names for wrong ones.
-    plain = {"session_id": ids[0], "timestamp": MORNING, "page": "/home", "user_id": ANN}
+    plain = {
+        "session_id": session_ids(shop)[0],
+        "timestamp": MORNING,
+        "page": "/home",
+        "user_id": ANN,
+    }
     events.append({"_id": plain_id(first + 999), **plain})
     dates = {"first_event_at": MORNING, "last_event_at": MORNING}
     plain = {"session_id": f"sound{shop}", "event_count": 0, "pages": [], "user_id": ANN, **dates}

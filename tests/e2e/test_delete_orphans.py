@@ -247,6 +247,18 @@ SPELLED: dict[str, Any] = {
     "listed": ["other", "listed"],
     "68F0000000000000000000AB": ObjectId("68f0000000000000000000ab"),
 }
+# The same of ids that are no text, whose events name them by one.
+LEGACY = uuid.UUID(int=6 << 64 | 6)
+AS_TEXT: list[tuple[Any, str]] = [
+    (790, "790"),
+    (Int64(791), "791.0"),
+    (792.0, "792"),
+    (Binary(LEGACY.bytes, 3), str(LEGACY)),
+    (ObjectId("68f0000000000000000000cd"), "68F0000000000000000000CD"),
+]
+PAIRS = [*SPELLED.items(), *AS_TEXT]
+OID = "68f0000000000000000000cd"
+LEGACY_NAME = '{"$binary": {"base64": "AAAAAAAAAAYAAAAAAAAABg==", "subType": "03"}}'
 KEPT = [
     {"types": "array", "sessions": 1, "samples": ["listed"]},
     {"types": "binData", "sessions": 5, "samples": [str(it) for it in UUIDS]},
@@ -255,12 +267,13 @@ KEPT = [
     {"types": "int", "sessions": 1, "samples": ["777"]},
     {"types": "long", "sessions": 1, "samples": ["778"]},
     {"types": "objectId", "sessions": 1, "samples": ["68F0000000000000000000AB"]},
+    {"types": "string", "sessions": 5, "samples": [OID, "790", "791", "792", LEGACY_NAME]},
 ]
 
 
 def spelled(db: Db) -> None:
     """An old orphan for each spelling, but for the event that names it so."""
-    made = [session_of(LONG_AGO + timedelta(days=1), session_id=text) for text in SPELLED]
+    made = [session_of(LONG_AGO + timedelta(days=1), session_id=own) for own, _ in PAIRS]
     db["sessions"].insert_many(made)
 
 
@@ -268,7 +281,7 @@ def spell(db: Db) -> None:
     """The events that name them."""
     db["events"].insert_many(
         {**event_of({"session_id": value}), "_id": made_at(LONG_AGO, 100 + number)}
-        for number, value in enumerate(SPELLED.values())
+        for number, (_, value) in enumerate(PAIRS)
     )
 
 
@@ -308,7 +321,7 @@ def test_an_event_that_spells_the_id_in_another_type_saves_its_session_after_the
     planned_deletion(command, db, APPLY)
     with applying(command, db):
         spell(db)
-    assert outcomes(db) == {"applied": 2, "skipped_changed": len(SPELLED)}
+    assert outcomes(db) == {"applied": 2, "skipped_changed": len(PAIRS)}
     assert stored_bytes(db) == {key: before[key] for key in before if key not in gone}
 
 

@@ -23,7 +23,7 @@ def test_each_orphan_that_stays_is_told_with_its_reason(command: Command, db: Db
     shop = Shop(db)
     shop.session("full", event_count=1, pages=["/a"])
     shop.events("full", {0: "/a"})
-    shop.events(777, {0: "/a"})  # type: ignore[arg-type]
+    shop.events(777, {0: "/a"})
     shop.session("777")
     shop.session("at work", last_event_at=NOW)
     db["sessions"].insert_one({"_id": "ageless", "session_id": "ageless", "pages": []})

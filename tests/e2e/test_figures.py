@@ -73,7 +73,7 @@ def fill(db: Database[Document]) -> None:
         other = {name: it for name, it in filled.items() if name not in values[0]}
         name = f"{', '.join(values[0])} twice"
         put_in_place(db, filled["_id"], joined({**other, "session_id": name}, *values))
-    shop.session(None, event_count=0, pages=["/a"])  # type: ignore[arg-type]
+    shop.session(None, event_count=0, pages=["/a"])
     shop.session("orphan")
     for number in range(3):
         shop.session(f"phantom {number}", event_count=2, pages=["/a"])
@@ -83,7 +83,7 @@ def fill(db: Database[Document]) -> None:
     shop.events("lost", {0: "/a", 1: "/b"})
     shop.events("lost", {2: 5})  # type: ignore[dict-item]
     shop.events("lost too", {0: "/a"})
-    shop.events(None, {0: "/a", 1: "/b"})  # type: ignore[arg-type]
+    shop.events(None, {0: "/a", 1: "/b"})
     for name in ("sessions", "events"):
         db[name].create_index("session_id")
 

@@ -9,13 +9,16 @@ from math import ceil
 from typing import Any
 
 import pytest
+from bson import Binary
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from session_repair.mongo.connection import connected
 from session_repair.mongo.window import count_active
 from session_repair.repair.preflight import take_preflight
 from session_repair.repair.survey import survey
 from session_repair.repair.watermark import window_of
+from session_repair.rules.ids import name_of_id
 from session_repair.settings import Settings
 from tests.harness.commands import Command, reported
 from tests.harness.documents import RUNS, Db, Document, fingerprint
@@ -35,7 +38,24 @@ def index(db: Db) -> None:
     db["sessions"].create_index("last_event_at")
 
 
-def fill(db: Db, seed: int) -> None:
+def text_of(number: int) -> str:
+    return f"s{number}"
+
+
+def any_of(number: int, is_event: bool = False) -> Any:
+    """An id of one of several types; of a number the events have another one."""
+    made = [text_of(number), made_at(FIRST, number), number, Binary(number.to_bytes(16, "big"), 4)]
+    return float(number) if is_event and number % 4 == 2 else made[number % 4]
+
+
+def name_of(session_id: Any) -> str:
+    is_number = isinstance(session_id, int | float)
+    if isinstance(session_id, Binary):
+        return str(session_id.as_uuid())
+    return str(int(session_id) if is_number else session_id)
+
+
+def fill(db: Db, seed: int, may_be_any: bool = False) -> None:
     """Sessions of every kind, over days, some of them for days; some events arrive days late."""
     chance = random.Random(seed)
     number = 0
@@ -44,12 +64,13 @@ def fill(db: Db, seed: int) -> None:
         start = FIRST + chance.random() * (DAYS - 4) * DAY
         length = chance.choice([timedelta(minutes=30), timedelta(minutes=30), 3 * DAY])
         times = sorted(start + chance.random() * length for _ in range(chance.randrange(6)))
+        own, its = (any_of(name), any_of(name, True)) if may_be_any else (text_of(name),) * 2
         for at in times:
             number += 1
             late = chance.choice([timedelta(0)] * 4 + [chance.random() * 2 * DAY])
             event: Document = {
                 "_id": made_at(at + late, number),
-                "session_id": f"s{name}",
+                "session_id": its,
                 "user_id": chance.choice([ANN, ANN, ANN, BOB]),
                 "timestamp": at if chance.random() < 0.95 else None,
                 "page": chance.choice(["/", "/cart", None, 7]),
@@ -58,11 +79,11 @@ def fill(db: Db, seed: int) -> None:
         for _ in range(chance.choice([0, 1, 1, 1, 1, 2])):
             number += 1
             is_right = chance.random() < 0.5
-            pages = list(dict.fromkeys(e["page"] for e in events if e["session_id"] == f"s{name}"))
+            pages = list(dict.fromkeys(e["page"] for e in events if e["session_id"] == its))
             db["sessions"].insert_one(
                 {
                     "_id": made_at(start, number),
-                    "session_id": f"s{name}",
+                    "session_id": own,
                     "user_id": chance.choice([ANN, None]),
                     "event_count": len(times) if is_right else chance.choice([0, 9, "0"]),
                     "pages": pages if is_right else chance.choice([[], ["/old"]]),
@@ -74,7 +95,7 @@ def fill(db: Db, seed: int) -> None:
     db["events"].insert_many(events)
 
 
-def active_in(db: Db, since: datetime, until: datetime) -> set[str]:
+def active_in(db: Db, since: datetime, until: datetime) -> set[Any]:
     """The session_ids that are active in the window, by plain Python."""
 
     def is_in(moment: datetime | None) -> bool:
@@ -97,7 +118,8 @@ def found_of(spark: SparkSession, mongo_uri: str, db: Db) -> Any:
         with connected(settings) as store:
             preflight = take_preflight(store, "verify")
             done = survey(spark, store, preflight, "verify", "r1")
-        rows = done.corrected.select("session_key", "session_id", "findings", "changes").collect()
+        name = name_of_id(F.col("session_id")).alias("session_id")
+        rows = done.corrected.select("session_key", name, "findings", "changes").collect()
         done.release()
         findings = {
             (row["session_key"], row["session_id"]): [
@@ -114,8 +136,8 @@ def found_of(spark: SparkSession, mongo_uri: str, db: Db) -> Any:
     return found
 
 
-def check_windows(db: Db, found_of: Any, seed: int) -> None:
-    fill(db, seed)
+def check_windows(db: Db, found_of: Any, seed: int, may_be_any: bool = False) -> None:
+    fill(db, seed, may_be_any)
     index(db)
     full, sessions = found_of()
     assert sessions == db["sessions"].count_documents({})
@@ -123,9 +145,10 @@ def check_windows(db: Db, found_of: Any, seed: int) -> None:
     ends = [FIRST, *(FIRST + chance * DAY for chance in (3, 4, 8)), FIRST + (DAYS + 3) * DAY]
     for since, until in pairwise(ends):
         window, read = found_of(since=since.isoformat(), until=until)
-        names = active_in(db, since, until)
+        active = active_in(db, since, until)
+        names = {name_of(session_id) for session_id in active}
         assert {name for _, name in window} <= names
-        assert read == db["sessions"].count_documents({"session_id": {"$in": list(names)}})
+        assert read == db["sessions"].count_documents({"session_id": {"$in": list(active)}})
         # Each session is judged by all of its events, those outside of the window too.
         assert window == {key: it for key, it in full.items() if key[1] in names}
         together |= window
@@ -134,8 +157,11 @@ def check_windows(db: Db, found_of: Any, seed: int) -> None:
     assert len(codes) >= 11, codes
 
 
-def test_all_windows_together_find_what_a_full_run_finds(db: Db, found_of: Any) -> None:
-    check_windows(db, found_of, seed=1)
+@pytest.mark.parametrize("may_be_any", [False, True], ids=["text", "ids of any type"])
+def test_all_windows_together_find_what_a_full_run_finds(
+    db: Db, found_of: Any, may_be_any: bool
+) -> None:
+    check_windows(db, found_of, 1, may_be_any)
 
 
 def test_windows_over_numbers_find_what_those_over_dates_find(db: Db, found_of: Any) -> None:

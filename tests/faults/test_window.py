@@ -16,4 +16,4 @@ def test_all_windows_together_find_what_a_full_run_finds_of_more(
     found_of: Any,  # noqa: F811
     seed: int,
 ) -> None:
-    check_windows(db, found_of, seed)
+    check_windows(db, found_of, seed, may_be_any=bool(seed % 2))

@@ -34,7 +34,7 @@ class Shop:
         self._number += 1
         return made_at(moment, self._number)
 
-    def session(self, session_id: str, **fields: Any) -> Document:
+    def session(self, session_id: Any, **fields: Any) -> Document:
         """An empty session of Ann's, as ingest creates it, but for the given fields."""
         document = {
             "_id": self.id_at(),
@@ -49,7 +49,7 @@ class Shop:
         self.db["sessions"].insert_one(document)
         return document
 
-    def events(self, session_id: str, visits: Mapping[int, str | None], **fields: Any) -> None:
+    def events(self, session_id: Any, visits: Mapping[int, str | None], **fields: Any) -> None:
         """An event of Ann's for each minute after MORNING and its page."""
         for number, page in visits.items():
             moment = minute(number)

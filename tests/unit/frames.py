@@ -63,6 +63,7 @@ def session(number: int = 100, **snippet: Any) -> Row:
         "session_key": oid(number),
         "key_order": None,
         "session_id": "s",
+        "exact_id": None,
         "user": ALICE,
         "event_count": 2,
         "first_event_at": at("10:00"),

@@ -319,31 +319,6 @@ def test_a_wrong_type_is_the_only_finding_of_its_session(spark: SparkSession) ->
     )
 
 
-def test_a_session_id_of_two_types_comes_with_a_hint(spark: SparkSession) -> None:
-    wrong = "session_id: objectId"
-    of_events = rebuilt(malformed_events=2, malformed=malformed_events(wrong), event_count=0)
-    sessions = [
-        session(1, session_id="session", malformed=wrong, event_count=0),
-        session(2, session_id="events"),
-        session(3, session_id="both", malformed=wrong),
-        session(4, session_id="no event", malformed=wrong),
-    ]
-    hint = ", the other side spells this session_id as a string: convert one of them"
-    found = diagnosed(spark, sessions, session=rebuilt(), events=of_events, both=of_events)
-    assert_rows(
-        told(found).select("session_id", "symptoms", F.expr("findings.evidence").alias("evidence")),
-        *[
-            {"session_id": name, "symptoms": ["malformed"], "evidence": [evidence]}
-            for name, evidence in [
-                ("session", f"session {wrong}{hint}"),
-                ("events", f"event {wrong}{hint}"),
-                ("both", f"session {wrong}, event {wrong}"),
-                ("no event", f"session {wrong}"),
-            ]
-        ],
-    )
-
-
 OPENED, CLOSES = NOW - SETTLE, NOW + timedelta(days=1)
 TICK = timedelta(milliseconds=1)
 LONG_AGO = at("00:00")

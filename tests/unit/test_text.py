@@ -505,17 +505,17 @@ def test_of_all_sessions_what_is_left_alone_is_a_table_below_the_verdict() -> No
 ODD = (
     OddType("sessions", "first_event_at", "long", 49, ("k1",)),
     OddType("sessions", "last_event_at", "long", 50, ()),
-    OddType("events", "session_id", "int", 5, ()),
+    OddType("events", "session_id", "array", 5, ()),
     OddType("events", "page", "int", 1, ()),
 )
 MET = (
     "last_event_at is long in 50 of sessions; first_event_at is long in 49 of sessions; "
-    "session_id is int in 5 of events"
+    "session_id is array in 5 of events"
 )
 REMEDY = (
     "Name other fields under [fields.sessions] and [fields.events] in the config file. "
-    "Not supported yet are dates that are neither BSON dates nor epoch numbers and ids other than "
-    "text: convert them. "
+    "Not supported yet are dates that are neither BSON dates nor epoch numbers: convert them. "
+    "An id has to be one value, a number a whole one: convert others. "
     "Or leave them alone, with a higher --max-malformed."
 )
 SESSIONS = "{} of {} sessions read are malformed, --max-malformed 5% allows {}"
@@ -629,6 +629,17 @@ def test_a_deletion_tells_what_it_keeps_and_what_it_had_to_delete() -> None:
     nothing = replace(made, outcomes=Outcomes(0, 0, 0, 0, 0, 0), verification=VERIFICATION)
     nothing = replace(nothing, totals=replace(nothing.totals, planned=0))
     assert "\n✅ There was no orphan session to be deleted\n" in text(fix_report(nothing))
+
+
+def test_sessions_whose_ids_events_spell_in_another_type_are_told() -> None:
+    some = ("777", "\x1b778", "779", "780")
+    kept = (Kept("int", 12, some), Kept("binData, string", 1, ("781",)))
+    assert last_lines(text(verification_report(report(kept=kept, settings=WHOLE)))) == (
+        "✅ Nothing in this scope is left to repair\n"
+        "   12 sessions: some events spell their ids as int, which joins nothing: "
+        "777, \\x1b778, 779, 9 more\n"
+        "   1 session: some events spell its id as binData, string, which joins nothing: 781\n"
+    )
 
 
 def test_one_of_anything_is_told_in_the_singular() -> None:

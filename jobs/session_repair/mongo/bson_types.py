@@ -15,9 +15,9 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
-from session_repair.dates import DATE_FIELDS
+from session_repair.dates import DATE_FIELDS, NUMBERS
 from session_repair.mongo.dates import are_usual_dates, milliseconds, type_of_date, types_of_dates
-from session_repair.rules.usual_types import USUAL_TYPES
+from session_repair.rules.usual_types import ENVELOPED, USUAL_TYPES
 
 # Binaries as they are, whatever the connection string wants UUIDs to be; and dates, which may be
 # beyond the years that Python knows.
@@ -33,9 +33,11 @@ UNREADABLE = "a value that Python cannot read"
 NULL_OR_MISSING = ("missing", "null")
 INTEGERS = ("int", "long")
 USERS = ("objectId", "string", "int", "long", "binData")
+# What may be a session id: any scalar. A fraction is none, nor what is beyond the type long.
+IDS = (*("string", "objectId", *NUMBERS), *ENVELOPED)
 
 SESSION_TYPES: Mapping[str, tuple[str, ...]] = {
-    "session_id": ("string",),
+    "session_id": IDS,
     "user_id": (*USERS, *NULL_OR_MISSING),
     "event_count": (*INTEGERS, *NULL_OR_MISSING),
     "first_event_at": ("date", *NULL_OR_MISSING),
@@ -51,7 +53,7 @@ ID_TYPES: Mapping[str, tuple[str, ...]] = {
     )
 }
 EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
-    "session_id": ("string", *NULL_OR_MISSING),
+    "session_id": (*IDS, *NULL_OR_MISSING),
     "user_id": (*USERS, *NULL_OR_MISSING),
     "timestamp": ("date", *NULL_OR_MISSING),
     "page": ("string", *NULL_OR_MISSING),
@@ -65,6 +67,8 @@ USUAL_EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
     "page": ("string", "missing"),
 }
 
+NO_LONG = " that no long equals"  # of the type of a number that is no session id
+INEXACT = ("double", "decimal")  # may be that
 TWICE = "there twice"  # stands for the type of a field that its document holds twice
 PARENTS = ("object", "missing", "null")  # what may stand on the way to a nested field
 
@@ -185,13 +189,16 @@ def not_strings(path: str) -> dict[str, Any]:
 
 
 def type_expression(field: str, path: str, dates: str) -> dict[str, Any]:
-    """The server's name for the type of ``path``, finer than ``$type`` for pages and dates.
+    """The server's name for the type of ``path``, finer than ``$type`` for pages, dates and ids.
 
     An array with an element that is no string is ``array of <type>``, a date outside the years
     1 to 9999 is ``date out of range``, a number where another kind of ``dates`` is expected is
-    ``<type> like <kind>`` if it looks so, what has no object on its way is ``inside <type>``.
+    ``<type> like <kind>`` if it looks so, a number that is no id ``<type> that no long equals``,
+    what has no object on its way is ``inside <type>``.
     """
     expression: dict[str, Any] = {"$type": f"${path}"}
+    if field == "session_id":
+        expression = type_of_id(path)
     if field == "pages":
         expression = type_of_pages(path)
     if field in DATE_FIELDS:
@@ -201,6 +208,13 @@ def type_expression(field: str, path: str, dates: str) -> dict[str, Any]:
         inside = {"$concat": ["inside ", kind]}
         expression = {"$cond": [{"$in": [kind, list(PARENTS)]}, expression, inside]}
     return expression
+
+
+def type_of_id(path: str) -> dict[str, Any]:
+    plain = {"$type": f"${path}"}
+    as_long = {"$convert": {"input": f"${path}", "to": "long", "onError": None}}
+    whole = {"$cond": [{"$eq": [as_long, f"${path}"]}, plain, {"$concat": [plain, NO_LONG]}]}
+    return {"$cond": [{"$in": [plain, list(INEXACT)]}, whole, plain]}
 
 
 def type_of_pages(path: str) -> dict[str, Any]:
@@ -224,14 +238,6 @@ def value_of(field: str, path: str, dates: str) -> Any:
 def value_where_typed(
     field: str, path: str, allowed: Mapping[str, tuple[str, ...]], dates: str
 ) -> dict[str, Any]:
-    """The value of ``path`` where its type, in the variable ``types``, is allowed, else null.
-
-    A session_id that is an ObjectId is handed on as its hex digits: it stays malformed, but is
-    found beside those of the other collection that spell it as text.
-    """
-    value = value_of(field, path, dates)
-    known = list(allowed[field])
-    if field == "session_id":
-        value = {"$toString": value}
-        known.append("objectId")
+    """The value of ``path`` where its type, in the variable ``types``, is allowed, else null."""
+    value, known = value_of(field, path, dates), list(allowed[field])
     return {"$cond": [{"$in": [f"$$types.{field}", known]}, value, None]}

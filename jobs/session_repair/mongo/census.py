@@ -18,6 +18,7 @@ from pymongo.collection import Collection
 from session_repair.dates import DATE_FIELDS
 from session_repair.errors import LONGEST, IncompleteRead, Refused, shortened
 from session_repair.mongo.bson_types import (
+    INEXACT,
     UNREADABLE,
     is_any_twice,
     parents_of,
@@ -259,7 +260,7 @@ def is_maybe_odd(path: str, types: tuple[str, ...], beyond: Iterable[Document] =
     A filter looks into arrays: one that holds a string passes for a string. So all that holds an
     array, in the field or on the way to it, has to be looked at; in pages, its elements.
     """
-    present = [name for name in types if name != "missing"]
+    present = [name for name in types if name not in ("missing", *INEXACT)]  # which may be no id
     other: Document = {path: {"$not": {"$type": present}}}
     if "missing" in types:
         other = {path: {"$exists": True, "$not": {"$type": present}}}

@@ -9,15 +9,15 @@ from session_repair.settings import Settings
 
 # What the connector hands over: dates as milliseconds, which no time zone or calendar can bend.
 SESSION_COLUMNS = """
-    key string, user string, session_id string, event_count bigint, first_event_at bigint,
-    last_event_at bigint, pages array<string>, size bigint, types struct<session_id: string,
-    user_id: string, event_count: string, first_event_at: string, last_event_at: string,
-    pages: string, _id: string>, parents array<string>,
+    key string, user string, session_id string, exact_id string, event_count bigint,
+    first_event_at bigint, last_event_at bigint, pages array<string>, size bigint,
+    types struct<session_id: string, user_id: string, event_count: string, first_event_at: string,
+    last_event_at: string, pages: string, _id: string>, parents array<string>,
     unmarked struct<session_id: string, user_id: string, pages: array<string>, _id: string>,
     exact struct<first_event_at: string, last_event_at: string>
 """
 EVENT_COLUMNS = """
-    key string, user string, session_id string, timestamp bigint, page string,
+    key string, user string, session_id string, exact_id string, timestamp bigint, page string,
     types struct<session_id: string, user_id: string, timestamp: string, page: string>,
     unmarked struct<session_id: string, user_id: string, page: string>
 """

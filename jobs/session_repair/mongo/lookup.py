@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
+from session_repair.mongo.bson_types import type_of_id
 from session_repair.mongo.census import Census
 from session_repair.mongo.columns import event_columns, session_columns
 from session_repair.mongo.empty import by_empty, empty_totals, maybe_empty
+from session_repair.mongo.ids import is_looked_up, odd_ids, of_type, plain_in
 from session_repair.mongo.read import (
     event_rows,
     event_stages,
@@ -28,11 +30,10 @@ from session_repair.mongo.read import (
     session_rows,
     session_stages,
 )
-from session_repair.mongo.spellings import spellings
 from session_repair.mongo.store import Store
-from session_repair.mongo.utf8 import is_looked_up, odd_ids
 from session_repair.mongo.window import ActiveWindow
 from session_repair.rules.envelope import key_of
+from session_repair.rules.ids import key_of_id
 from session_repair.rules.rebuild import is_checked
 from session_repair.rules.shapes import events_of
 from session_repair.settings import Settings
@@ -45,6 +46,7 @@ SUSPECTS_AT_ONCE = 50  # about; the ids of a group have to fit into one document
 
 # What the stages name what a group of suspects brings, before it is read like any other document.
 FOUND = "found"
+NAMED = "array<struct<kind: string, session_id: string, exact_id: string>>"  # ids of suspects
 IS_FIRST = {"$lte": ["$number", 0]}  # of what a group brings; or it brings nothing
 
 
@@ -71,18 +73,6 @@ def count_suspects(store: Store, in_both: bool) -> tuple[int, dict[str, int], di
     return number, odd, {} if in_both else empty_totals(found["all"])
 
 
-def ids_without_session(store: Store) -> tuple[str, ...]:
-    """The session_ids that ``--session-id`` names and no session has, in any spelling."""
-    ids, path = store.settings.session_ids, store.path("session_id")
-    if not ids:
-        return ()
-    is_known = {"$in": [{"$type": f"${path}"}, ["string", "objectId"]]}
-    text = {"$cond": [is_known, {"$toString": f"${path}"}, None]}
-    stages = [{"$match": {path: {"$in": spellings(ids)}}}, {"$group": {"_id": text}}]
-    there = {it["_id"] for it in store.sessions.aggregate(stages)}
-    return tuple(it for it in dict.fromkeys(ids) if it not in there)
-
-
 def may_look_up(settings: Settings, verb: str) -> bool:
     """Whether it can be a look-up, as far as the settings tell."""
     return settings.since is not None or needs_all_sessions(settings, verb) is None
@@ -105,6 +95,7 @@ def look_up_sessions(
     suspects: Census,
     lookups: int,
     window: ActiveWindow | None,
+    events: Census,
     observation: Observation,
 ) -> DataFrame:
     """One row per suspect and per copy of one, shape SESSIONS, by so many look-ups of each cursor.
@@ -117,7 +108,7 @@ def look_up_sessions(
     else:
         counted, old = [IS_FIRST, {"$size": "$suspects"}, 0], F.col("counted")
     size = {"$bsonSize": f"${FOUND}"}
-    more = {"of": of_group(suspects), "counted": {"$cond": counted}, "size": size}
+    more = {"of": of_group(suspects, window), "counted": {"$cond": counted}, "size": size}
     stages = [
         *brought(settings, window, lookups, settings.sessions, settings.session_fields),
         *session_stages(settings, suspects, more, FOUND),
@@ -127,7 +118,7 @@ def look_up_sessions(
     rows = rows.observe(observation, F.sum(old).alias("old_sessions"))
     first = F.min("of").over(Window.partitionBy("session_id"))
     return (
-        session_rows(rows, settings, suspects, "of")
+        session_rows(rows, settings, suspects, plain_in(events), "of")
         .where("session_id IS NOT NULL")  # an array of session ids is looked up by each of them
         .withColumn("first", first)
         .where("of = first")
@@ -143,21 +134,21 @@ def look_up_events(
     window: ActiveWindow | None,
     events: Census,
 ) -> DataFrame:
-    """One row per event of a suspect, and one of nulls for each suspect: EVENTS and ``of``.
-
-    The session_id is the text of it, however the event spells it.
-    """
-    named = {"$cond": [IS_FIRST, "$session_ids", "$$REMOVE"]}
-    more = {"of": of_group(suspects), "named": named}
+    """One row per event of a suspect, and one of nulls for each suspect: EVENTS and ``of``."""
+    kind = type_of_id("$this")
+    each_id = {"$map": {"input": "$session_ids", "in": {"kind": kind, **of_type(kind, "$$this")}}}
+    named = {"$cond": [IS_FIRST, each_id, "$$REMOVE"]}
+    more = {"of": of_group(suspects, window), "named": named}
     stages = [
         *brought(settings, window, lookups, settings.events, settings.event_fields),
         *event_stages(settings, events, more, FOUND),
     ]
-    columns = f"{event_columns(settings)}, of string, named array<string>"
+    columns = f"{event_columns(settings)}, of string, named {NAMED}"
     rows = event_rows(load(spark, settings, suspects, stages, columns), settings, events, *more)
     # The event comes first, then each suspect of its group where it is the first that they brought.
     nobody = F.array().cast("array<string>")
-    ids = F.concat(F.array("session_id"), F.coalesce("named", nobody))
+    keys = F.transform("named", lambda it: key_of_named(it, plain_in(events)))
+    ids = F.concat(F.array("session_id"), F.coalesce(keys, nobody))
     names = events_of(settings.shape).fieldNames()
     others = [name for name in names if name != "session_id"]
     each = rows.select(*others, "of", F.posexplode(ids).alias("place", "session_id"))
@@ -167,14 +158,19 @@ def look_up_events(
     return known.select(*names, "of")
 
 
+def key_of_named(it: Column, plain: str) -> Column:
+    """The key of an id that a suspect has."""
+    return key_of_id(it["session_id"], it["exact_id"], it["kind"], plain)
+
+
 def lookups_per_cursor(spark: SparkSession, suspects: Census, number: int) -> int:
     """How many groups each cursor makes of its share of so many suspects."""
     return ceil(number / len(ranges_of(spark, suspects)) / SUSPECTS_AT_ONCE) or 1
 
 
-def of_group(suspects: Census) -> Document:
-    """The key of the least suspect of a group."""
-    return key_expression(suspects, "_id.min")
+def of_group(suspects: Census, window: ActiveWindow | None) -> Document:
+    """The key of the least suspect of a group; in a window of the least session_id."""
+    return key_expression(suspects, "_id.min") if window is None else {"v": "$_id.min"}
 
 
 def brought(
@@ -184,31 +180,19 @@ def brought(
     collection: str,
     paths: Mapping[str, str],
 ) -> list[Document]:
-    """Stages that bring what the collection holds of the suspects' session_ids, in any spelling.
+    """Stages that bring what the collection holds of the suspects' session_ids.
 
     One document each as ``found``, beside the ``suspects`` and ``session_ids`` of its group and its
     ``number`` among what they bring; one without where they bring nothing. The server hands them on
     one by one, so no document holds a whole session.
     """
     session_id = f"${settings.session_fields['session_id']}" if window is None else "$_id"
-    text = {"$toString": session_id}
-    named = {"suspects": {"$push": "$_id"}, "session_ids": {"$push": text}}
-    found = {"from": collection, "localField": "spellings", "foreignField": paths["session_id"]}
+    named = {"suspects": {"$push": "$_id"}, "session_ids": {"$push": session_id}}
+    found = {"from": collection, "localField": "session_ids", "foreignField": paths["session_id"]}
     each = {"path": f"${FOUND}", "preserveNullAndEmptyArrays": True, "includeArrayIndex": "number"}
     return [
         *([] if window is None else window.session_ids(settings)),
         {"$bucketAuto": {"groupBy": "$_id", "buckets": lookups, "output": named}},
-        {"$set": {"spellings": spellings_expression("$session_ids")}},
         {"$lookup": {**found, "as": FOUND}},
         {"$unwind": each},
     ]
-
-
-def spellings_expression(texts: str) -> Document:
-    """The strings, and the ObjectIds that others spell some of them as; see ``spellings``."""
-    object_id = {"$convert": {"input": "$$this", "to": "objectId", "onError": None}}
-    is_digits = {"$eq": [{"$toString": "$$object_id"}, "$$this"]}
-    exact = {"$cond": [is_digits, "$$object_id", None]}
-    converted = {"$let": {"vars": {"object_id": object_id}, "in": exact}}
-    each = {"$map": {"input": texts, "in": converted}}
-    return {"$setUnion": [texts, {"$setDifference": [each, [None]]}]}

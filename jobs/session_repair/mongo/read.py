@@ -43,6 +43,7 @@ from session_repair.mongo.columns import event_columns, session_columns
 from session_repair.mongo.connection import spark_uri
 from session_repair.mongo.dates import exact_dates
 from session_repair.mongo.declared import event_tokens, stored_tokens
+from session_repair.mongo.ids import odd_id, plain_in, usual_id
 from session_repair.mongo.utf8 import unmarked_texts
 from session_repair.rules.envelope import creation_time, envelope_of, key_of, key_order, present
 from session_repair.rules.held import stored_values, with_declared, with_texts
@@ -63,10 +64,13 @@ RANGES_PER_CORE = 3  # so that none waits long for the slowest; one, where cores
 DOCUMENTS_PER_RANGE = 5_000_000  # a task that fails has no more than these to read again
 
 
-def read_sessions(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
+def read_sessions(
+    spark: SparkSession, settings: Settings, census: Census, events: Census
+) -> DataFrame:
     """One row per session document, shape SESSIONS."""
     stages, columns = session_stages(settings, census), session_columns(settings)
-    return session_rows(load(spark, settings, census, stages, columns), settings, census)
+    rows = load(spark, settings, census, stages, columns)
+    return session_rows(rows, settings, census, plain_in(events))
 
 
 def read_events(spark: SparkSession, settings: Settings, census: Census) -> DataFrame:
@@ -89,9 +93,10 @@ def session_stages(
     shape, size = settings.shape, {"size": {"$bsonSize": "$$ROOT"}}
     usual = {**size, **texts, **stored_tokens(shape, at, may_be_odd=False), **more}
     on_the_way = {"parents": [{"$type": f"${it}"} for it in parents]} if parents else NOTHING
-    fields, dates = settings.session_fields, settings.session_dates
+    fields, dates, own = settings.session_fields, settings.session_dates, paths["session_id"]
     of_odd = {**stored_tokens(shape, at, may_be_odd=True), **exact_dates(paths, dates)}
-    odd = {**usual, **of_odd, **on_the_way}
+    odd = {**usual, **of_odd, **on_the_way, **odd_id(own)}
+    usual |= usual_id(own, census.usual["session_id"])
     key = key_expression(census, own_id)
     types = {name: type_unless_twice(name, path, dates, at) for name, path in fields.items()}
     types["_id"] = {"$type": f"${own_id}"}
@@ -105,12 +110,13 @@ def event_stages(
 ) -> list[Document]:
     """What makes of event documents the EVENT_COLUMNS, and ``more`` beside them."""
     paths, key = all_below(at, settings.event_fields), key_expression(census, below(at, "_id"))
-    dates = settings.event_dates
+    dates, own = settings.event_dates, paths["session_id"]
     types = {name: type_expression(name, path, dates) for name, path in paths.items()}
     is_plain = is_usual(paths, census.usual, dates)
     texts = unmarked_texts(census.shows_marks, paths, EVENT_TEXTS)
     more = {**texts, **event_tokens(settings.shape, at), **more}
-    return typed_stages(key, paths, EVENT_TYPES, dates, types, is_plain, more, more)
+    usual, odd = {**usual_id(own, census.usual["session_id"]), **more}, {**odd_id(own), **more}
+    return typed_stages(key, paths, EVENT_TYPES, dates, types, is_plain, usual, odd)
 
 
 def below(parent: str, path: str) -> str:
@@ -122,8 +128,13 @@ def all_below(parent: str, paths: Mapping[str, str]) -> dict[str, str]:
     return {name: below(parent, path) for name, path in paths.items()}
 
 
-def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) -> DataFrame:
-    """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``."""
+def session_rows(
+    rows: DataFrame, settings: Settings, census: Census, plain: str, *more: str
+) -> DataFrame:
+    """One row per row of SESSION_COLUMNS, shape SESSIONS and the columns ``more``.
+
+    ``plain`` is the kind of the ids that are their own keys.
+    """
     shape, parents = settings.shape, all_parents(settings.written_fields)
     of_objects = F.array(*[F.lit("object") for _ in parents])
     types = told_types(SESSION_TEXTS, {**USUAL_TYPES, **names_of(census.usual), **USUAL_ID})
@@ -134,7 +145,8 @@ def session_rows(rows: DataFrame, settings: Settings, census: Census, *more: str
         .select(
             envelope_of(F.col("key")).alias("session_key"),
             order_of("key", census),
-            joinable_id(),
+            joinable_id(census.usual["session_id"][0], plain),
+            "exact_id",
             envelope_of(present(F.col("user"))).alias("user"),
             "event_count",
             instant("first_event_at"),
@@ -161,7 +173,7 @@ def event_rows(rows: DataFrame, settings: Settings, census: Census, *more: str) 
         .select(
             key_of(F.col("key")).alias("event_key"),
             order_of("key", census),
-            joinable_id(),
+            joinable_id(census.usual["session_id"][0], plain_in(census)),
             key_of(present(F.col("user"))).alias("user"),
             instant("timestamp"),
             "page",
@@ -230,9 +242,10 @@ def typed_stages(
     """One stage: the values of a usual document, else the types and what is of an allowed type.
 
     An ObjectId comes as its digits, which costs the connector a third of its extended JSON. A value
-    of any type comes in an envelope, so that text that looks like JSON stays text.
+    of any type comes in an envelope, so that text that looks like JSON stays text. How a session id
+    comes, ``more`` says.
     """
-    others = {name: path for name, path in paths.items() if name != "user_id"}
+    others = {name: it for name, it in paths.items() if name not in ("user_id", "session_id")}
     plain = {name: value_of(name, path, dates) for name, path in others.items()}
     user = f"${paths['user_id']}" if "user_id" in paths else None
     is_user = {"$in": ["$$types.user_id", list(allowed["user_id"])]}

@@ -13,9 +13,14 @@ import pymongo
 from pymongo.collection import Collection
 
 from session_repair.dates import DATE, DATE_FIELDS, NUMBERS
-from session_repair.mongo.bson_types import USUAL_EVENT_TYPES, USUAL_SESSION_TYPES
+from session_repair.mongo.bson_types import IDS, INEXACT, USUAL_EVENT_TYPES, USUAL_SESSION_TYPES
+from session_repair.mongo.indexes import can_look_up
 from session_repair.mongo.store import Store
+from session_repair.rules.usual_types import ENVELOPED, plain_kind
 
+Document = dict[str, Any]
+
+FEW_IDS = 100  # documents, the first that there are
 LOOKED_AT = 100  # documents at each end of the _id index
 OF_NONE = "long"  # of dates of which there is none yet; no driver takes it for anything else
 
@@ -27,6 +32,7 @@ def usual_of_sessions(store: Store) -> Mapping[str, tuple[str, ...]]:
     """
     settings = store.settings
     usual = of_kept(USUAL_SESSION_TYPES, settings.session_fields)
+    usual = {**usual, "session_id": usual_ids(store.sessions, store.path("session_id"))}
     if settings.session_dates == DATE:
         return usual
     there = usual_numbers(store.sessions, settings.session_fields)
@@ -37,11 +43,12 @@ def usual_of_sessions(store: Store) -> Mapping[str, tuple[str, ...]]:
 
 def usual_of_events(store: Store) -> Mapping[str, tuple[str, ...]]:
     """The same of the events."""
-    usual = of_kept(USUAL_EVENT_TYPES, store.settings.event_fields)
+    paths = store.settings.event_fields
+    usual = of_kept(USUAL_EVENT_TYPES, paths)
+    usual = {**usual, "session_id": usual_ids(store.events, paths["session_id"])}
     if store.settings.event_dates == DATE:
         return usual
-    there = usual_numbers(store.events, store.settings.event_fields)
-    return with_numbers(usual, there)
+    return with_numbers(usual, usual_numbers(store.events, paths))
 
 
 def of_kept(
@@ -77,3 +84,45 @@ def usual_numbers(collection: Collection, paths: Mapping[str, str]) -> dict[str,
                 if kind in NUMBERS:
                     counts[field][kind] += 1
     return {field: max(count, key=count.__getitem__) for field, count in counts.items() if count}
+
+
+def usual_ids(collection: Collection[Document], path: str) -> tuple[str]:
+    """The type of nearly all session ids: of those at both ends of their index, else of some.
+
+    Of a double or a decimal it has to be asked each time whether it is an id: none is taken for a
+    usual one, but long in its place, whose key it has.
+    """
+    found = types_at_both_ends(collection, path)
+    if len(found) != 1:
+        groups: list[Document] = [
+            {"$limit": FEW_IDS},
+            {"$group": {"_id": {"$type": f"${path}"}, "documents": {"$sum": 1}}},
+            {"$sort": {"documents": -1, "_id": -1}},
+        ]
+        found = [it["_id"] for it in collection.aggregate(groups)]
+    known = ["long" if kind in INEXACT else kind for kind in found if kind in IDS]
+    return (known[0] if known else "string",)
+
+
+def are_all_plain(store: Store) -> bool:
+    """Whether all events are known to have ids of one kind, which has one spelling of each."""
+    kinds = types_at_both_ends(store.events, store.settings.event_fields["session_id"])
+    return bool(kinds) and not set(kinds) & {*ENVELOPED} and len(set(map(plain_kind, kinds))) == 1
+
+
+def types_at_both_ends(collection: Collection[Document], path: str) -> list[str]:
+    """The types of the least and the greatest session id: one where all are of that type.
+
+    MongoDB sorts by type first. None without an index. Numbers of several types are sorted by
+    value, so of those it may be one all the same.
+    """
+    if not can_look_up(collection, path):
+        return []
+    some, project = {path: {"$type": list(IDS)}}, {"_id": 0, "type": {"$type": f"${path}"}}
+    ends = [
+        collection.aggregate(
+            [{"$match": some}, {"$sort": {path: way}}, {"$limit": 1}, {"$project": project}]
+        )
+        for way in (1, -1)
+    ]
+    return sorted({document["type"] for end in ends for document in end})

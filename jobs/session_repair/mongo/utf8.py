@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from session_repair.rules.usual_types import MARK, NO_UTF8
+from session_repair.rules.usual_types import MARK
 
 UNLIKE_ANY: Mapping[str, Any] = {"$not": {"$regex": ".*"}}  # of text: what is no UTF-8
 
@@ -13,27 +13,6 @@ UNLIKE_ANY: Mapping[str, Any] = {"$not": {"$regex": ".*"}}  # of text: what is n
 def is_string(path: str) -> dict[str, Any]:
     """The filter of what holds a string in the field: no array of some."""
     return {"$expr": {"$eq": [{"$type": f"${path}"}, "string"]}}
-
-
-def is_looked_up(path: str) -> dict[str, Any]:
-    """The filter of what holds in the field an id that is looked up: text, or an ObjectId.
-
-    Null would find all that has no id, an array would match on both sides, and what is no UTF-8
-    would be taken for the text that it is shown as. Told so that the server uses no index for it.
-    """
-    is_object_id = {"$expr": {"$eq": [{"$type": f"${path}"}, "objectId"]}}
-    is_text = {"$and": [is_string(path), {"$nor": [{path: UNLIKE_ANY}]}]}
-    return {"$or": [is_text, is_object_id]}
-
-
-def odd_ids(path: str) -> list[dict[str, Any]]:
-    """Stages that count the documents whose id is not looked up, by its type; of text NO_UTF8."""
-    kind = {"$type": f"${path}"}
-    told = {"$cond": [{"$eq": [kind, "string"]}, NO_UTF8, kind]}
-    return [
-        {"$match": {"$nor": [is_looked_up(path)]}},
-        {"$group": {"_id": told, "documents": {"$sum": 1}}},
-    ]
 
 
 def is_no_utf8(field: str, path: str) -> dict[str, Any]:

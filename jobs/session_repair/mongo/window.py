@@ -18,9 +18,9 @@ from pymongo.collection import Collection
 from session_repair.errors import Refused
 from session_repair.mongo.bson_types import EVENT_TYPES, SESSION_TYPES
 from session_repair.mongo.dates import dated
+from session_repair.mongo.ids import is_looked_up, odd_ids
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.store import Store
-from session_repair.mongo.utf8 import is_looked_up, odd_ids
 from session_repair.settings import Settings
 
 Document = dict[str, Any]
@@ -56,7 +56,7 @@ class ActiveWindow:
         return {"$or": [dated(path, self.since, self.until, dates), made]}
 
     def session_ids(self, settings: Settings) -> list[Document]:
-        """Stages after the filter of the sessions: each active session_id once, as text, ``_id``.
+        """Stages after the filter of the sessions: each active session_id once, as ``_id``.
 
         Those that can be looked up; ``count_odd_active`` tells of others.
         """
@@ -72,7 +72,7 @@ class ActiveWindow:
             of_session,
             {"$unionWith": events},
             {"$match": is_looked_up("session_id")},
-            {"$group": {"_id": {"$toString": "$session_id"}}},
+            {"$group": {"_id": "$session_id"}},
         ]
 
 

@@ -8,13 +8,15 @@ from typing import Any
 from pymongo.collection import Collection
 
 from session_repair.aggregates import Aggregate
-from session_repair.dates import DATE_FIELDS
+from session_repair.dates import DATE_FIELDS, NUMBERS
 from session_repair.errors import BreakerTripped, Refused
 from session_repair.kinds import limit_of
-from session_repair.mongo.bson_types import USUAL_EVENT_TYPES, type_expression
+from session_repair.mongo.bson_bytes import elements
+from session_repair.mongo.bson_types import IDS, type_expression
 from session_repair.mongo.dates import BOUNDS, types_of_dates
 from session_repair.mongo.names import is_in_any, names_like
-from session_repair.mongo.store import Store
+from session_repair.mongo.spellings import scalar_in, shown_id, types_of_events
+from session_repair.mongo.store import Store, raw
 from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.malformed import dates_line, dates_of, remedy, types_met
 from session_repair.repair.report import OddType, Report, Totals
@@ -25,6 +27,7 @@ Document = dict[str, Any]
 
 # What no ``--allow-absent`` lets through: without it nothing can be told of any session.
 REQUIRED_OF_EVENTS = ("session_id", "timestamp", "page")
+SOME_IDS = 1_000  # of sessions, of which one is asked for at least that events spell otherwise
 
 
 def require_events(store: Store) -> None:
@@ -154,6 +157,53 @@ def require_few_malformed(report: Report) -> None:
         )
 
 
+def require_ids_alike(store: Store, of_sessions: str, of_events: str) -> None:
+    """Raise BreakerTripped when the two collections have no kind of id in common.
+
+    Then no event can belong to a session, and every empty session looks like an orphan: far more
+    often one of the fields is a wrong one, unless events spell the ids of sessions in their type.
+    Given are the types that most ids have.
+    """
+    alike = [types_alike(of_sessions), types_alike(of_events)]
+    ours, theirs = (
+        (store.sessions, store.path("session_id")),
+        (store.events, store.settings.event_fields["session_id"]),
+    )
+    if alike[0] == alike[1] or is_any(*ours, alike[1]) or is_any(*theirs, alike[0]):
+        return
+    if not is_any(*theirs, alike[1]):
+        return
+    some = some_ids(*ours, alike[0])
+    if some and not types_of_events(*theirs, some, None):
+        raise BreakerTripped(
+            f"the sessions of {store.sessions.name!r} have {of_sessions} in {ours[1]!r}, the "
+            f"events of {store.events.name!r} {of_events} in {theirs[1]!r}, and none has what "
+            "the others have: no event can belong to a session. Nothing was written. Name other "
+            "fields under [fields.sessions] or [fields.events] in the config file, or convert one "
+            "of both."
+        )
+
+
+def types_alike(kind: str) -> list[str]:
+    """The BSON types of ids that may be equal to one of this type."""
+    return list(NUMBERS) if kind in NUMBERS else [kind]
+
+
+def some_ids(collection: Collection[Document], path: str, kinds: list[str]) -> dict[str, Any]:
+    """Some of the ids of these types, each with a name."""
+    found: list[Document] = [
+        {"$match": {path: {"$type": kinds}}},
+        {"$limit": SOME_IDS},
+        {"$project": {"_id": 0, "v": f"${path}"}},
+    ]
+    held = (scalar_in(next(elements(it.raw))) for it in raw(collection).aggregate(found))
+    return {shown_id(value): value for value in held if value is not None}
+
+
+def is_any(collection: Collection[Document], path: str, kinds: list[str]) -> bool:
+    return collection.find_one({path: {"$type": kinds}}, ["_id"]) is not None
+
+
 def require_types(store: Store, fields: Iterable[str]) -> None:
     """Raise BreakerTripped when a field of the events, by which they are looked up, is malformed.
 
@@ -161,10 +211,11 @@ def require_types(store: Store, fields: Iterable[str]) -> None:
     """
     for field in fields:
         path, dates = store.settings.event_fields[field], store.settings.event_dates
-        kinds, bounds = list(USUAL_EVENT_TYPES[field]), {}
+        kinds, bounds, wanted = list(IDS), {}, "an id"
         if field in DATE_FIELDS:
             kinds = list(types_of_dates(dates))
             bounds = dict(zip(("$gte", "$lte"), BOUNDS[dates], strict=True))
+            wanted = f"a {' or '.join(kinds)}"
         some = store.events.find_one({path: {"$exists": True, "$ne": None}}, ["_id"])
         if some is None or store.events.find_one({path: {"$type": kinds, **bounds}}, ["_id"]):
             continue
@@ -173,7 +224,7 @@ def require_types(store: Store, fields: Iterable[str]) -> None:
         taken = dates_of(OddType(store.events.name, field, told["kind"], 1, ()))
         others = dates_line(taken, "events") if taken else "Other types are not supported yet"
         raise BreakerTripped(
-            f"no event of {store.events.name!r} has a {' or '.join(kinds)} in {path!r}, but one "
+            f"no event of {store.events.name!r} has {wanted} in {path!r}, but one "
             f"{told['kind']}: nothing can be found by it. Nothing was written. "
             f"Name another field under [fields.events] in the config file. {others}."
         )

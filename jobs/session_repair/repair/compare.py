@@ -18,6 +18,7 @@ from session_repair.mongo.bson_bytes import (
     nested,
     text_in,
 )
+from session_repair.mongo.spellings import scalar_in, shown_id
 
 Document = dict[str, Any]
 
@@ -52,9 +53,15 @@ class PlannedSession:
         """The _id of the session."""
         return next(elements(self.members[b"session"].value))
 
+    @cached_property
+    def session_id(self) -> Any:
+        """The id of the session, as Python has it."""
+        return scalar_in(self.members[b"session_id"])
+
     @property
-    def session_id(self) -> str:
-        return text_in(self.members[b"session_id"])
+    def name(self) -> str:
+        """The id as people read it."""
+        return shown_id(self.session_id)
 
     @property
     def as_observed(self) -> bytes:

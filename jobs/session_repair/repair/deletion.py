@@ -7,7 +7,7 @@ the commit, and one that is needed by then is put back as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
@@ -15,10 +15,9 @@ from pymongo import DeleteMany, DeleteOne, InsertOne
 from pymongo.client_session import ClientSession
 
 from session_repair.mongo.bson_bytes import Element, elements, has_field_twice
-from session_repair.mongo.bson_types import COMPARABLE
 from session_repair.mongo.observe import NOWHERE, SIMPLE, by_id, by_ids
 from session_repair.mongo.rights import TO_DELETE, TO_PUT_BACK
-from session_repair.mongo.spellings import types_of_events
+from session_repair.mongo.spellings import comparable, ids_there, scalar_in, types_of_events
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.compare import ABSENT, AS_OBSERVED
 from session_repair.repair.correction import seen_sessions, states_of
@@ -97,22 +96,13 @@ class ApplyDeletions(Apply):
         kept = {"_id": {"$in": sorted(needed)}}
         again = list(read_rows(self.store, kept)) if needed else []
         there = {key for key, _ in whole_sessions(self.store, again, None)}
-        made_anew = self.sessions_named([row.planned.session_id for row in again])
+        ids = [row.planned.session_id for row in again]
+        made_anew = ids_there(self.store.sessions, self.store.path("session_id"), ids)
         return [
             row
             for row in again
-            if row.planned.key not in there and row.planned.session_id not in made_anew
+            if row.planned.key not in there and comparable(row.planned.session_id) not in made_anew
         ]
-
-    def sessions_named(self, session_ids: list[str]) -> set[str]:
-        """Those of the session_ids that a session has, whoever made it."""
-        path = self.store.path("session_id")
-        stages: list[Document] = [
-            {"$match": {path: {"$in": session_ids}}},
-            {"$group": {"_id": f"${path}"}},
-        ]
-        found = self.store.sessions.with_options(COMPARABLE).aggregate(stages)
-        return {it["_id"] for it in found if isinstance(it["_id"], str)}
 
 
 class UndoDeletions(Undo):
@@ -160,16 +150,19 @@ def needed_rows(store: Store, rows: list[Row], session: ClientSession | None) ->
     """The rows whose session must stay: one that events name, a copy left alone."""
     copies = [row for row in rows if b"canonical" in row.planned.members]
     orphans = [row for row in rows if b"canonical" not in row.planned.members]
-    needed = set()
+    needed: set[str] = set()
+    path = store.settings.event_fields["session_id"]
     for some in filter(None, (copies, orphans)):
-        names = [row.planned.session_id for row in some]
-        kept = types_that_keep(store, names, some is copies, session)
-        needed |= {row.id for row, name in zip(some, names, strict=True) if name in kept}
+        ids = {row.id: row.planned.session_id for row in some}
+        # An orphan has no event. That a copy has some is no reason to keep it, but where one spells
+        # the session_id in another type it cannot be told whose that is.
+        named = types_of_events(store.events, path, ids, session, but_own=some is copies)
+        needed |= named.keys()
     if copies:
         there = seen_sessions(store, [canonical_of(row) for row in copies], session)
         for row in copies:
             seen = there.get(canonical_of(row))
-            if seen is None or row.planned.members[b"session_id"] not in members_of(seen):
+            if seen is None or comparable(row.planned.session_id) != id_in(seen):
                 needed.add(row.id)
     return needed
 
@@ -179,23 +172,8 @@ def canonical_of(row: Row) -> Element:
     return next(elements(row.planned.members[b"canonical"].value))
 
 
-def members_of(seen: bytes) -> list[Element]:
-    """The members of what the server says of a session."""
-    return list(elements(bytes(4) + seen + b"\0"))
-
-
-def types_that_keep(
-    store: Store,
-    session_ids: Sequence[str],
-    are_copies: bool,
-    session: ClientSession | None = None,
-) -> dict[str, list[str]]:
-    """Of the session_ids that must stay: the BSON types in which events name them.
-
-    An orphan has no event. That a copy has some is no reason to keep it, but where one spells
-    the session_id in another type it cannot be told whose that is.
-    """
-    usual = {"string"} if are_copies else set()
-    path = store.settings.event_fields["session_id"]
-    found = types_of_events(store.events, path, session_ids, session)
-    return {name: sorted(types - usual) for name, types in found.items() if types - usual}
+def id_in(seen: bytes) -> Any:
+    """The session_id in what the server says of a session, comparable."""
+    members = {it.name: it for it in elements(bytes(4) + seen + b"\0")}
+    held = members.get(b"session_id")
+    return held and comparable(scalar_in(held))

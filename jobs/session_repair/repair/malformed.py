@@ -60,11 +60,11 @@ def remedy(report: Report) -> str:
         told.append(f"Name other fields under {' and '.join(sides)} in the config file.")
     told += [f"{it}, which takes such dates." for it in dates_that_take(report)]
     others = [it for it in report.malformed if it.type not in of_no_kind and not dates_of(it)]
-    is_other_date = any(it.field in DATE_FIELDS for it in others)
-    kinds = ["dates that are neither BSON dates nor epoch numbers"] if is_other_date else []
-    kinds += ["ids other than text"] if "session_id" in fields else []
-    if kinds:
-        told.append(f"Not supported yet are {' and '.join(kinds)}: convert them.")
+    if any(it.field in DATE_FIELDS for it in others):
+        kinds = "dates that are neither BSON dates nor epoch numbers"
+        told.append(f"Not supported yet are {kinds}: convert them.")
+    if "session_id" in fields:
+        told.append("An id has to be one value, a number a whole one: convert others.")
     if any(it.type == NO_UTF8 for it in report.malformed):
         told.append("Text has to be UTF-8: convert it.")
     return " ".join([*told, "Or leave them alone, with a higher --max-malformed."])

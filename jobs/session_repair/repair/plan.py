@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from dataclasses import asdict, replace
-from itertools import islice
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -14,7 +13,6 @@ from pyspark.sql import functions as F
 from session_repair.mongo.runs import Run
 from session_repair.mongo.store import Store
 from session_repair.repair.breakers import require_bounded, require_few_malformed
-from session_repair.repair.deletion import types_that_keep
 from session_repair.repair.expiry import Expiry, require_lasting
 from session_repair.repair.journal import (
     Plan,
@@ -24,6 +22,7 @@ from session_repair.repair.journal import (
 )
 from session_repair.repair.preflight import Preflight, take_preflight
 from session_repair.repair.report import kept_sessions
+from session_repair.repair.spelled import named_by_events
 from session_repair.repair.summarize import count_judged
 from session_repair.repair.survey import Survey, survey
 from session_repair.rules.dates import Dates
@@ -35,8 +34,6 @@ from session_repair.verbs import DELETE_ORPHANS, FIX
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
-
-ASKED_AT_ONCE = 5_000  # session_ids in one query
 
 
 def survey_corrections(
@@ -83,7 +80,7 @@ def survey_deletions(
     code, judge = (DUPLICATE, copies) if store.settings.duplicates else (ORPHAN, orphans)
     judged = judge(found.corrected, preflight.now, store.settings.min_age, store.settings.shape)
     deletable, left = judged.where("kept_for IS NULL"), judged.where("kept_for IS NOT NULL")
-    kept = kept_by_events(store, deletable)
+    kept = named_by_events(store, deletable, but_own=store.settings.duplicates)
     deletable = deletable.transform(without, list(kept))
     counts, samples = count_judged(deletable.unionByName(left))
     totals = replace(found.report.totals, planned=counts.get(None, 0))
@@ -93,22 +90,9 @@ def survey_deletions(
         for it in found.report.symptoms
     ]
     report = replace(found.report, totals=totals, symptoms=tuple(symptoms), corrections=())
-    report = replace(report, kept=kept_sessions(kept))
+    report = replace(report, kept=kept_sessions(kept.values()))
     require_bounded(totals.planned, store.settings.max_delete, totals, "--max-delete")
     return replace(found, corrected=deletable, report=report)
-
-
-def kept_by_events(store: Store, deletable: DataFrame) -> dict[str, list[str]]:
-    """Of the deletable sessions that events name: the BSON types in which they do.
-
-    The reading knows its own spellings of an id only; the server is asked for all of them.
-    """
-    kept: dict[str, list[str]] = {}
-    rows = deletable.select("session_id").distinct().toLocalIterator()
-    names = (row["session_id"] for row in rows)
-    while some := list(islice(names, ASKED_AT_ONCE)):
-        kept |= types_that_keep(store, some, store.settings.duplicates)
-    return kept
 
 
 def without(sessions: DataFrame, session_ids: list[str]) -> DataFrame:

@@ -17,6 +17,7 @@ from session_repair.mongo.window import ActiveWindow
 from session_repair.repair.breakers import (
     require_events,
     require_fields,
+    require_ids_alike,
     require_matches,
     require_types,
 )
@@ -82,6 +83,9 @@ def before_plan(
     require_fields(store, verb)
     require_matches(store)
     require_types(store, preflight.reading.found_by)
+    require_ids_alike(
+        store, preflight.sessions.usual["session_id"][0], preflight.events.usual["session_id"][0]
+    )
     return preflight
 
 

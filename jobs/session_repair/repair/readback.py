@@ -87,12 +87,12 @@ def read_back(store: Store, document: Document, most: int = 0) -> ReadBack:
             if outcome == APPLIED and row.is_whole:
                 applied.append(row)
             elif outcome in WHY and row.is_whole and len(left[outcome]) < LISTED:
-                name = shortened(row.planned.session_id)
+                name = shortened(row.planned.name)
                 left[outcome].append(Left(name, outcome, row.text("error")))
         for row, state in step.compare(applied, None):
             now[state] += 1
             if state == CHANGED and len(moved_on) < most:
-                moved_on.append(row.planned.session_id)
+                moved_on.append(row.planned.name)
     require_as_counted(document, seal, counts, store.settings.reached_by)
     outcomes = Outcomes(planned=document["planned"], **{name: counts[name] for name in OUTCOMES})
     some = tuple(it for name in WHY for it in left[name])

@@ -23,7 +23,7 @@ from session_repair.mongo.census import (
 )
 from session_repair.mongo.lookup import look_up_events, look_up_sessions, lookups_per_cursor
 from session_repair.mongo.read import read_events, read_sessions
-from session_repair.mongo.spellings import spellings
+from session_repair.mongo.spellings import named_ids
 from session_repair.mongo.store import Store
 from session_repair.mongo.usual import usual_of_events, usual_of_sessions
 from session_repair.mongo.window import ActiveWindow, count_active
@@ -92,7 +92,8 @@ class Scan:
     def censuses(self, store: Store, mark: datetime) -> tuple[Census, Census]:
         ids = store.settings.session_ids
         fields = (store.settings.session_fields, store.settings.event_fields)
-        scopes = [{paths["session_id"]: {"$in": spellings(ids)}} if ids else {} for paths in fields]
+        named = {"$in": named_ids(ids)}
+        scopes = [{paths["session_id"]: named} if ids else {} for paths in fields]
         return (
             take_census(store.sessions, scopes[0], mark, usual_of_sessions(store), bool(ids)),
             take_census(store.events, scopes[1], mark, usual_of_events(store), bool(ids)),
@@ -104,7 +105,7 @@ class Scan:
     def diagnosed(
         self, spark: SparkSession, store: Store, preflight: Preflight, read: Observation
     ) -> DataFrame:
-        sessions = read_sessions(spark, store.settings, preflight.sessions)
+        sessions = read_sessions(spark, store.settings, preflight.sessions, preflight.events)
         events = read_events(spark, store.settings, preflight.events)
         shape, usual = store.settings.shape, names_of(preflight.sessions.usual)
         rebuilt = rebuild(events, preflight.mark, preflight.horizon, shape)
@@ -216,9 +217,10 @@ def looked_up(
     """What belongs to so many sessions, looked up by the indexes on their session ids."""
     suspects, window = preflight.sessions, preflight.reading.window
     lookups = lookups_per_cursor(spark, suspects, number)
-    sessions = look_up_sessions(spark, store.settings, suspects, lookups, window, read)
-    events = look_up_events(spark, store.settings, suspects, lookups, window, preflight.events)
-    shape, usual = store.settings.shape, names_of(suspects.usual)
+    of_events, settings = preflight.events, store.settings
+    sessions = look_up_sessions(spark, settings, suspects, lookups, window, of_events, read)
+    events = look_up_events(spark, settings, suspects, lookups, window, of_events)
+    shape, usual = settings.shape, names_of(suspects.usual)
     rebuilt = rebuild_looked_up(events, preflight.mark, preflight.horizon, shape)
-    how = (preflight.now, store.settings.settle, found_in, usual, shape)
+    how = (preflight.now, settings.settle, found_in, usual, shape)
     return diagnose(sessions, rebuilt, *how)

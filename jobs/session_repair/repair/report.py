@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -155,9 +155,9 @@ class Left:
 
 @dataclass(frozen=True)
 class Kept:
-    """Sessions that a deletion leaves because events name them in these BSON types; some of them.
+    """Some sessions whose ids events spell in these BSON types, and which a deletion leaves.
 
-    Each session is counted once.
+    Each session_id is counted once.
     """
 
     types: str
@@ -165,10 +165,10 @@ class Kept:
     samples: tuple[str, ...]
 
 
-def kept_sessions(types: Mapping[str, Sequence[str]]) -> tuple[Kept, ...]:
+def kept_sessions(named: Iterable[tuple[str, Sequence[str]]]) -> tuple[Kept, ...]:
     """The sessions that are kept, of whose session_ids the types are given."""
     alike = defaultdict(list)
-    for session_id, names in types.items():
+    for session_id, names in named:
         alike[", ".join(names)].append(session_id)
     return tuple(
         Kept(names, len(ids), tuple(shortened(it) for it in sorted(ids)[:LISTED]))

@@ -29,6 +29,7 @@ from session_repair.repair.report import (
     Totals,
 )
 from session_repair.rules.held import wrong_held
+from session_repair.rules.ids import is_enveloped, name_of_id
 from session_repair.rules.predicates import changed_to, held_of
 from session_repair.rules.shown import in_short, texts_of
 from session_repair.symptoms import Symptom, known_symptoms, names_of_changes
@@ -48,7 +49,7 @@ OBSERVED = (
 )
 
 
-OLD = ("old_sessions", "old_events", "events_malformed")
+OLD = ("old_sessions", "old_events", "events_malformed", "enveloped_ids")
 
 
 def observed(
@@ -79,6 +80,7 @@ def observed(
         F.sum(F.when(first_of_session, F.col("rebuilt.malformed_events"))).alias(
             "events_malformed"
         ),
+        F.count(F.when(is_enveloped(F.col("session_id")), 1)).alias("enveloped_ids"),
     )
 
 
@@ -174,7 +176,8 @@ def sample_findings(kept: DataFrame) -> dict[str, tuple[Sample, ...]]:
         kept.select("session_key", "session_id", F.inline("findings"))
         .withColumn("rank", rank)
         .where(F.col("rank") <= SAMPLES)
-        .withColumns({name: in_short(F.col(name)) for name in ("session_key", "session_id")})
+        .withColumn("session_key", in_short(F.col("session_key")))
+        .withColumn("session_id", in_short(name_of_id(F.col("session_id"))))
     )
     samples = defaultdict(list)
     for row in sorted(some.collect(), key=lambda row: row["rank"]):
@@ -192,7 +195,8 @@ def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample
             "kept_for",
             F.count(F.lit(1)).over(alike).alias("number"),
             F.row_number().over(in_order).alias("rank"),
-            *(in_short(F.col(it)).alias(it) for it in ("session_key", "session_id")),
+            in_short(F.col("session_key")).alias("session_key"),
+            in_short(name_of_id(F.col("session_id"))).alias("session_id"),
         )
         .where(F.col("rank") <= SAMPLES)
         .orderBy("kept_for", "rank")
@@ -230,7 +234,7 @@ def totals_of(figures: Mapping[str, int], found: Found) -> Totals:
 def sample_corrections(corrected: DataFrame, shape: Shape = BASIC_SHAPE) -> tuple[Correction, ...]:
     """The first planned corrections by _id, each with its fields old and new."""
     planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
-    name = in_short(F.col("session_id")).alias("session_id")
+    name = in_short(name_of_id(F.col("session_id"))).alias("session_id")
     return tuple(
         Correction(
             session_id=row["session_id"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -19,10 +19,11 @@ from session_repair.mongo.bson_types import (
     types_of,
 )
 from session_repair.mongo.census import odd_documents
-from session_repair.mongo.lookup import ids_without_session
+from session_repair.mongo.spellings import ids_without_session
 from session_repair.mongo.store import Store
 from session_repair.repair.preflight import Preflight
 from session_repair.repair.report import OddType, Report
+from session_repair.repair.spelled import spelled_otherwise
 from session_repair.repair.summarize import (
     EVENT,
     SESSION,
@@ -38,8 +39,9 @@ from session_repair.repair.summarize import (
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
 from session_repair.rules.usual_types import NO_UTF8
-from session_repair.settings import Settings, describe
+from session_repair.settings import SCAN, Settings, describe
 from session_repair.symptoms import MALFORMED, ORPHAN_EVENTS
+from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import number_of
 
 log = logging.getLogger(__name__)
@@ -110,6 +112,9 @@ def survey(
         window=asdict(reading.window) if reading.window else None,
         missing=ids_without_session(store),
     )
+    if verb != DELETE_ORPHANS:  # which asks of those that it would delete
+        spelled = spelled_otherwise(store, kept, seen, reading.strategy == SCAN)
+        report = replace(report, kept=spelled)
     return Survey(kept, reading.known(report, preflight), kept)
 
 

@@ -52,7 +52,7 @@ def survey_undo(store: Store, document: Document) -> UndoReport:
         for row, state in step.states(rows, None):
             counts[state] += 1
             if state in LEFT_ALONE and len(left_alone) < LISTED:
-                left_alone.append((shortened(row.planned.session_id), state, None))
+                left_alone.append((shortened(row.planned.name), state, None))
     lost = document["planned"] - store.journal.count_documents(plan.rows())
     return UndoReport(document["_id"], dict(counts), tuple(left_alone), lost)
 
@@ -65,8 +65,5 @@ def require_lasting_undo(store: Store, document: Document) -> None:
 def marked_rows(store: Store, plan: Plan) -> list[tuple[str, str, str | None]]:
     """Some of the sessions that an undo left alone, and why."""
     marked = {**plan.rows(), "undo": {"$exists": True}}
-    found = store.journal.find(marked, ["plan.session_id", "undo", "error"]).sort("_id", 1)
-    return [
-        (shortened(row["plan"]["session_id"]), row["undo"], row.get("error"))
-        for row in found.limit(LISTED)
-    ]
+    rows = read_rows(store, marked, ["plan.session_id", "undo", "error"], LISTED)
+    return [(shortened(row.planned.name), str(row.text("undo")), row.text("error")) for row in rows]

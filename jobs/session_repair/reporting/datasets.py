@@ -20,6 +20,7 @@ from session_repair.repair.survey import Survey
 from session_repair.reporting.folders import move, plain, remove, require_writable_folder, touch
 from session_repair.rules.envelope import readable, type_name
 from session_repair.rules.held import declared_values
+from session_repair.rules.ids import name_of_id
 from session_repair.rules.schemas import (
     CHANGES,
     CORRECTION_ROWS,
@@ -150,8 +151,10 @@ def declared_of(shape: Shape, struct: str) -> Column:
 
 
 def with_readable_id(rows: DataFrame) -> DataFrame:
-    key = F.col("session_key")
-    return rows.withColumn("session", readable(key)).withColumn("session_type", type_name(key))
+    key, name = F.col("session_key"), name_of_id(F.col("session_id"))
+    return rows.withColumns(
+        {"session": readable(key), "session_type": type_name(key), "session_id": name}
+    )
 
 
 def summary_rows(spark: SparkSession, report: Report) -> DataFrame:

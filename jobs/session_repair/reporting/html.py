@@ -240,7 +240,9 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     if is_deletion(report):
         told = [(it.sessions, f"kept: events spell the id as {it.types}") for it in report.kept]
         told += [(count, REASONS[reason].why) for reason, count in not_planned(report).items()]
-    elif report.totals.deferred:
+    else:
+        told = [(it.sessions, f"some events spell the id as {it.types}") for it in report.kept]
+    if report.totals.deferred and not is_deletion(report):
         settle = report.settings.get("settle", "the settle window")
         told.append((report.totals.deferred, f"deferred: active within {settle} of the run"))
     if report.outcomes:

@@ -72,10 +72,11 @@ def missing_lines(report: Report) -> Iterator[str]:
         yield f"⚠️  No session has {which} that --session-id names: {some_of(report.missing)}"
 
 
-def some_of(names: Sequence[str]) -> str:
+def some_of(names: Sequence[str], number: int | None = None) -> str:
     """A few of the names, and how many more there are."""
     some = [shown(it) for it in names[:SHOWN]]
-    return ", ".join([*some, *([f"{len(names) - SHOWN} more"] if len(names) > SHOWN else [])])
+    more = (len(names) if number is None else number) - len(some)
+    return ", ".join([*some, *([f"{more} more"] if more else [])])
 
 
 def remaining_lines(report: Report) -> Iterator[str]:
@@ -85,7 +86,16 @@ def remaining_lines(report: Report) -> Iterator[str]:
     if orphans:
         remain = f"{number_of(orphans, 'orphan session')} {either(orphans, 'remains', 'remain')}"
         yield f"   {remain} (created but no events)"
+    yield from spelled_lines(report)
     yield from left_lines(report)
+
+
+def spelled_lines(report: Report) -> Iterator[str]:
+    """The sessions whose ids events spell in another type: to MongoDB these are other ids."""
+    for it in report.kept:
+        ids = either(it.sessions, "its id", "their ids")
+        told = f"{number_of(it.sessions, 'session')}: some events spell {ids} as {it.types}"
+        yield f"   {told}, which joins nothing: {some_of(it.samples, it.sessions)}"
 
 
 def left_lines(report: Report, *codes: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from session_repair.dates import KEPT_DATES
 from session_repair.rules.dates import Dates, observed_date, written_date
 from session_repair.rules.envelope import content, fits_int
 from session_repair.rules.held import declared_values
+from session_repair.rules.ids import stored_id
 from session_repair.rules.schemas import JOURNAL_ROWS
 
 BSON_DATES = Dates()
@@ -69,7 +70,9 @@ def as_journal_rows(
 ) -> DataFrame:
     observed = {
         "session": F.col("session_key"),
-        "session_id": json_text(F.col("session_id")),
+        "session_id": stored_id(
+            F.col("session_id"), F.col("stored.exact_id"), F.col("stored.types.session_id")
+        ),
         "observed": json_object(observed_fields(dates, shape)),
         "parents": F.to_json(F.col("stored.parents")),
     }
@@ -86,12 +89,6 @@ def json_object(members: dict[str, Column]) -> Column:
     """A JSON object of the members that are not null."""
     pairs = [F.concat(F.lit(f'"{name}":'), value) for name, value in members.items()]
     return F.concat(F.lit("{"), F.concat_ws(",", *pairs), F.lit("}"))
-
-
-def json_text(text: Column) -> Column:
-    """A string as quoted and escaped JSON."""
-    array = F.to_json(F.array(text))
-    return F.substr(array, F.lit(2), F.length(array) - F.lit(2))
 
 
 def json_number(number: Column, kind: Column) -> Column:

@@ -9,6 +9,7 @@ from operator import or_
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from session_repair.rules.ids import key_of_id, key_of_text
 from session_repair.rules.usual_types import MARK, NO_UTF8
 
 # What of the fields may be text, as Spark is shown it.
@@ -36,7 +37,13 @@ def is_marked(field: str, column: str) -> Column:
     return F.coalesce(text.contains(MARK), F.lit(False))
 
 
-def joinable_id() -> Column:
-    """The session_id, null where it is known to be no UTF-8: as it is shown it may be another's."""
+def joinable_id(usual: str, plain: str) -> Column:
+    """The key of the session_id; null where it is no UTF-8: as it is shown it may be another's.
+
+    Nearly all are of the ``usual`` BSON type, which is not told of them.
+    """
     is_text = ~F.coalesce(F.col("unmarked.session_id").contains(MARK), F.lit(False))
-    return F.when(is_text, F.col("session_id")).alias("session_id")
+    text, exact = F.when(is_text, F.col("session_id")), F.col("exact_id")
+    kind = F.col("types.session_id")
+    key = F.when(kind.isNull(), key_of_text(text, exact, usual, plain))
+    return key.otherwise(key_of_id(text, exact, kind, plain)).alias("session_id")

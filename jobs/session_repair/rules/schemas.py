@@ -2,7 +2,8 @@
 
 Instants are UTC. ``session_key`` and ``user`` hold a BSON value of any type as the extended JSON
 document ``{"v": value}``: exact, comparable as text, and safe to embed in another document. Events,
-which are many, carry the shorter *keys* of such values.
+which are many, carry the shorter *keys* of such values. ``session_id`` is the key of
+``rules/ids``, by which sessions and events are joined.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ SESSIONS = StructType(
     [
         column("session_key", StringType(), "_id of the document"),
         column("key_order", KEY_ORDER, "sorts before session_key; null where all are ObjectIds"),
-        column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
+        column("session_id", StringType(), "key of the id; null when absent or malformed"),
+        column("exact_id", StringType(), "envelope of an id but text, ObjectId, int or long"),
         column("user", StringType(), "user_id as stored; null when absent or null"),
         column("event_count", LongType(), "stored number of events; null when absent or malformed"),
         column("first_event_at", TimestampType(), "stored; null when absent or malformed"),
@@ -86,7 +88,7 @@ EVENTS = StructType(
     [
         column("event_key", StringType(), "key of the _id of the event"),
         column("key_order", KEY_ORDER, "sorts before event_key; null where all are ObjectIds"),
-        column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
+        column("session_id", StringType(), "key of the id; null when absent or malformed"),
         column("user", StringType(), "key of the user_id; null when absent or null"),
         column("timestamp", TimestampType(), "when it happened; null when absent or malformed"),
         column("page", StringType(), "the page it names; null when it names none"),
@@ -98,7 +100,7 @@ EVENTS = StructType(
 
 STORED = StructType(
     [SESSIONS[name] for name in ("event_count", "pages", "first_event_at", "last_event_at")]
-    + [SESSIONS[name] for name in ("user", "size", "types", "parents", "exact")]
+    + [SESSIONS[name] for name in ("exact_id", "user", "size", "types", "parents", "exact")]
 )
 
 MALFORMED_EVENTS = StructType(
@@ -128,7 +130,7 @@ REBUILT = StructType(
 DIAGNOSED = StructType(
     [
         column("session_key", StringType(), "_id of the session; null for events without one"),
-        column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
+        column("session_id", StringType(), "key of the id; null when absent or malformed"),
         column("created_at", TimestampType(), "second of the ObjectId in _id; null for other _ids"),
         column("stored", STORED, "what the session says; null where nothing was found"),
         column("rebuilt", REBUILT, "what its events say; null without events or findings"),
@@ -190,7 +192,11 @@ SCHEMA_VERSION = 4
 SESSION_IDENTITY = [
     column("session", StringType(), "_id of the session: hex digits of an ObjectId, else JSON"),
     column("session_type", StringType(), "BSON type of that _id"),
-    column("session_id", StringType(), "null when absent or malformed; digits of an ObjectId"),
+    column(
+        "session_id",
+        StringType(),
+        "text, digits of an ObjectId or a number, a UUID, else JSON; null when absent or malformed",
+    ),
     column("started_at", TimestampType(), "first event, else stored first, else creation"),
 ]
 

@@ -11,9 +11,7 @@ from session_repair.aggregates import Aggregate, Shape
 from session_repair.errors import LONGEST
 from session_repair.rules import tokens
 from session_repair.rules.envelope import readable
-from session_repair.rules.predicates import fits_into_a_document, is_session, rebuilt
-
-OBJECT_ID_NAME = "session_id: objectId"  # how a malformed one is told
+from session_repair.rules.predicates import fits_into_a_document, rebuilt
 
 
 def in_short(value: Column) -> Column:
@@ -49,9 +47,7 @@ def wrong_types() -> Column:
     sizes = [F.lit("over 16 MB: rebuilt pages of "), rebuilt("pages_size"), F.lit(" bytes")]
     size = F.concat(*sizes)
     too_large = F.when(~fits_into_a_document(), size)
-    return in_short(
-        F.concat_ws(", ", of_session, wrong_types_of_events(), too_large, hint_on_session_ids())
-    )
+    return in_short(F.concat_ws(", ", of_session, wrong_types_of_events(), too_large))
 
 
 def wrong_types_of_events() -> Column:
@@ -67,14 +63,6 @@ def untold(aggregates: Iterable[Aggregate]) -> Column:
     ]
     told = F.concat_ws(", ", *why)
     return F.when(told != "", F.concat(F.lit("only this cannot be told: "), told))
-
-
-def hint_on_session_ids() -> Column:
-    """What to do where a session and its events spell one session_id in two types; else null."""
-    of_session = F.coalesce(F.col("malformed").contains(OBJECT_ID_NAME), F.lit(False))
-    of_events = F.exists(rebuilt("malformed.types"), lambda it: it.contains(OBJECT_ID_NAME))
-    hint = "the other side spells this session_id as a string: convert one of them"
-    return F.when(is_session() & (of_session != of_events), F.lit(hint))
 
 
 def number_of_events() -> Column:
