@@ -68,7 +68,7 @@ def test_for_the_data_of_the_demo_the_defaults_are_proposed(
     assert main(["config", "--show", "--config", str(file)]) == 0
 
 
-REFERENCES = {
+REFERENCES: Document = {
     "collections": {"sessions": "visits", "events": "hits"},
     "fields": {
         "sessions": {
@@ -90,7 +90,7 @@ REFERENCES = {
     },
     "aggregates": [{"field": "clicks", "is": "count", "where": {"kind": "click"}}],
 }
-NESTED = {
+NESTED: Document = {
     "collections": {"sessions": "user_sessions", "events": "session_events"},
     "fields": {
         "sessions": {
@@ -115,7 +115,7 @@ NESTED = {
         {"field": "stats.duration", "is": "span", "unit": "s"},
     ],
 }
-SHOP = {
+SHOP: Document = {
     "collections": {"sessions": "sessions", "events": "events"},
     "fields": {
         "sessions": {"dates": "date", **ALL_DEFAULTS},
@@ -234,7 +234,7 @@ def test_a_file_is_written_once_and_nothing_else(
     printed = init(on=db).out
     ended = init("--file", str(file), on=db)
     assert (ended.code, ended.out, file.read_text()) == (0, "", printed)
-    assert f"verify --config {file}" in ended.err
+    assert ended.err.endswith(f" verify --config {file}\n")
     file.write_text("mine")
     ended = init("--file", str(file), on=db)
     assert (ended.code, ended.out, file.read_text()) == (2, "", "mine")
@@ -262,3 +262,31 @@ def test_no_value_of_an_id_and_no_secret_is_printed(
     assert mongo_uri not in out
     ids: list[Any] = [it["_id"] for it in db["visits"].find()]
     assert not any(str(it) in out for it in ids)
+
+
+def test_ids_that_no_event_has_are_paired_by_name_and_told(
+    init: Callable[..., Ended], db: Db
+) -> None:
+    """As where one side spells them otherwise."""
+    wild.shop(db)
+    db["events"].update_many({}, [{"$set": {"session_id": {"$toUpper": "$session_id"}}}])
+    ended = init(on=db)
+    found = tomllib.loads(ended.out)
+    assert (ended.code, found["fields"]) == (0, SHOP["fields"])
+    assert "aggregates" not in found
+    told = "# No value of session_id of sessions was met in session_id of events: they are paired"
+    assert told in ended.out
+    assert "# No session at rest with events, 200 at most, was found: all is by names." in ended.out
+
+
+def test_dates_of_sessions_that_are_kept_in_two_ways_are_told(
+    init: Callable[..., Ended], db: Db
+) -> None:
+    wild.shop(db)
+    to_ms = {"last_event_at": {"$toLong": "$last_event_at"}}
+    db["sessions"].update_many({}, [{"$set": to_ms}])
+    ended = init(on=db)
+    found = tomllib.loads(ended.out)["fields"]["sessions"]
+    assert (ended.code, found) == (0, SHOP["fields"]["sessions"])
+    told = "only one can be read: first_event_at as date, last_event_at as epoch_ms."
+    assert told in ended.out
