@@ -206,7 +206,7 @@ def is_same(declared: Declared, stored: Any, value: Any) -> bool:
         return not lacking(own, value) and not has_more(own, value)
     if declared.kind in ("count", "sum", "span"):
         held = 0 if is_absent(stored) else stored
-        is_floor = type(stored) in (int, Int64) and declared.kind == "span"
+        is_floor = type(held) in (int, Int64) and declared.kind == "span"
         return is_near(held, value) or (is_floor and int(exact(value)) == held)
     if is_absent(stored):
         return False
@@ -226,6 +226,8 @@ def has_more(own: list[Any], value: list[Any]) -> bool:
 
 def in_type_of(stored: Any, value: Any, kind: str) -> Any:
     """The value; a number in the type of the stored one, where it fits that."""
+    if kind == "span" and is_absent(stored):
+        return of_int(int(value))
     if not is_number(stored) or not is_number(value):
         return value
     if kind == "span" and type(stored) in (int, Int64) and isinstance(value, float):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -58,36 +59,54 @@ def figures(visit: Visit) -> Document:
         "purchases": sum(it["kind"] == "purchase" for it in visit),
         "clicks": sum(it["kind"] == "click" for it in visit),
         "revenue": sum(paid),
+        "dearest": max(paid, default=None),
         "ms": (visit[-1]["at"] - visit[0]["at"]) // timedelta(milliseconds=1),
         "events": [it["_id"] for it in visit],
     }
 
 
-def fill(
-    db: Db,
-    names: tuple[str, str],
-    seed: int,
-    event: Callable[[Any, Document, int], Document],
-    session: Callable[[Any, Document | None, int], Document],
-    key: Callable[[int], Any],
-) -> None:
-    """Sessions of these names by their ids, some of them empty: of those there are no figures."""
-    number = 0
-    for nth, visit in enumerate(visits(seed)):
-        for it in visit:
-            number += 1
-            it["_id"] = made_at(it["at"], number)
-        db[names[1]].insert_many([event(key(nth), it, nth) for it in visit])
-        known = None if nth % BROKEN == 0 else figures(visit)
-        db[names[0]].insert_one(session(key(nth), known, nth))
-    db[names[1]].create_index(next(iter(event(key(0), visits(seed)[0][0] | {"_id": 0}, 0))))
+@dataclass(frozen=True)
+class Wild:
+    """Two collections of these names, as they are met; to be put into a database."""
+
+    names: tuple[str, str]
+    seed: int
+    event: Callable[[Any, Document, int], Document]
+    session: Callable[[Any, Document | None, int], Document]  # of no figures an empty one
+    key: Callable[[int], Any]
+
+    def __call__(self, db: Db) -> None:
+        """Sessions by their ids, some of them empty: of those there are no figures."""
+        for nth, visit in enumerate(self.visits()):
+            events = [self.event(self.key(nth), it, nth) for it in visit]
+            db[self.names[1]].insert_many(events)
+            known = None if nth % BROKEN == 0 else figures(visit)
+            db[self.names[0]].insert_one(self.session(self.key(nth), known, nth))
+        db[self.names[1]].create_index(next(iter(events[0])))
+
+    def whole(self) -> dict[Any, Document]:
+        """Every session as it should be, by its _id."""
+        made = [
+            self.session(self.key(nth), figures(visit), nth)
+            for nth, visit in enumerate(self.visits())
+        ]
+        return {it["_id"]: it for it in made}
+
+    def visits(self) -> list[Visit]:
+        """What visitors did, each event with its _id."""
+        found, number = visits(self.seed), 0
+        for visit in found:
+            for it in visit:
+                number += 1
+                it["_id"] = made_at(it["at"], number)
+        return found
 
 
 def user(nth: int) -> ObjectId:
     return ObjectId((nth % 20).to_bytes(12, "big"))
 
 
-def references(db: Db) -> None:
+def of_references() -> Wild:
     """ObjectIds that refer to ``_id``, and milliseconds as JavaScript writes them."""
 
     def event(key: Any, it: Document, nth: int) -> Document:
@@ -113,10 +132,13 @@ def references(db: Db) -> None:
             "device": f"device {nth % 3}",
         }
 
-    fill(db, ("visits", "hits"), 1, event, session, lambda nth: made_at(FIRST, nth))
+    return Wild(("visits", "hits"), 1, event, session, lambda nth: made_at(FIRST, nth))
 
 
-def nested(db: Db) -> None:
+references = of_references()
+
+
+def of_nested() -> Wild:
     """UUIDs, statistics in a document of their own, seconds, and no users."""
 
     def event(key: Any, it: Document, nth: int) -> Document:
@@ -144,10 +166,13 @@ def nested(db: Db) -> None:
     def key(nth: int) -> Binary:
         return Binary.from_uuid(uuid.UUID(int=2**100 + nth))
 
-    fill(db, ("user_sessions", "session_events"), 2, event, session, key)
+    return Wild(("user_sessions", "session_events"), 2, event, session, key)
 
 
-def shop(db: Db) -> None:
+nested = of_nested()
+
+
+def of_a_shop() -> Wild:
     """A shop whose sessions count purchases and what they brought, and list their events."""
 
     def event(key: Any, it: Document, nth: int) -> Document:
@@ -184,4 +209,40 @@ def shop(db: Db) -> None:
             }
         return document
 
-    fill(db, ("sessions", "events"), 3, event, session, lambda nth: f"s{nth:04}")
+    return Wild(("sessions", "events"), 3, event, session, lambda nth: f"s{nth:04}")
+
+
+shop = of_a_shop()
+
+
+def of_numbers() -> Wild:
+    """Numbers as ids, of another type on each side; no users; and what only a minority is of."""
+
+    def event(key: Any, it: Document, nth: int) -> Document:
+        return {
+            "session_no": float(key),
+            "_id": it["_id"],
+            "at": it["at"],
+            "path": it["page"],
+            "campaign": f"c{nth % 7}",
+            **({} if it["amount"] is None else {"amount": it["amount"]}),
+        }
+
+    def session(key: Any, known: Document | None, nth: int) -> Document:
+        document: Document = {"_id": made_at(FIRST, 9_000 + nth), "no": key, "hits": 0, "paths": []}
+        if known:
+            document |= {
+                "hits": known["count"],
+                "paths": known["pages"],
+                "began": known["first"],
+                "ended": known["last"],
+                "campaign": f"c{nth % 7}",
+                "took_ms": known["ms"],
+            }
+            document |= {} if known["dearest"] is None else {"dearest": known["dearest"]}
+        return document
+
+    return Wild(("sessions", "events"), 4, event, session, lambda nth: 7_000_000_000 + nth)
+
+
+numbers = of_numbers()

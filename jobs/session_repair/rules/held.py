@@ -105,12 +105,12 @@ def differs(aggregate: Aggregate) -> Column:
         is_same = ~is_none(aggregate) & is_one_value(aggregate, stored, value)
         return value["token"].isNotNull() & ~is_same
     number = value["number"]
-    is_same = F.when(is_none(aggregate), number == 0).otherwise(is_one_number(stored, value))
-    if aggregate.kind == SPAN:  # of whole seconds, where such are stored
-        is_whole = tokens.is_whole(stored["token"])
-        is_same = is_same | F.coalesce(
-            is_whole & (F.floor(number) == stored["number"]), F.lit(False)
-        )
+    # A span is of whole seconds, but where its parts are stored.
+    floor = F.floor(number) if aggregate.kind == SPAN else number
+    is_same = F.when(is_none(aggregate), floor == 0).otherwise(is_one_number(stored, value))
+    if aggregate.kind == SPAN:
+        is_whole = tokens.is_whole(stored["token"]) & (floor == stored["number"])
+        is_same = is_same | F.coalesce(is_whole, F.lit(False))
     return number.isNotNull() & ~F.coalesce(is_same, F.lit(False))
 
 
@@ -191,8 +191,8 @@ def in_stored_type(aggregate: Aggregate) -> Column:
     if aggregate.kind != SPAN:
         return token
     whole = F.floor(value["number"]).cast("bigint")
-    is_whole = tokens.is_whole(stored["token"]) & tokens.is_double(said)
-    return F.when(is_whole, tokens.of_whole(whole)).otherwise(token)
+    is_whole = is_none(aggregate) | tokens.is_whole(stored["token"])
+    return F.when(is_whole & tokens.is_double(said), tokens.of_whole(whole)).otherwise(token)
 
 
 def to_write(aggregate: Aggregate, may_shrink: bool, expired: Column) -> Column:
