@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +262,27 @@ def test_dates_of_another_kind_are_told_with_the_setting_that_takes_them(
     assert ended.code == 4
     assert f"but one {told}: nothing can be found by it." in ended.err
     assert f'Or write dates = "{taken}" under [fields.events].' in ended.err
+
+
+def test_what_is_young_or_in_flight_by_a_number_is_left_alone(
+    command: Command, db: Db, config: Any
+) -> None:
+    shop, keep, now = Shop(db), counted(S, "int"), datetime.now(timezone.utc)
+    for name, moment in {"old": MORNING, "young": now - timedelta(hours=3), "now": now}.items():
+        shop.session(f"orphan {name}", first_event_at=None, last_event_at=keep(moment))
+        shop.session(f"empty {name}", first_event_at=None, last_event_at=keep(moment))
+        shop.events(f"empty {name}", {0: "/a"}, timestamp=keep(MORNING))
+    before, how = stored_bytes(db), config(S, S)
+
+    deleting = ("delete-orphans", "--apply", "--max-delete", "100%", *how)
+    code, report = reported(command, *deleting, on=db)
+    [left] = [it["left"] for it in report["symptoms"] if it["code"] == "orphan_session"]
+    assert (code, report["outcomes"]["applied"], left) == (0, 1, {"young": 1, "in_flight": 1})
+    assert db["sessions"].count_documents({"session_id": "orphan old"}) == 0
+    assert command("undo", last_run(db)["_id"], "--apply", *how, on=db).code == 0
+    assert stored_bytes(db) == before
+
+    code, report = reported(command, "fix", "--apply", *how, on=db)
+    assert (report["outcomes"]["applied"], report["totals"]["deferred"]) == (2, 1)
+    filled = {it["session_id"] for it in db["sessions"].find({"event_count": 1})}
+    assert filled == {"empty old", "empty young"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pymongo import MongoClient
 
 from tests.harness.commands import Command
 from tests.harness.documents import Db, Document, data_of, stored_bytes
+from tests.harness.epochs import config_of
 from tests.harness.runs import last_run
 from tests.harness.shop import MORNING, Shop
 
@@ -96,6 +98,19 @@ def test_other_indexes_stop_nothing(command: Command, shop: Db) -> None:
     expire(shop, "made_at")
     shop["sessions"].create_index("last_event_at", expireAfterSeconds=2_000_000_000)
     assert command("fix", "--apply", on=shop).code == 0
+
+
+def test_numbers_are_no_dates_to_such_an_index(command: Command, shop: Db, tmp_path: Path) -> None:
+    """It lets them be, however old: so they stop nothing, neither a repair nor its undoing."""
+    shop["events"].update_many({}, [{"$set": {"timestamp": {"$toLong": "$timestamp"}}}])
+    for path in ("first_event_at", "last_event_at"):
+        expire(shop, path)
+    file = tmp_path / "dates.toml"
+    file.write_text(config_of("epoch_ms", "epoch_ms"))
+    how = ("--config", str(file))
+    assert command("fix", "--apply", *how, on=shop).code == 0
+    assert shop["sessions"].count_documents({"last_event_at": {"$type": "long"}}) == 3
+    assert command("undo", last_run(shop)["_id"], "--apply", *how, on=shop).code == 0
 
 
 def test_what_would_be_deleted_again_is_not_put_back(command: Command, db: Db) -> None:
