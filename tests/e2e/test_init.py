@@ -262,3 +262,31 @@ def test_no_value_of_an_id_and_no_secret_is_printed(
     assert mongo_uri not in out
     ids: list[Any] = [it["_id"] for it in db["visits"].find()]
     assert not any(str(it) in out for it in ids)
+
+
+def test_ids_that_no_event_has_are_paired_by_name_and_told(
+    init: Callable[..., Ended], db: Db
+) -> None:
+    """As where one side spells them otherwise."""
+    wild.shop(db)
+    db["events"].update_many({}, [{"$set": {"session_id": {"$toUpper": "$session_id"}}}])
+    ended = init(on=db)
+    found = tomllib.loads(ended.out)
+    assert (ended.code, found["fields"]) == (0, SHOP["fields"])
+    assert "aggregates" not in found
+    told = "# No value of session_id of sessions was met in session_id of events: they are paired"
+    assert told in ended.out
+    assert "# No session at rest with events, 200 at most, was found: all is by names." in ended.out
+
+
+def test_dates_of_sessions_that_are_kept_in_two_ways_are_told(
+    init: Callable[..., Ended], db: Db
+) -> None:
+    wild.shop(db)
+    to_ms = {"last_event_at": {"$toLong": "$last_event_at"}}
+    db["sessions"].update_many({}, [{"$set": to_ms}])
+    ended = init(on=db)
+    found = tomllib.loads(ended.out)["fields"]["sessions"]
+    assert (ended.code, found) == (0, SHOP["fields"]["sessions"])
+    told = "only one can be read: first_event_at as date, last_event_at as epoch_ms."
+    assert told in ended.out

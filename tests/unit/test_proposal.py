@@ -77,6 +77,8 @@ DATED: list[tuple[list[Any], str | None]] = [
     ([MORNING // 1000], EPOCH_S),
     ([Decimal128("1760947200.5"), 1_760_947_200.5], EPOCH_S),
     ([5, 1_760_947_200], None),
+    ([5, 1_760_947_200, 1_760_947_200], EPOCH_S),
+    ([DatetimeMS(MORNING), MORNING, MORNING], EPOCH_MS),
     ([float("nan"), Decimal128("NaN"), True, "1760947200"], None),
     ([], None),
 ]

@@ -8,14 +8,12 @@ from session_repair.dates import DATE, EPOCH_MS, EPOCH_S, NUMBERS
 from session_repair.mongo.dates import LIKELY
 from session_repair.proposal.values import Sample, class_of, number_of, type_of
 
-MOST = 0.8  # of the values of a field, at least
-
 
 def dates_of(sample: Sample, path: str) -> str | None:
     """As what a field keeps dates, by the types and sizes of most values; None if it keeps none."""
     values = sample.values(path)
     for dates in (DATE, EPOCH_MS, EPOCH_S):
-        if values and sum(is_one(value, dates) for value in values) >= MOST * len(values):
+        if 2 * sum(is_one(value, dates) for value in values) > len(values):
             return dates
     return None
 

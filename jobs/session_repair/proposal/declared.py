@@ -94,7 +94,7 @@ class Tried:
         if own is not None:
             yield from self.each(ORDERED, [it for it, kept in self.dates.items() if kept == own])
         elif kind in NUMBERS:
-            yield from (Trial("count", "", where) for where in self.picks if where[0])
+            yield from (Trial("count", "", where) for where in self.picks)
             if self.timestamp:
                 yield from (Trial("span", self.timestamp, unit=unit) for unit in ("ms", "s"))
             numbers = [it for it in self.events.paths(*NUMBERS) if it not in self.dates]

@@ -68,9 +68,11 @@ def links(sessions: Sample, events: Sample) -> list[Link]:
                 continue
             shared = known & events.distinct(of_event)
             covered = sum(key_of(it) in shared for it in values) / len(values)
-            named = fit("session_id", of_event) + 0.5 * fit("session_id", of_session)
+            of_name = fit("session_id", of_event)
+            named = of_name + 0.5 * fit("session_id", of_session)
+            is_both = bool(shared) and of_name >= ALIKE
             if shared or named >= 1.5 * ALIKE:
-                found.append((covered + named, Link(of_session, of_event, len(shared))))
+                found.append((is_both + covered + named, Link(of_session, of_event, len(shared))))
     return [link for _, link in sorted(found, key=lambda it: (-it[0], it[1].session, it[1].event))]
 
 

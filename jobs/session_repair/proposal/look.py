@@ -11,15 +11,16 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.errors import ExecutionTimeout
 
+from session_repair.dates import KEPT_DATES
 from session_repair.errors import Refused
 from session_repair.mongo.bson_types import UNREADABLE, readable
 from session_repair.mongo.connection import server_time
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.names import ALIKE, names_there
 from session_repair.mongo.store import Store, raw
-from session_repair.proposal.dating import dated
+from session_repair.proposal.dating import dated, dates_of
 from session_repair.proposal.declared import declared
-from session_repair.proposal.guess import Link, guess, links, made_at
+from session_repair.proposal.guess import Fields, Link, guess, links, made_at
 from session_repair.proposal.naming import OF_EVENTS, OF_SESSIONS, fit_of_collection
 from session_repair.proposal.toml import Proposal
 from session_repair.proposal.values import Flat, Sample, flat, key_of
@@ -51,7 +52,7 @@ def propose(store: Store, number: int) -> Proposal:
         fields=fields,
         declared=found,
         looked_at=f"{looked_at} and {number_of(len(groups), 'whole session')}",
-        remarks=[*remarks(store, sessions, events, link, len(groups))],
+        remarks=[*remarks(store, sessions, events, link, len(groups)), *of_dates(sessions, fields)],
     )
 
 
@@ -59,12 +60,25 @@ def remarks(
     store: Store, sessions: Sample, events: Sample, link: Link, groups: int
 ) -> Iterator[str]:
     """What the reader has to know beside it."""
+    if not link.shared:
+        ids = f"{link.session} of {sessions.collection}", f"{link.event} of {events.collection}"
+        yield f"No value of {ids[0]} was met in {ids[1]}: they are paired by their names."
     if not groups:
         yield f"No session at rest with events, {MOST_EVENTS} at most, was found: all is by names."
     for sample, path in ((events, link.event), (sessions, link.session)):
         if path not in sample.indexed:
             line = create_index_line(store.database[sample.collection], path)
             yield f"Without an index on {path} each run reads all of {sample.collection}: {line}"
+
+
+def of_dates(sessions: Sample, fields: Fields) -> Iterator[str]:
+    """That the two dates of sessions are not kept alike, where that is so."""
+    kept = {
+        path: dates_of(sessions, path) for it in KEPT_DATES if (path := fields.sessions[it].path)
+    }
+    if len({*kept.values()} - {None}) > 1:
+        told = ", ".join(f"{path} as {dates}" for path, dates in kept.items())
+        yield f"Dates of sessions are kept in two ways, and only one can be read: {told}."
 
 
 def collections_of(store: Store) -> tuple[Sample, Sample, Link]:
