@@ -68,7 +68,7 @@ def test_for_the_data_of_the_demo_the_defaults_are_proposed(
     assert main(["config", "--show", "--config", str(file)]) == 0
 
 
-REFERENCES = {
+REFERENCES: Document = {
     "collections": {"sessions": "visits", "events": "hits"},
     "fields": {
         "sessions": {
@@ -90,7 +90,7 @@ REFERENCES = {
     },
     "aggregates": [{"field": "clicks", "is": "count", "where": {"kind": "click"}}],
 }
-NESTED = {
+NESTED: Document = {
     "collections": {"sessions": "user_sessions", "events": "session_events"},
     "fields": {
         "sessions": {
@@ -115,7 +115,7 @@ NESTED = {
         {"field": "stats.duration", "is": "span", "unit": "s"},
     ],
 }
-SHOP = {
+SHOP: Document = {
     "collections": {"sessions": "sessions", "events": "events"},
     "fields": {
         "sessions": {"dates": "date", **ALL_DEFAULTS},
@@ -234,7 +234,7 @@ def test_a_file_is_written_once_and_nothing_else(
     printed = init(on=db).out
     ended = init("--file", str(file), on=db)
     assert (ended.code, ended.out, file.read_text()) == (0, "", printed)
-    assert f"verify --config {file}" in ended.err
+    assert ended.err.endswith(f" verify --config {file}\n")
     file.write_text("mine")
     ended = init("--file", str(file), on=db)
     assert (ended.code, ended.out, file.read_text()) == (2, "", "mine")

@@ -9,11 +9,11 @@ import click
 
 from session_repair.cli.options import CONNECTION, examples, settings_from, show, with_options
 from session_repair.errors import Exit, Refused
-from session_repair.home import COMMAND
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected
 from session_repair.proposal.look import SESSIONS, propose
 from session_repair.proposal.toml import config_of, file_of
+from session_repair.typed import typed
 
 
 @click.command("init", epilog=examples("init --database shop", "init --file shop.toml"))
@@ -40,7 +40,8 @@ def init(number: int, file: str | None, **options: Any) -> Exit:
             opened.write(file_of(lines))
     except OSError as error:
         raise refused(file, error.strerror or str(error)) from None
-    notice(f"Look through {file}, then: {COMMAND} verify --config {file}")
+    address = () if options["uri_file"] is None else ("--uri-file", options["uri_file"])
+    notice(f"Look through it, then: {typed(address, 'verify', '--config', file)}")
     return Exit.CLEAN
 
 
