@@ -70,24 +70,25 @@ def fill(
     event: Callable[[Any, Document, int], Document],
     session: Callable[[Any, Document | None, int], Document],
     key: Callable[[int], Any],
-) -> None:
+) -> list[Visit]:
     """Sessions of these names by their ids, some of them empty: of those there are no figures."""
-    number = 0
-    for nth, visit in enumerate(visits(seed)):
+    number, every = 0, visits(seed)
+    for nth, visit in enumerate(every):
         for it in visit:
             number += 1
             it["_id"] = made_at(it["at"], number)
         db[names[1]].insert_many([event(key(nth), it, nth) for it in visit])
         known = None if nth % BROKEN == 0 else figures(visit)
         db[names[0]].insert_one(session(key(nth), known, nth))
-    db[names[1]].create_index(next(iter(event(key(0), visits(seed)[0][0] | {"_id": 0}, 0))))
+    db[names[1]].create_index(next(iter(event(key(0), every[0][0], 0))))
+    return every
 
 
 def user(nth: int) -> ObjectId:
     return ObjectId((nth % 20).to_bytes(12, "big"))
 
 
-def references(db: Db) -> None:
+def references(db: Db) -> list[Visit]:
     """ObjectIds that refer to ``_id``, and milliseconds as JavaScript writes them."""
 
     def event(key: Any, it: Document, nth: int) -> Document:
@@ -113,10 +114,10 @@ def references(db: Db) -> None:
             "device": f"device {nth % 3}",
         }
 
-    fill(db, ("visits", "hits"), 1, event, session, lambda nth: made_at(FIRST, nth))
+    return fill(db, ("visits", "hits"), 1, event, session, lambda nth: made_at(FIRST, nth))
 
 
-def nested(db: Db) -> None:
+def nested(db: Db) -> list[Visit]:
     """UUIDs, statistics in a document of their own, seconds, and no users."""
 
     def event(key: Any, it: Document, nth: int) -> Document:
@@ -144,10 +145,10 @@ def nested(db: Db) -> None:
     def key(nth: int) -> Binary:
         return Binary.from_uuid(uuid.UUID(int=2**100 + nth))
 
-    fill(db, ("user_sessions", "session_events"), 2, event, session, key)
+    return fill(db, ("user_sessions", "session_events"), 2, event, session, key)
 
 
-def shop(db: Db) -> None:
+def shop(db: Db) -> list[Visit]:
     """A shop whose sessions count purchases and what they brought, and list their events."""
 
     def event(key: Any, it: Document, nth: int) -> Document:
@@ -184,4 +185,4 @@ def shop(db: Db) -> None:
             }
         return document
 
-    fill(db, ("sessions", "events"), 3, event, session, lambda nth: f"s{nth:04}")
+    return fill(db, ("sessions", "events"), 3, event, session, lambda nth: f"s{nth:04}")

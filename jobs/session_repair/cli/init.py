@@ -28,8 +28,6 @@ from session_repair.typed import typed
 @click.option("--file", metavar="FILE", help="Write it there, where no file is yet.")
 def init(number: int, file: str | None, **options: Any) -> Exit:
     """A config file for the collections that are there, by a look at some documents."""
-    if file is not None and Path(file).exists():
-        raise refused(file, "File exists")
     with connected(settings_from(**options)) as store:
         lines = [*config_of(propose(store, number))]
     if file is None:
@@ -39,11 +37,8 @@ def init(number: int, file: str | None, **options: Any) -> Exit:
         with Path(file).open("x", encoding="utf-8") as opened:
             opened.write(file_of(lines))
     except OSError as error:
-        raise refused(file, error.strerror or str(error)) from None
+        why = error.strerror or str(error)
+        raise Refused(f"--file {file}: {why}. Name one that can be made.") from None
     address = () if options["uri_file"] is None else ("--uri-file", options["uri_file"])
     notice(f"Look through it, then: {typed(address, 'verify', '--config', file)}")
     return Exit.CLEAN
-
-
-def refused(file: str, why: str) -> Refused:
-    return Refused(f"--file {file}: {why}. Name one that can be made.")
