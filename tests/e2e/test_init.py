@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from session_repair.cli.commands import main
 from session_repair.cli.layers import load_settings
 from session_repair.settings import Settings
 from tests.harness import wild
-from tests.harness.commands import ROOT, Ended, command_at
+from tests.harness.commands import ROOT, Command, Ended, command_at
 from tests.harness.documents import Db, Document, fingerprint, new_database
+from tests.harness.runs import last_run
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -137,7 +139,8 @@ def test_other_names_types_and_aggregates_are_told(
     init: Callable[..., Ended],
     db: Db,
     tmp_path: Path,
-    make: Callable[[Db], None],
+    mongo_uri: str,
+    make: Callable[[Db], Any],
     proposed: Document,
 ) -> None:
     make(db)
@@ -147,7 +150,38 @@ def test_other_names_types_and_aggregates_are_told(
     found = tomllib.loads(ended.out)
     assert found == {"database": db.name, **proposed}
     assert fingerprint(db) == before
+    file = tmp_path / "proposed.toml"
+    file.write_text(ended.out)
+    settings = load_settings(mongo_uri, str(file), {})
+    assert [it.path for it in settings.aggregates] == [it["field"] for it in found["aggregates"]]
+    assert main(["config", "--show", "--config", str(file)]) == 0
     assert ended.out.count("# right in ") >= 4 + len(proposed["aggregates"])
+
+
+def test_what_is_proposed_repairs_the_empty_sessions_and_is_undone(
+    command: Command, init: Callable[..., Ended], db: Db, tmp_path: Path
+) -> None:
+    visits = wild.shop(db)
+    before = {it["session_id"]: it for it in db["sessions"].find()}
+    how = ("--config", str(tmp_path / "shop.toml"), "--scope", "all")
+    assert init("--file", how[1], on=db).code == 0
+    assert command("fix", "--apply", *how, on=db).code == 0
+    for nth, visit in enumerate(visits):
+        [session] = db["sessions"].find({"session_id": f"s{nth:04}"})
+        known = wild.figures(visit)
+        should = {
+            "event_count": known["count"],
+            "pages": known["pages"],
+            "first_event_at": known["first"],
+            "last_event_at": known["last"],
+            "events": known["events"],
+        }
+        assert {name: session[name] for name in should} == should
+        assert session.get("purchases", 0) == known["purchases"]  # what is absent counts as 0
+        assert session.get("revenue", 0) == pytest.approx(known["revenue"], abs=1e-9)
+    assert command("verify", *how, on=db).code == 0
+    assert command("undo", last_run(db)["_id"], "--apply", *how[:2], on=db).code == 0
+    assert {it["session_id"]: it for it in db["sessions"].find()} == before
 
 
 def test_the_page_about_it_shows_what_it_prints(init: Callable[..., Ended], db: Db) -> None:
@@ -182,6 +216,25 @@ def test_ids_without_an_index_are_found_by_a_scan_and_the_index_is_told(
     for name in ("sessions", "events"):
         line = f'db.getSiblingDB("{db.name}").getCollection("{name}")'
         assert f'{line}.createIndex({{"session_id": 1}})' in ended.out
+
+
+def test_what_is_in_flight_is_not_held_against_its_events(
+    init: Callable[..., Ended], db: Db
+) -> None:
+    """Its events are counted one by one: until all are, any field would look wrong."""
+    wild.shop(db)
+    now = datetime.now(timezone.utc)
+    for nth in range(60):
+        key, dates = f"now{nth}", {"first_event_at": now, "last_event_at": now}
+        db["sessions"].insert_one(
+            {"session_id": key, "event_count": 9, "pages": ["/x"], "user_id": ObjectId(), **dates}
+        )
+        db["events"].insert_one(
+            {"session_id": key, "page": f"/{nth}", "timestamp": now, "user_id": ObjectId()}
+        )
+    ended = init(on=db)
+    assert tomllib.loads(ended.out) == {"database": db.name, **SHOP}
+    assert len(re.findall(r"# right in (\d+) of \1 sessions$", ended.out, re.MULTILINE)) == 8
 
 
 def test_what_cannot_be_told_is_a_comment(init: Callable[..., Ended], db: Db) -> None:

@@ -75,14 +75,16 @@ class Wild:
     session: Callable[[Any, Document | None, int], Document]  # of no figures an empty one
     key: Callable[[int], Any]
 
-    def __call__(self, db: Db) -> None:
-        """Sessions by their ids, some of them empty: of those there are no figures."""
-        for nth, visit in enumerate(self.visits()):
+    def __call__(self, db: Db) -> list[Visit]:
+        """Sessions by their ids, some of them empty: of those there are no figures. The visits."""
+        every = self.visits()
+        for nth, visit in enumerate(every):
             events = [self.event(self.key(nth), it, nth) for it in visit]
             db[self.names[1]].insert_many(events)
             known = None if nth % BROKEN == 0 else figures(visit)
             db[self.names[0]].insert_one(self.session(self.key(nth), known, nth))
         db[self.names[1]].create_index(next(iter(events[0])))
+        return every
 
     def whole(self) -> dict[Any, Document]:
         """Every session as it should be, by its _id."""

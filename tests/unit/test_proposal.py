@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from typing import Any
 
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
 
+from session_repair.aggregates import MOST, read_aggregates
 from session_repair.dates import DATE, EPOCH_MS, EPOCH_S
 from session_repair.proposal.dating import dates_of
-from session_repair.proposal.declared import MOST, Declared, declared
+from session_repair.proposal.declared import Declared, declared
 from session_repair.proposal.guess import Choice, Fields, Link, links
 from session_repair.proposal.naming import OF_EVENTS, OF_SESSIONS, best_named, fit_of_collection
 from session_repair.proposal.toml import Proposal, config_of, file_of
@@ -227,9 +229,10 @@ def test_what_is_alike_in_all_sessions_or_in_few_is_no_aggregate() -> None:
     wholes = []
     for number in range(60):
         events = some_events(chance, number)
-        bought = sum(it["kind"] == "buy" for it in events)
+        told = enumerate(events)
+        events = tuple({**it, "rare": number < 4, "is_first": nth == 0} for nth, it in told)
         session = {"_id": number, "n": len(events), "version": 1, "noise": chance.randrange(99)}
-        session |= {"rarely": bought if number < 4 else 0}
+        session |= {"rarely": len(events) if number < 4 else 0}
         wholes.append(Whole(session, events))
     sessions = Sample("sessions", tuple(it.session for it in wholes))
     assert declared(sessions, FIELDS, Bench(wholes, DATE)) == []
@@ -251,7 +254,25 @@ def test_any_text_is_read_back_from_the_file(text: str) -> None:
     one = Declared(text, Found(Trial("count", where=(text, (text,))), 9, 9))
     found = read(one, database=text)
     assert found["database"] == text
-    assert found["aggregates"] == [{"field": text, "is": "count", "where": {text: text}}]
+    [aggregate] = found["aggregates"]
+    assert {**aggregate, "name": ""} == {
+        "field": text,
+        "name": "",
+        "is": "count",
+        "where": {text: text},
+    }
+    assert re.fullmatch("[A-Za-z0-9_]+", aggregate["name"])
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("stats.hits", None), ("a-b", "a_b"), ("Count", "its_Count"), ("ü", "_")]
+)
+def test_a_field_that_names_no_aggregate_has_a_name_beside_it(path: str, name: str | None) -> None:
+    one = Declared(path, Found(Trial("count"), 9, 9))
+    [aggregate] = read(one)["aggregates"]
+    assert aggregate.get("name") == name
+    [declared_] = read_aggregates([aggregate])
+    assert (declared_.path, declared_.kind) == (path, "count")
 
 
 @pytest.mark.parametrize("value", [True, 5, Int64(5), "x"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from session_repair.aggregates import MOST
 from session_repair.dates import NUMBERS
 from session_repair.mongo.names import likeness
 from session_repair.proposal.dating import dated
@@ -21,7 +22,6 @@ from session_repair.proposal.trials import (
 )
 from session_repair.proposal.values import Sample, is_nothing
 
-MOST = 12  # aggregates that settings may declare
 FEW_EMPTY = 3  # empty sessions, at least, from which something can be told
 MOST_FIELDS = 40  # of the sessions, that are tried
 ORDERED = ("min", "max", "first", "last", "single")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from session_repair.aggregates import TAKEN
 from session_repair.proposal.declared import Declared, limited
 from session_repair.proposal.guess import Choice, Fields
 from session_repair.proposal.trials import Found, Trial
@@ -103,8 +104,16 @@ def aggregate(one: Declared) -> Iterator[str]:
     trial = one.found.trial
     yield "[[aggregates]]".ljust(COMMENT_AT) + f"# right in {share_of(one.found)}"
     yield pair("field", one.path)
+    if (name := name_of(one.path)) != one.path.replace(".", "_"):
+        yield pair("name", name)
     yield pair("is", trial.kind)
     yield from members(trial)
+
+
+def name_of(path: str) -> str:
+    """What plans, codes and reports may call a field: by its path, as far as that can be."""
+    name = re.sub(r"[^A-Za-z0-9]", "_", path)
+    return f"its_{name}" if name.lower() in TAKEN else name
 
 
 def members(trial: Trial) -> Iterator[str]:
