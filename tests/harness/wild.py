@@ -17,6 +17,7 @@ from tests.harness.shop import made_at
 
 FIRST = datetime(2025, 9, 1, tzinfo=timezone.utc)
 SESSIONS = 80
+DAYS = 20
 BROKEN = 5  # each so many-th session is empty
 
 Visit = list[Document]  # the events of a session, as plain Python: at, kind, page, amount
@@ -27,7 +28,7 @@ def visits(seed: int) -> list[Visit]:
     chance = random.Random(seed)
     made = []
     for _ in range(SESSIONS):
-        moment = FIRST + chance.random() * timedelta(days=20)
+        moment = FIRST + timedelta(milliseconds=int(chance.random() * DAYS * 86_400_000))
         visit = []
         for _ in range(chance.randrange(1, 9)):
             kind = chance.choice(["view"] * 4 + ["click"] * 2 + ["purchase", "refund"])
