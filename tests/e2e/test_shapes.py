@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import bson
@@ -12,6 +13,7 @@ from tests.harness import wild
 from tests.harness.commands import Command
 from tests.harness.documents import RUNS, Db, Document, decoded, stored_bytes
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "shapes.md"
 SHAPES = {
     "references": wild.references,
     "nested": wild.nested,
@@ -42,6 +44,8 @@ def test_a_shape_from_the_wild_is_repaired_with_the_file_that_is_proposed(
     before, sessions = stored_bytes(db, made.names[0]), db[made.names[0]]
     proposed = command("init", "--file", str(file), on=db)
     assert proposed.code == 0, proposed.told
+    shown = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+    assert file.read_text().replace(db.name, "shop") == shown[[*SHAPES].index(shape)]
     config = ("--config", str(file))
     found = command("verify", *config, "--json", str(told))
     report = json.loads(told.read_text())
