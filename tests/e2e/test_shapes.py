@@ -45,7 +45,8 @@ def test_a_shape_from_the_wild_is_repaired_with_the_file_that_is_proposed(
     proposed = command("init", "--file", str(file), on=db)
     assert proposed.code == 0, proposed.told
     shown = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
-    assert file.read_text().replace(db.name, "shop") == shown[[*SHAPES].index(shape)]
+    as_shown = shown[[*SHAPES].index(shape)]
+    assert file.read_text().replace(db.name, "shop").strip() == as_shown.strip()
     config = ("--config", str(file))
     found = command("verify", *config, "--json", str(told))
     report = json.loads(told.read_text())
