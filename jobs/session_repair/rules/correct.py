@@ -59,10 +59,12 @@ def correct(
         diagnosed.transform(
             held.with_wanted, shape, allow_shrink, have_expired(allow_shrink, shape)
         )
-        .withColumn("changes", F.when(is_in_scope(scope, only), changes(allow_shrink, only, shape)))
+        .withColumn(
+            "changes", F.when(is_in_scope(scope, only, shape), changes(allow_shrink, only, shape))
+        )
         .withColumn("is_too_large", is_any_set(shape) & ~can_be_stored(shape))
         .withColumn("changes", F.when(is_any_set(shape) & ~F.col("is_too_large"), F.col("changes")))
-        .withColumn("outside", why_outside(scope, only))
+        .withColumn("outside", why_outside(scope, only, shape))
         .withColumns(why_left(allow_shrink, shape))
         .withColumn("findings", findings(shape))
         .withColumn("changes", F.when(~F.col("in_flight"), F.col("changes")))
@@ -75,17 +77,23 @@ def has_symptom(*codes: str) -> Column:
     return reduce(or_, [F.array_contains("symptoms", code) for code in codes], F.lit(False))
 
 
-def is_in_scope(scope: str, only: Sequence[str]) -> Column:
-    """True when the run is to correct the session. Never null."""
+def is_in_scope(scope: str, only: Sequence[str], shape: Shape) -> Column:
+    """True when the run is to correct the session. Never null.
+
+    What is declared and named is mended in all, so that a new aggregate is filled in everywhere.
+    """
     is_empty = has_symptom(*OF_EMPTY)
     is_named = has_symptom(*[code for code in OF_EMPTY if code in only]) if only else is_empty
-    return is_named | ~is_empty if scope == ALL else is_named
+    if scope != ALL:
+        return is_named
+    declared = [it.code for it in shape.declared if it.code in only]
+    return is_named | ~is_empty | has_symptom(*declared)
 
 
-def why_outside(scope: str, only: Sequence[str]) -> Column:
+def why_outside(scope: str, only: Sequence[str], shape: Shape) -> Column:
     """The reason for which the run is not to correct the session; null where it is."""
     of_empty = F.when(has_symptom(*OF_EMPTY), ONLY).otherwise(SCOPE)
-    return F.when(~is_in_scope(scope, only), of_empty)
+    return F.when(~is_in_scope(scope, only, shape), of_empty)
 
 
 def changes(allow_shrink: bool, only: Sequence[str], shape: Shape) -> Column:
@@ -138,7 +146,8 @@ def is_to_mend(change: str, only: Sequence[str], shape: Shape) -> Column:
     codes = [it.code for it in known_symptoms(shape) if it.mended_by == change]
     if not only:
         return has_symptom(*codes)
-    is_whole = has_symptom(*OF_EMPTY) & has_symptom(*codes)
+    of_empty = [code for code in OF_EMPTY if code in only]
+    is_whole = has_symptom(*of_empty) & has_symptom(*codes)
     return is_whole | has_symptom(*[code for code in codes if code in only])
 
 
