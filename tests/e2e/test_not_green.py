@@ -14,7 +14,8 @@ from tests.harness.shop import Shop, minute
 
 SESSIONS = 12
 BEYOND = "12 of 12 sessions read are malformed, --max-malformed 5% allows 1"
-MET = "first_event_at is long in 12 of sessions; last_event_at is long in 12 of sessions"
+LIKE = "long like epoch_ms in 12 of sessions"
+MET = f"first_event_at is {LIKE}; last_event_at is {LIKE}"
 
 
 @dataclass(frozen=True)
@@ -156,3 +157,24 @@ def test_a_look_up_counts_the_sessions_that_it_cannot_begin_with(command: Comman
         "double that no long equals",
         3,
     )
+
+
+def test_where_events_spell_all_ids_in_another_type_nothing_is_green(
+    db: Db, command: Command
+) -> None:
+    shop = Shop(db)
+    for number in range(SESSIONS):
+        shop.session(str(7_000 + number))
+        shop.events(str(7_000 + number), {0: "/home"})
+        named = {"session_id": str(7_000 + number)}
+        db["events"].update_one(named, {"$set": {"session_id": 7_000 + number}})
+    before = stored_bytes(db)
+    beyond = (
+        "12 of 12 sessions read are named by events in another type, --max-malformed 5% allows 1"
+    )
+    shown = command("verify", on=db)
+    assert (shown.code, "✅ Nothing" in shown.out, beyond in shown.out) == (3, False, True)
+    applied = command("fix", "--apply", "--strategy", "scan", on=db)
+    assert (applied.code, beyond in applied.err) == (4, True), applied.told
+    assert "Ids are joined by value and type: convert those of one side." in applied.err
+    assert stored_bytes(db) == before

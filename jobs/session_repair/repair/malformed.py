@@ -63,6 +63,8 @@ def remedy(report: Report) -> str:
     if any(it.field in DATE_FIELDS for it in others):
         kinds = "dates that are neither BSON dates nor epoch numbers"
         told.append(f"Not supported yet are {kinds}: convert them.")
+    if report.kept:
+        told.append("Ids are joined by value and type: convert those of one side.")
     if "session_id" in fields:
         told.append("An id has to be one value, a number a whole one: convert others.")
     if any(it.type == NO_UTF8 for it in report.malformed):

@@ -248,25 +248,29 @@ class Report:
             return ()
         deciding = corrected_codes(asked["scope"], asked["allow_shrink"], shape_of(asked))
         found = [it for it in self.symptoms if it.code in deciding]
-        limits = [(it, levels.get(it.code)) for it in found]
         given = [
             Level(it.code, it.to_correct, limit_of(limit or "0", self.totals.sessions), limit)
-            for it, limit in limits
+            for it, limit in ((it, levels.get(it.code)) for it in found)
         ]
         return tuple(it for it in given if it.count > it.most)
 
     @property
     def malformed_beyond(self) -> str | None:
-        """How much more is malformed than ``--max-malformed`` allows; None where it is not more."""
+        """How much more cannot be told than ``--max-malformed`` allows; None where it is not more.
+
+        Nor can it be told of sessions whose ids events spell in another type.
+        """
         limit, totals = self.settings.get("max_malformed"), self.totals
-        for odd, read, noun in (
-            (totals.sessions_malformed, totals.sessions_read, "session"),
-            (totals.events_malformed, totals.events_read, "event"),
+        spelled = 0 if self.verb == DELETE_ORPHANS else sum(it.sessions for it in self.kept)
+        for odd, read, noun, what in (
+            (totals.sessions_malformed, totals.sessions_read, "session", "malformed"),
+            (totals.events_malformed, totals.events_read, "event", "malformed"),
+            (spelled, totals.sessions_read, "session", "named by events in another type"),
         ):
             if limit is None or odd is None or read is None:
                 continue
             if odd > (most := limit_of(limit, read)):
-                are = f"{odd} of {number_of(read, noun)} read {either(odd, 'is', 'are')} malformed"
+                are = f"{odd} of {number_of(read, noun)} read {either(odd, 'is', 'are')} {what}"
                 return f"{are}, --max-malformed {limit} allows {most}"
         return None
 
