@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from session_repair.repair.listing import lost_rows, rows_of_run
 from session_repair.repair.outcomes import OUTCOMES
 from session_repair.repair.outcomes import PLANNED as PLANNED_ROW
 from session_repair.repair.preconditions import settings_of_run
+from session_repair.reporting.as_json import document_told, json_text
 from session_repair.reporting.history import LISTED, run_told, runs_table, trend
 from session_repair.reporting.ndjson import row_line
 from session_repair.settings import PLACES
@@ -86,7 +86,7 @@ def runs(
             return show_verdict(store, run_id)
         else:
             document = Run.find(store, run_id).read()
-            show([json.dumps(document, indent=2, default=str, ensure_ascii=False)])
+            show([json_text(document_told(document), is_ascii=False)])
     return Exit.CLEAN
 
 
@@ -107,7 +107,7 @@ def list_runs(store: Store, limit: int | None, as_json: bool) -> None:
     now = None if at_work is None else at_work.id
     if as_json:
         told = [run_told(it, is_at_work=it["_id"] == now) for it in documents[:limit]]
-        show([json.dumps(told, indent=2, ensure_ascii=False)])
+        show([json_text(told, is_ascii=False)])
         return
     if not documents:
         there = names_there(store.database, store.settings.runs)
