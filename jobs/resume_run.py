@@ -47,16 +47,17 @@ def plan_again(store: Store, run: Run) -> None:
 
 @click.command(
     "resume",
-    epilog=examples(
-        "resume r20251103-031500-5f3a9c", "resume r20251103-031500-5f3a9c --break-lease"
-    ),
+    epilog=examples("resume last", "resume r20251103-031500-5f3a9c --break-lease"),
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
 @with_options("plan_ttl", "allow_ttl")
 @with_told_ending
 def command(settings: Settings, run_id: str) -> Report:
-    """Finish an interrupted run."""
+    """Finish an interrupted run.
+
+    RUN is the id of a run, or the word last.
+    """
     settings = replace(settings, report=None)  # datasets are of verify and fix
     report = resume(settings, run_id)
     show(plan_report(report) if report.outcomes is None else fix_report(report))

@@ -36,7 +36,7 @@ def verify_run(settings: Settings, run_id: str) -> Report:
     with connected(settings) as store:
         require_rights(store, TO_LOOK_AGAIN)
         again = look_again(store, run_id)
-        show(again_report(run_id, again.verb, again.report))
+        show(again_report(again.report.run_id, again.verb, again.report))
     if not again.changed:
         return again.report
     changed = verify(again.settings)
@@ -68,11 +68,11 @@ def verify(settings: Settings) -> Report:
         "verify",
         "verify --scope all --json - --allow count_mismatch=20",
         "--master local[4] verify --since last-success --html report.html",
-        "verify --run r20251103-031500-5f3a9c",
+        "verify --run last",
     ),
 )
 @with_options(CONNECTION, SELECTION, OUTPUT)
-@click.option("--run", "run_id", metavar="RUN", help="Only the sessions that this run changed.")
+@click.option("--run", "run_id", metavar="RUN", help="Only what this run changed, or the last.")
 @with_options("allow")
 @with_told_ending
 def command(settings: Settings, run_id: str | None) -> Report:

@@ -66,7 +66,7 @@ def test_ids_that_python_cannot_hold_stop_no_verb(
     odd = json.loads(file.read_text())["malformed"]
     assert [(it["type"], it["documents"], it["samples"]) for it in odd] == [
         ("double", 1, [UNREADABLE]),
-        ("string", 1, ['{"$numberInt": "1"}']),
+        ("string", 1, [{"$numberInt": "1"}]),
     ]
     assert command("fix", "--apply", *ODD, on=db).code == 0
     *_, run = db[RUNS].find().sort("_id")

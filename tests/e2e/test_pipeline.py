@@ -138,7 +138,7 @@ def listed(command: Command, db: Db, run_id: str, *options: str) -> list[Documen
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--rows",), "--rows lists the sessions of one run. Name RUN."),
+        (("--rows",), "--rows is about one run. Name it: runs RUN --rows."),
         (
             ("r1", "--rows", "--verdict"),
             "--verdict, --rows and --watch exclude each other. Give one of them.",

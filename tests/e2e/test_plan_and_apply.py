@@ -276,6 +276,6 @@ def test_the_verdict_of_a_run_is_told_by_an_exit_code_once_it_has_ended(
     planned[SESSIONS].update_one({"session_id": changed["plan"]["session_id"]}, theirs)
     assert command("apply", run, on=planned).code == 5
     code, told = verdict()
-    assert (code, f"{BROKEN - 1} applied, 1 skipped_changed" in told) == (5, True)
+    assert (code, f"{BROKEN - 1} corrected, 1 skipped_changed" in told) == (5, True)
     assert command("undo", run, "--apply", on=planned).code == 0
     assert verdict()[0] == 0

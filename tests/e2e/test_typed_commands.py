@@ -43,8 +43,8 @@ pages = "meta.pages"
 
 # Every place that makes a command, and the test below that runs what is printed there.
 TRIED = {
-    "cli/commands.py 'runs', '--watch'": "test_a_run_without_a_verdict_says_how_it_gets_one",
-    "cli/commands.py *finish": "test_a_run_without_a_verdict_says_how_it_gets_one",
+    "cli/runs.py 'runs', '--watch'": "test_a_run_without_a_verdict_says_how_it_gets_one",
+    "cli/runs.py *finish": "test_a_run_without_a_verdict_says_how_it_gets_one",
     "health/queries.py 'resume', last['_id']": "test_what_health_says_finishes_a_run",
     "health/queries.py 'undo', last['_id'], '--apply'": "test_what_health_says_finishes_a_run",
     "mongo/lease.py 'runs', self.run_id": "test_who_lost_the_run_is_told_where_to_look",

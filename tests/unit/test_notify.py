@@ -170,7 +170,7 @@ def test_the_notice_holds_figures_and_the_run_id_and_no_markup(hook: Hook, state
         "Run r1."
     )
     assert (post["verdict"], post["run_id"], post["applied"]) == (5, "r1", 2)
-    assert post["ended_at"] == "2026-01-01T00:00:03+00:00"
+    assert post["ended_at"] == "2026-01-01T00:00:03.000Z"
 
 
 def test_the_text_of_an_error_is_not_sent(hook: Hook, state: Path) -> None:

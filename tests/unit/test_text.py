@@ -800,4 +800,4 @@ def test_runs_over_other_sessions_are_no_part_of_the_trend(asked: dict[str, Any]
 
 def test_a_run_without_a_state_has_its_line() -> None:
     _, line = runs_table([{"_id": "r1", "verb": "fix"}])
-    assert line.split() == ["r1", "fix", "?"]
+    assert line.split() == ["r1", "fix", "?", "?", "?", "?"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -14,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from session_repair.health.model import Health, LastRun
 from session_repair.health.poller import LOOK_SECONDS, Answer, Watch
 from session_repair.health.queries import ENDED_WELL, bounded, last_reported, unknown
-from session_repair.kinds import show_duration
+from session_repair.kinds import instant_of, show_duration
 from session_repair.mongo.runs import APPLYING, PLANNED, UNDOING, UNDONE
 from session_repair.repair.report import Report
 
@@ -81,7 +80,7 @@ def banner(health: Health, run: Document) -> Iterator[str]:
     if last is not None:
         exit_code = "no exit code" if last.verdict is None else f"exit {last.verdict}"
         yield f"The last run, {last.id}, is {last.verb}, {last.state}, {exit_code}."
-    age = datetime.fromisoformat(health.checked_at) - run["report"]["server_time"]
+    age = instant_of(health.checked_at) - run["report"]["server_time"]
     yield f"Below is the report of run {run_id}, which is {show_duration(age)} old."
     is_at_work = health.lease is not None and health.lease.holder == run_id
     yield from state_note(run.get("state"), is_at_work)

@@ -26,7 +26,7 @@ from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import APPLIED
 from session_repair.settings import PARTIAL, Settings
 from session_repair.typed import typed
-from session_repair.wording import either, number_of
+from session_repair.wording import either, iso, number_of
 
 Document = dict[str, Any]
 
@@ -218,7 +218,3 @@ def last_reported(store: Store) -> Document | None:
     """The newest run that has a report."""
     reported = {**runs_of(store.settings), "report": {"$exists": True}}
     return store.runs.find_one(reported, sort=[("_id", -1)])
-
-
-def iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")

@@ -17,8 +17,9 @@ from pymongo.errors import PyMongoError
 
 from session_repair import __version__
 from session_repair.errors import BrokenOff, Exit, Interrupted, LeaseHeld, Refused, RepairError
-from session_repair.logs import name_run
+from session_repair.logs import name_run, notice
 from session_repair.mongo.lease import LEASE_ID
+from session_repair.mongo.newest import LAST, RUNS, WROTE, newest
 from session_repair.mongo.store import Store
 from session_repair.settings import PARTIAL, describe
 from session_repair.typed import typed
@@ -127,13 +128,22 @@ class Run:
         return Run(store, run_id, token)
 
     @staticmethod
-    def find(store: Store, run_id: str) -> Run:
-        """The run with this id; from now on the log names it. Raises Refused when there is none."""
-        run = Run(store, run_id)
-        if run.collection.find_one({"_id": run_id, "verb": {"$exists": True}}) is None:
+    def find(store: Store, run_id: str, among: Document = RUNS) -> Run:
+        """The run with this id; from now on the log names it. Raises Refused when there is none.
+
+        ``last`` is the newest of those ``among`` which it is looked for, and is told.
+        """
+        is_last = run_id == LAST
+        runs = newest(store, among if is_last else {"_id": run_id}, [])
+        if (found := next(runs, None)) is None:
+            wrote = " that has written anything" if among is WROTE else ""
             listing = typed(store.settings.reached_by, "runs")
-            raise Refused(f"there is no run {run_id!r}. Find it with: {listing}")
-        name_run(run_id)
+            which = f"run{wrote} yet. See" if is_last else f"run {run_id!r}. Find it with"
+            raise Refused(f"there is no {which}: {listing}")
+        run = Run(store, found["_id"])
+        if is_last:
+            notice(f"The last run{' that wrote' if among is WROTE else ''} is {run.run_id}")
+        name_run(run.run_id)
         return run
 
     def read(self) -> Document:
@@ -274,8 +284,3 @@ def recorded_errors(run: Run, finish: str) -> Iterator[None]:
         if told is error:
             raise
         raise told from None
-
-
-def list_runs(store: Store) -> list[Document]:
-    """The documents of all runs, the newest first."""
-    return list(store.runs.find({"verb": {"$exists": True}}).sort("_id", -1))

@@ -45,7 +45,7 @@ def look_again(store: Store, run_id: str) -> Again:
     document = run.read()
     if document["state"] != DONE:
         raise Refused(
-            f"run {run_id} is {document['state']}, not {DONE}: there is no repair to look at "
+            f"run {run.run_id} is {document['state']}, not {DONE}: there is no repair to look at "
             f"again. See {run.typed('runs')}"
         )
     settings = settings_of_run(document, store.settings, DATA)

@@ -10,6 +10,7 @@ import click
 
 from session_repair.errors import Exit, RepairError
 from session_repair.repair.report import Report
+from session_repair.reporting.as_json import report_told
 from session_repair.settings import Settings
 
 
@@ -37,7 +38,7 @@ class Ending:
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` writes."""
-        report = asdict(self.report) if self.report else {}
+        report = report_told(asdict(self.report)) if self.report else {}
         if self.report:
             report["exceeded"] = [asdict(it) for it in self.report.exceeded]
         return {

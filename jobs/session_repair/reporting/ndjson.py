@@ -1,7 +1,7 @@
 """Rows: what ``runs RUN --rows`` prints of each session, in a line for a program to read.
 
-Values of documents are extended JSON in its canonical form: int and long, date and text, null and
-absent stay apart.
+Values of documents are extended JSON in its canonical form, but for dates, which are ISO 8601: int
+and long, date and text, null and absent stay apart.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from bson import json_util
+
+from session_repair.reporting.as_json import with_iso_dates
 
 
 def row_line(row: dict[str, Any]) -> str:
@@ -26,7 +28,7 @@ def row_line(row: dict[str, Any]) -> str:
     }
     known = {name: value for name, value in told.items() if value is not None}
     return json_util.dumps(
-        {"_id": held["v"] if isinstance(held, dict) else held, **known},
+        with_iso_dates({"_id": held["v"] if isinstance(held, dict) else held, **known}),
         json_options=json_util.CANONICAL_JSON_OPTIONS,
         ensure_ascii=False,
     )

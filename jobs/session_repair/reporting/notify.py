@@ -24,6 +24,7 @@ from session_repair.reporting.ending import Ending
 from session_repair.reporting.outputs import write_file
 from session_repair.secret import read_secret
 from session_repair.settings import Settings
+from session_repair.wording import iso
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def message(ending: Ending, before: int | None) -> dict[str, Any]:
         "verdict": int(ending.verdict),
         "verdict_before": before,
         "run_id": ending.run_id,
-        "ended_at": ending.ended.isoformat(timespec="seconds"),
+        "ended_at": iso(ending.ended),
         **figures,
     }
 
