@@ -59,38 +59,49 @@ def fill(db: Db, kept: tuple[str, ...]) -> dict[str, ObjectId]:
     return ids
 
 
-@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT)
-@pytest.mark.parametrize("strategy", ["scan", "lookup"])
-def test_only_what_is_kept_is_repaired(
-    db: Db, command: Command, tmp_path: Path, kept: tuple[str, ...], strategy: str
-) -> None:
-    ids = fill(db, kept)
-    config = tmp_path / "kept.toml"
+def config(tmp_path: Path, kept: tuple[str, ...]) -> tuple[str, str]:
+    path = tmp_path / "kept.toml"
     unkept = "\n".join(f"{name} = false" for name in OF_ALL if name not in kept)
-    config.write_text(f"[fields.sessions]\n{unkept}\n")
-    before = stored_bytes(db)
-    given = ("--config", str(config), "--settle", "0s")
-    fixed = command("fix", "--apply", "--strategy", strategy, *given, on=db)
-    assert fixed.code == 0, fixed.told
+    path.write_text(f"[fields.sessions]\n{unkept}\n")
+    return "--config", str(path)
 
-    def held(name: str) -> dict[str, Any]:
-        found = db["sessions"].find_one({"_id": ids[name]}, {"_id": 0, "session_id": 0})
-        assert found is not None
-        return found
 
+def held(db: Db, key: ObjectId) -> dict[str, Any]:
+    found = db["sessions"].find_one({"_id": key}, {"_id": 0, "session_id": 0})
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT)
+def test_only_what_is_kept_is_repaired(
+    db: Db, command: Command, tmp_path: Path, kept: tuple[str, ...]
+) -> None:
+    ids, before, file = fill(db, kept), stored_bytes(db), config(tmp_path, kept)
     right = {name: value for name, value in OF_ALL.items() if name in kept}
-    assert held("empty") == right
-    after = stored_bytes(db)
-    assert {key for key in after if after[key] != before[key]} == {ids["empty"]}
-    if strategy == "lookup":
-        return
-    whole = command("fix", "--apply", "--scope", "all", *given, on=db)
+    whole = command("fix", "--apply", "--scope", "all", "--settle", "0s", *file, on=db)
     assert whole.code == 0, whole.told
-    assert held("wrong") == right
-    orphans = command("delete-orphans", "--apply", "--max-delete", "1", *given, on=db)
+    after = stored_bytes(db)
+    assert {key for key in after if after[key] != before[key]} == {ids["empty"], ids["wrong"]}
+    assert [held(db, ids[name]) for name in ("empty", "wrong")] == [right, right]
+    most = ("--settle", "0s", "--max-delete", "1")
+    orphans = command("delete-orphans", "--apply", *most, *file, on=db)
     assert orphans.code == 0, orphans.told
     assert {it["session_id"] for it in db["sessions"].find()} == {"empty", "right", "wrong"}
     for run in db[RUNS].find({"state": "done"}).sort("_id", -1):
-        undone = command("undo", run["_id"], "--apply", "--config", str(config), on=db)
+        undone = command("undo", run["_id"], "--apply", *file, on=db)
         assert undone.code == 0, undone.told
     assert stored_bytes(db) == before
+
+
+@pytest.mark.parametrize("name", ["no user, no dates", "pages alone"])
+def test_a_look_up_asks_for_what_is_kept(
+    db: Db, command: Command, tmp_path: Path, name: str
+) -> None:
+    ids, before = fill(db, KEPT[name]), stored_bytes(db)
+    looked = ("--strategy", "lookup", "--settle", "0s", *config(tmp_path, KEPT[name]))
+    fixed = command("fix", "--apply", *looked, on=db)
+    assert fixed.code == 0, fixed.told
+    right = {field: value for field, value in OF_ALL.items() if field in KEPT[name]}
+    assert held(db, ids["empty"]) == right
+    after = stored_bytes(db)
+    assert {key for key in after if after[key] != before[key]} == {ids["empty"]}

@@ -59,8 +59,6 @@ def test_a_shape_from_the_wild_is_repaired_with_the_file_that_is_proposed(
     assert {it["_id"]: comparable(it) for it in sessions.find()} == {
         key: comparable(it) for key, it in whole.items()
     }
-    again = command("verify", *config, "--scope", "all")
-    assert again.code == 0, again.told
     [run] = db[RUNS].find({"planned": {"$gt": 0}})
     undone = command("undo", run["_id"], "--apply", *config)
     assert undone.code == 0, undone.told
