@@ -40,11 +40,11 @@ def test_findings_of_twelve_are_compiled(spark: SparkSession) -> None:
     [row] = (
         correct(found, "all", False, (), shape).select("changes.more", "findings.code").collect()
     )
-    assert row["more"].asDict() == {
+    assert row["more"].asDict(recursive=True) == {
         **dict.fromkeys([it.name for it in shape.declared]),
-        "stats_purchases": '{"v": {"$numberInt": "1"}}',
-        "revenue": '{"v": {"$numberInt": "5"}}',
-        "landing": "/home",
+        "stats_purchases": {"number": 1.0, "exact": 1},
+        "revenue": {"number": 5.0, "exact": 5, "is_decimal": False},
+        "landing": {"token": "/home", "key": "/home"},
     }
     of_declared = ["stats_purchases_mismatch", "revenue_mismatch", "landing_mismatch"]
     dates = ["last_event_mismatch"]

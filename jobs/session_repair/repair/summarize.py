@@ -249,7 +249,8 @@ def changed_fields(shape: Shape) -> Column:
     texts, values, changed = texts_of(shape), held_of(shape), []
     for name in names_of_changes(shape):
         new = F.col(changed_to(shape, name))
-        before, after = (texts[name](it) for it in (values[name], new))
+        text_held, text_said = texts[name]
+        before, after = text_held(values[name]), text_said(new)
         named = F.struct(F.lit(name).alias("field"), before.alias("stored"), after.alias("rebuilt"))
         changed.append(F.when(new.isNotNull(), named))
     return F.array_compact(F.array(*changed))

@@ -19,7 +19,7 @@ from session_repair.repair.report import Report
 from session_repair.repair.survey import Survey
 from session_repair.reporting.folders import move, plain, remove, require_writable_folder, touch
 from session_repair.rules.envelope import readable, type_name
-from session_repair.rules.held import declared_values
+from session_repair.rules.held import declared_values, with_numbers
 from session_repair.rules.ids import name_of_id
 from session_repair.rules.schemas import (
     CHANGES,
@@ -125,6 +125,7 @@ def correction_rows(kept: DataFrame, outcomes: DataFrame, shape: Shape) -> DataF
     """One row per planned document, old and new values typed, shape CORRECTION_ROWS."""
     return (
         kept.where("changes IS NOT NULL")
+        .transform(with_numbers, shape)
         .join(outcomes, "session_key", "left")
         .withColumn("old", fields_of("stored"))
         .withColumn("new", fields_of("changes"))

@@ -9,7 +9,7 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from session_repair.aggregates import BASIC_SHAPE, Shape
+from session_repair.aggregates import BASIC_SHAPE, FROM_NOTHING, Aggregate, Shape
 from session_repair.reasons import IN_FLIGHT, ONLY, REASONS, SCOPE, SHRINK, TOO_LARGE
 from session_repair.rules import held
 from session_repair.rules.predicates import (
@@ -170,15 +170,23 @@ def can_be_stored(shape: Shape) -> Column:
     exchanged = F.when(new.isNotNull(), least_size_of_pages(old)).otherwise(0)
     document = stored("size") + size_of_pages(new) - exchanged + users + F.lit(OTHER_FIELDS)
     for it in shape.declared:
-        size = size_of_pages if it.is_list else size_of_text
-        added = size(F.col(changed_to(shape, it.name)))
-        row, document = row + added + size(held.token_held(it)), document + added
+        new, old = F.col(changed_to(shape, it.name)), held.token_held(it)
+        added = size_of_pages(new) if it.is_list else size_of_value(it, new)
+        before = size_of_pages(old) if it.is_list else size_of_text(old)
+        row, document = row + added + before, document + added
     return F.coalesce(F.greatest(row, document) <= MAX_DOCUMENT, F.lit(True))
 
 
 def size_of_text(text: Column) -> Column:
     """Bytes of the text; 0 for null."""
     return F.coalesce(F.octet_length(text), F.lit(0))
+
+
+def size_of_value(aggregate: Aggregate, value: Column) -> Column:
+    """Bytes of a value; a number is never large."""
+    if aggregate.kind in FROM_NOTHING:
+        return F.lit(LEAST_ELEMENT)
+    return size_of_text(value["token"])
 
 
 def size_of_pages(pages: Column) -> Column:
@@ -213,10 +221,10 @@ def finding(symptom: Symptom, shape: Shape) -> Column:
     field, evidence = symptom.field, evidence_of(shape).get(symptom.code)
     held_text, should_text = nothing, nothing
     if field:
-        should = {it.name: held.should_be(it) for it in shape.declared}
-        text = texts_of(shape)[field]
-        held_text = text(held_of(shape)[field])
-        should_text = text(should[field] if field in should else rebuilt(field))
+        said = {it.name: held.rebuilt_value(it) for it in shape.declared}
+        text_held, text_said = texts_of(shape)[field]
+        held_text = text_held(held_of(shape)[field])
+        should_text = text_said(said[field] if field in said else rebuilt(field))
     too_large = F.when(F.col("is_too_large"), F.lit(f"left alone: {REASONS[TOO_LARGE].why}"))
     why = F.col(left(symptom.code))
     action = F.when(why.isNull(), "correct").when(why == IN_FLIGHT, "defer").otherwise("report")

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from session_repair.aggregates import COUNT, FROM_NOTHING, MAX, MIN, SPAN, SUM, Aggregate, Shape
 from session_repair.rules import tokens
+from session_repair.rules.envelope import INT_HEAD, fits_int
 
 TOLERANCE = 1e-9  # of the value: the sum of doubles depends on their order
 
@@ -145,82 +146,128 @@ def is_one_number(one: Column, other: Column) -> Column:
 # What a correction would leave
 
 
-def should_be(aggregate: Aggregate) -> Column:
-    """The column of what the events say; a number in the type of the one that the session holds."""
-    return F.col(f"should_{aggregate.name}")
-
-
 def wanted(aggregate: Aggregate) -> Column:
     """The column of what a correction would write; null where it would leave what there is."""
     return F.col(f"wanted_{aggregate.name}")
 
 
 def with_wanted(diagnosed: DataFrame, shape: Shape, shrink: bool, expired: Column) -> DataFrame:
-    """The rows, with those columns of all that is declared.
+    """The rows, with that column of all that is declared: what the events say, or a list.
 
     Where events have ``expired`` no count is lowered, a bound is only widened, and what rests on
     all events stays; a list loses nothing unless it may ``shrink``.
     """
-    if not shape.declared:
-        return diagnosed
-    said = {f"said_{it.name}": token_said(it) for it in shape.declared}
-    should = {f"should_{it.name}": in_stored_type(it) for it in shape.declared}
     want = {f"wanted_{it.name}": to_write(it, shrink, expired) for it in shape.declared}
-    return diagnosed.withColumns(said).withColumns(should).withColumns(want)
-
-
-def token_said(aggregate: Aggregate) -> Column:
-    """The token of what the events say, or the tokens of a list."""
-    value = rebuilt_value(aggregate)
-    if aggregate.is_list:
-        return value
-    if aggregate.kind not in FROM_NOTHING:
-        return value["token"]
-    as_decimal = value["is_decimal"] if aggregate.kind == SUM else F.lit(False)
-    token = tokens.of_number(value["number"], value["exact"], as_decimal)
-    return F.when(value["number"].isNotNull(), token)
-
-
-def in_stored_type(aggregate: Aggregate) -> Column:
-    """The same; a number in the type of the one that the session holds."""
-    said, stored = F.col(f"said_{aggregate.name}"), F.col(f"stored.more.{aggregate.name}")
-    if "number" not in aggregate.members:
-        return said
-    value = rebuilt_value(aggregate)
-    token = tokens.in_number_type_of(stored, said, value)
-    if aggregate.kind != SPAN:
-        return token
-    whole = F.floor(value["number"]).cast("bigint")
-    is_whole = is_none(aggregate) | tokens.is_whole(stored["token"])
-    return F.when(is_whole & tokens.is_double(said), tokens.of_whole(whole)).otherwise(token)
+    return diagnosed.withColumns(want) if want else diagnosed
 
 
 def to_write(aggregate: Aggregate, may_shrink: bool, expired: Column) -> Column:
     value, stored = rebuilt_value(aggregate), F.col(f"stored.more.{aggregate.name}")
-    should = should_be(aggregate)
     if aggregate.is_list:
         if may_shrink:
-            return F.when(differs(aggregate), should)
+            return F.when(differs(aggregate), value)
         missing = F.array_except(value, keys_held(aggregate))
         own = F.when(is_none(aggregate), F.array().cast("array<string>"))
         own = own.otherwise(token_held(aggregate))
-        left = F.when(has_more(aggregate), F.concat(own, missing)).otherwise(should)
+        left = F.when(has_more(aggregate), F.concat(own, missing)).otherwise(value)
         return F.when(F.size(missing) > 0, left)
     if aggregate.kind not in (COUNT, SPAN, MIN, MAX):
-        return F.when(differs(aggregate) & ~expired, should)
+        return F.when(differs(aggregate) & ~expired, value)
     less, more = (stored, value) if aggregate.kind != MIN else (value, stored)
     parts = [it for it in aggregate.members if it != "exact"]
     is_wider = F.coalesce(*[less[it] < more[it] for it in parts], F.lit(False))
-    return F.when(differs(aggregate) & (~expired | is_none(aggregate) | is_wider), should)
+    return F.when(differs(aggregate) & (~expired | is_none(aggregate) | is_wider), value)
 
 
-# What is written of them
+# What is written of them: a number in the type of the one that the session holds, where it fits
+
+
+def with_numbers(rows: DataFrame, shape: Shape) -> DataFrame:
+    """The corrected rows, with the whole number of each that is to be written, and its type."""
+    numbers = [it for it in shape.declared if "number" in it.members]
+    if not numbers:
+        return rows
+    exact = {f"exact_{it.name}": exact_of(it) for it in numbers}
+    whole = {f"whole_{it.name}": whole_of(it) for it in numbers}
+    tags = {f"tag_{it.name}": tag_of(it) for it in numbers}
+    return rows.withColumns(exact).withColumns(whole).withColumns(tags)
+
+
+def new_value(aggregate: Aggregate) -> Column:
+    return F.col(f"changes.more.{aggregate.name}")
+
+
+def exact_of(aggregate: Aggregate) -> Column:
+    """The exact number; of a span whole seconds, but where their parts are stored."""
+    value, held = new_value(aggregate), token_held(aggregate)
+    if aggregate.kind != SPAN:
+        return value["exact"]
+    has_parts = F.coalesce(tokens.is_double(held) | tokens.is_decimal(held), F.lit(False))
+    whole = F.floor(value["number"]).cast(tokens.DECIMAL)
+    return F.when(has_parts, value["exact"]).otherwise(whole)
+
+
+def whole_of(aggregate: Aggregate) -> Column:
+    """The number as a bigint, where it is whole and doubles of its size are exact; else null."""
+    exact, number = F.col(f"exact_{aggregate.name}"), new_value(aggregate)["number"]
+    of_exact = F.when(F.floor(exact) == exact, exact.cast("bigint"))
+    return F.when(exact.isNotNull(), of_exact).otherwise(tokens.whole_in(number))
+
+
+def tag_of(aggregate: Aggregate) -> Column:
+    """The type of the stored number, where the new one fits it; null for that of its own."""
+    whole, held = F.col(f"whole_{aggregate.name}"), token_held(aggregate)
+    is_exact = F.col(f"exact_{aggregate.name}").isNotNull()
+    kind = (
+        F.when(held.startswith(INT_HEAD) & fits_int(whole), "Int")
+        .when(tokens.is_whole(held), "Long")
+        .when(tokens.is_double(held) & (F.abs(whole) <= tokens.BEYOND), "Double")
+        .when(tokens.is_decimal(held) & is_exact, "Decimal")
+    )
+    return F.when(whole.isNotNull(), kind)
+
+
+def json_of_new(aggregate: Aggregate) -> Column:
+    """What is to be written of it, as extended JSON; null for nothing."""
+    value = new_value(aggregate)
+    if aggregate.is_list:
+        return tokens.json_of_list(value)
+    if "number" not in aggregate.members:
+        return tokens.json_of(value["token"])
+    exact, whole, tag = (F.col(f"{it}_{aggregate.name}") for it in ("exact", "whole", "tag"))
+    digits, double = whole.cast("string"), value["number"].cast("string")
+    in_its_own = own_number(aggregate, exact, whole)
+    written = F.when(tag == "Double", tokens.json_number("Double", double))
+    for name in ("Int", "Long", "Decimal"):
+        written = written.when(tag == name, tokens.json_number(name, digits))
+    return F.when(value.isNotNull(), written.otherwise(in_its_own))
+
+
+def own_number(aggregate: Aggregate, exact: Column, whole: Column) -> Column:
+    """The number in the type that comes of the events."""
+    value = new_value(aggregate)
+    if aggregate.kind not in FROM_NOTHING:
+        return tokens.json_of(value["token"])
+    digits = whole.cast("string")
+    double = tokens.json_number("Double", value["number"].cast("string"))
+    written = F.when(exact.isNull(), double)
+    if aggregate.kind == SUM:
+        decimal = tokens.json_number("Decimal", tokens.plain(exact))
+        written = written.when(value["is_decimal"], decimal)
+    is_int = fits_int(whole)
+    return written.when(is_int, tokens.json_number("Int", digits)).otherwise(
+        tokens.json_number("Long", digits)
+    )
 
 
 def declared_values(shape: Shape, owner: str) -> dict[str, Column]:
-    """What is declared in ``stored`` or ``changes`` as extended JSON, by name; null for null."""
-    values = {}
-    for it in shape.declared:
-        token = token_held(it) if owner == "stored" else F.col(f"changes.more.{it.name}")
-        values[it.name] = tokens.json_of_list(token) if it.is_list else tokens.json_of(token)
-    return values
+    """What is declared in ``stored`` or ``changes`` as extended JSON, by name; null for null.
+
+    Of ``changes`` in rows with_numbers.
+    """
+    if owner == "changes":
+        return {it.name: json_of_new(it) for it in shape.declared}
+    return {
+        it.name: (tokens.json_of_list if it.is_list else tokens.json_of)(token_held(it))
+        for it in shape.declared
+    }

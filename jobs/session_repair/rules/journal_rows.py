@@ -15,7 +15,7 @@ from session_repair.aggregates import BASIC_SHAPE, Shape
 from session_repair.dates import KEPT_DATES
 from session_repair.rules.dates import Dates, observed_date, written_date
 from session_repair.rules.envelope import content, fits_int
-from session_repair.rules.held import declared_values
+from session_repair.rules.held import declared_values, with_numbers
 from session_repair.rules.ids import stored_id
 from session_repair.rules.schemas import JOURNAL_ROWS
 
@@ -37,7 +37,7 @@ def journal_rows(
     there are any), new (the fields to write) and findings (codes).
     """
     members = {"new": json_object(new_fields(dates, shape))}
-    planned = corrected.where("changes IS NOT NULL")
+    planned = corrected.where("changes IS NOT NULL").transform(with_numbers, shape)
     return as_journal_rows(planned, members, run_id, prefix, expires_at, dates, shape)
 
 

@@ -93,8 +93,8 @@ def more_rebuilt(shape: Shape) -> list[StructField]:
 
 
 def more_changes(shape: Shape) -> list[StructField]:
-    kinds = {it.name: LISTED if it.is_list else StringType() for it in shape.declared}
-    return more("what to write of the declared aggregates, as tokens", kinds)
+    kinds = {it.name: LISTED if it.is_list else value_said(it) for it in shape.declared}
+    return more("what to write of the declared aggregates", kinds)
 
 
 def sessions_of(shape: Shape) -> StructType:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from session_repair.aggregates import Aggregate, Shape
+from session_repair.aggregates import FROM_NOTHING, Aggregate, Shape
 from session_repair.errors import LONGEST
 from session_repair.rules import tokens
 from session_repair.rules.envelope import readable
@@ -72,6 +72,7 @@ def number_of_events() -> Column:
     return in_short(F.concat_ws(", ", told, wrong_types_of_events()))
 
 
+Text = tuple[Callable[[Column], Column], Callable[[Column], Column]]
 TEXT_OF_BASICS: dict[str, Callable[[Column], Column]] = {
     "event_count": number_text,
     "first_event_at": date_text,
@@ -98,12 +99,31 @@ def evidence_of(shape: Shape) -> dict[str, Callable[[], Column]]:
     return {**EVIDENCE_OF_BASICS, **all_wrong}
 
 
-def texts_of(shape: Shape) -> dict[str, Callable[[Column], Column]]:
-    """How a value of each field is shown."""
-    declared = {it.name: declared_text(it) for it in shape.declared}
-    return {**TEXT_OF_BASICS, **declared}
+def texts_of(shape: Shape) -> dict[str, Text]:
+    """How what a session holds of each field is shown, and how what its events say."""
+    basics = {name: (text, text) for name, text in TEXT_OF_BASICS.items()}
+    return {**basics, **{it.name: declared_texts(it) for it in shape.declared}}
 
 
-def declared_text(aggregate: Aggregate) -> Callable[[Column], Column]:
-    text = tokens.text_of_list if aggregate.is_list else tokens.text_of
+def declared_texts(aggregate: Aggregate) -> Text:
+    """The texts of its tokens, and of its values; numbers are never long, which saves a third."""
+    if aggregate.is_list:
+        text = shortly(tokens.text_of_list)
+        return text, text
+    if "number" not in aggregate.members:
+        text = shortly(tokens.text_of)
+        return text, lambda value: text(value["token"])
+    if aggregate.kind not in FROM_NOTHING:
+        return tokens.text_of_date, lambda value: tokens.text_of_date(value["token"])
+    return tokens.text_of_number, number_in
+
+
+def shortly(text: Callable[[Column], Column]) -> Callable[[Column], Column]:
     return lambda value: in_short(text(value))
+
+
+def number_in(value: Column) -> Column:
+    """The text of a number, whole where it is."""
+    return F.coalesce(
+        tokens.whole_in(value["number"]).cast("string"), value["number"].cast("string")
+    )

@@ -128,39 +128,13 @@ def of_whole(number: Column) -> Column:
     )
 
 
-def of_double(number: Column) -> Column:
-    return F.concat(F.lit(DOUBLE_HEAD), number.cast("string"), F.lit(INTEGER_TAIL))
-
-
 def of_decimal(number: Column) -> Column:
     return F.concat(F.lit(DECIMAL_HEAD), plain(number), F.lit(INTEGER_TAIL))
 
 
-def of_number(number: Column, exact: Column, as_decimal: Column) -> Column:
-    """The token of a number: a double where it is not exact, a decimal, else an int or a long."""
-    whole = of_whole(exact.cast("bigint"))
-    return (
-        F.when(exact.isNull(), of_double(number))
-        .when(as_decimal, of_decimal(exact))
-        .otherwise(whole)
-    )
-
-
-def in_number_type_of(stored: Column, token: Column, value: Column) -> Column:
-    """The token of a value; of a number in the type of the stored one, where it fits that.
-
-    The token is a column, and both values are such that are taken apart.
-    """
-    like, number = stored["token"], value["number"]
-    whole = F.when(is_whole(token), value["exact"].cast("bigint")).otherwise(whole_in(number))
-    as_long = F.concat(F.lit(LONG_HEAD), whole.cast("string"), F.lit(INTEGER_TAIL))
-    fitting = (
-        F.when(like.startswith(INT_HEAD), of_whole(whole))
-        .when(like.startswith(LONG_HEAD), as_long)
-        .when(is_double(like) & (F.abs(whole) <= BEYOND), of_double(number))
-        .when(is_decimal(like) & is_whole(token), of_decimal(value["exact"]))
-    )
-    return F.coalesce(fitting, token)
+def json_number(tag: str, text: Column) -> Column:
+    """A number as extended JSON, of the BSON type with this tag."""
+    return F.concat(F.lit(f'{{"$number{tag}": "'), text, F.lit('"}'))
 
 
 def json_of(token: Column) -> Column:
@@ -170,17 +144,29 @@ def json_of(token: Column) -> Column:
     return F.when(token.startswith(HEAD), content(token)).when(token.isNotNull(), text)
 
 
+def text_of_number(token: Column) -> Column:
+    """The number in the token as people read it; null for none."""
+    return F.when(is_number(token), digits(token))
+
+
+def text_of_date(token: Column) -> Column:
+    """The date in the token as people read it, or the number; null for none."""
+    date = F.timestamp_millis(digits(token).cast("bigint"))
+    text = F.date_format(date, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
+    return text_of_number(token).otherwise(F.when(token.startswith(DATE_HEAD), text))
+
+
 def text_of(token: Column) -> Column:
     """The value in the token as people read it; null for none."""
-    date = F.timestamp_millis(digits(token).cast("bigint"))
-    return (
-        F.when(token == NULL, F.lit(None).cast("string"))
-        .when(is_number(token), digits(token))
-        .when(token.startswith(OBJECT_ID_HEAD), digits_in(token))
-        .when(token.startswith(DATE_HEAD), F.date_format(date, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"))
-        .when(token.startswith(HEAD), content(token))
-        .otherwise(token)
+    others = F.when(token.startswith(HEAD), content(token)).otherwise(token)
+    return F.when(
+        token != NULL,
+        F.coalesce(text_of_date(token), text_of_object_id(token), others),
     )
+
+
+def text_of_object_id(token: Column) -> Column:
+    return F.when(token.startswith(OBJECT_ID_HEAD), digits_in(token))
 
 
 def json_of_list(values: Column) -> Column:
