@@ -43,6 +43,9 @@ def test_every_option_stands_once_below_its_heading(name: str) -> None:
     told = command.get_help(click.Context(command, terminal_width=80))
     spark = "[SPARK OPTIONS] " if name in JOB_OF else ""
     assert told.startswith(f"usage: ./spark-submit.sh {spark}{name} [OPTIONS]")
+    assert "\n  [RUN]" not in told  # which is no option
+    texts = re.findall(r"^  -.{1,28}?  +(?=\S)", told.partition("\n  Examples:")[0], re.MULTILINE)
+    assert len({len(it) for it in texts}) == 1  # aligned, whatever the group
     heading, listed = "", []
     for line in told.partition("\n  Examples:")[0].splitlines():
         if match := re.fullmatch(r"(\S.*):", line):

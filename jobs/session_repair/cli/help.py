@@ -50,10 +50,11 @@ class Verb(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records = defaultdict(list)
         for param in self.get_params(ctx):
-            if (told := param.get_help_record(ctx)) is not None:
+            told = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if told is not None:
                 records[group_of(param)].append(told)
         widths = [len(option) for group in records.values() for option, _ in group]
-        wide = max(it for it in widths if it <= WIDEST)
+        wide = min(WIDEST, max(widths))
         for group, heading in HEADINGS.items():
             if rows := records[group]:
                 with formatter.section(heading):
