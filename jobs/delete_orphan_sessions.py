@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import click
 
+from session_repair.cli.help import verb
 from session_repair.cli.options import (
     CONNECTION,
     ENDING,
@@ -74,7 +75,7 @@ def dry_run(store: Store) -> Report:
         return found.report
 
 
-@click.command(
+@verb(
     DELETE_ORPHANS,
     epilog=examples(
         "delete-orphans", "delete-orphans --apply --min-age 7d", "delete-orphans --duplicates"

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import click
 
+from session_repair.cli.help import verb
 from session_repair.cli.options import (
     CONNECTION,
     OUTPUT,
@@ -96,7 +97,7 @@ def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]
     return found.report, run, lease
 
 
-@click.command(
+@verb(
     FIX,
     epilog=examples(
         "fix",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import click
 
+from session_repair.cli.help import verb
 from session_repair.cli.options import (
     CONNECTION,
     ENDING,
@@ -45,7 +46,7 @@ def plan_again(store: Store, run: Run) -> None:
         plan_run(spark, store, preflight, run).release()
 
 
-@click.command(
+@verb(
     "resume",
     epilog=examples("resume last", "resume r20251103-031500-5f3a9c --break-lease"),
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from session_repair.cli.help import verb
 from session_repair.cli.options import (
     CONNECTION,
     OUTPUT,
@@ -62,7 +63,7 @@ def verify(settings: Settings) -> Report:
         return found.report
 
 
-@click.command(
+@verb(
     "verify",
     epilog=examples(
         "verify",

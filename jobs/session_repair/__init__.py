@@ -1,3 +1,3 @@
 """Find browsing sessions whose stored aggregates do not match their events, and repair them."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -32,6 +32,8 @@ MOST_LINES = 200  # what a stranger reads
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
 OPTIONS_OF_OTHERS = {
     "--help",
+    "--version",
+    "--seed",
     "--keep",
     "--sessions",
     "--all",

@@ -22,7 +22,7 @@ def history(db: Db) -> list[str]:
     """The ids of the runs from the oldest to the newest; the last two began in one second."""
     ids = [f"r20251020-08{number:02}00-{22 - number:06x}" for number in range(22)]
     ids.append("r20251020-082100-000000")
-    wrote = {ids[4]: {"applied": 3}, ids[9]: {"applied": 2}, ids[12]: {"skipped_gone": 1}}
+    wrote = {ids[4]: {"applied": 3}, ids[9]: {"applied": 2}, ids[12]: {"applied": 0, "failed": 1}}
     for number, run_id in enumerate(ids):
         is_plan = run_id == ids[-1]
         document: dict[str, Any] = {

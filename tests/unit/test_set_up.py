@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from session_repair.errors import Refused
+from session_repair.errors import Refused, RepairError
 from session_repair.home import ROOT
 from session_repair.launch import trust
 from session_repair.launch.archive import with_archive, with_option
@@ -20,7 +21,7 @@ from session_repair.launch.connector import (
     scala_of,
 )
 from session_repair.launch.java import Java, candidates, find_java, java_of
-from session_repair.launch.locks import JAVA, MAIN, Site, Venv, require_known_machine
+from session_repair.launch.locks import BUILD, JAVA, MAIN, Site, Venv, require_known_machine
 from session_repair.launch.options import parse
 from session_repair.launch.properties import SparkSettings
 from session_repair.launch.spark import installed_java
@@ -258,6 +259,27 @@ def test_a_venv_is_outdated_by_another_lock_or_another_python(tmp_path: Path) ->
     assert venv.holds(MAIN)
     lock.write_text("a==2\n")
     assert not venv.holds(MAIN)
+
+
+def test_a_set_up_tells_what_it_does_how_much_it_fetches_and_how_long_it_may_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is broken off at the first package, where no registry is named."""
+    venv = Venv(tmp_path, {**os.environ, "PIP_NO_INDEX": "1"})
+    for name in (BUILD, MAIN, JAVA):
+        (tmp_path / f"{name}.lock").write_text("absent==1 --hash=sha256:00\n")
+    with pytest.raises(RepairError, match=r"^pip install -r requirements-build\.lock failed: "):
+        venv.install(MAIN)
+    making, fetching = capsys.readouterr().err.splitlines()
+    assert making.startswith("spark-submit.sh: setting up .venv with Python 3.")
+    assert fetching == (
+        "spark-submit.sh: fetching Spark and the Python packages, about 410 MB: mostly 1 to 5 "
+        "minutes, this once"
+    )
+    with pytest.raises(RepairError, match=r"^pip install -r requirements-java\.lock failed: "):
+        venv.install(JAVA)
+    told = "no Java 8, 11 or 17 found: fetching one into .venv, 38 MB"
+    assert capsys.readouterr().err == f"spark-submit.sh: {told}\n"
 
 
 def test_a_wheel_installs_nothing_and_says_what_to_install(tmp_path: Path) -> None:

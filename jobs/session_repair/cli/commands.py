@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from session_repair.cli.config import config_schema, setting_lines
+from session_repair.cli.help import Verbs
 from session_repair.cli.init import init
 from session_repair.cli.options import (
     AGE,
@@ -46,7 +47,7 @@ from session_repair.reporting.text import fix_report, undo_report
 from session_repair.settings import PLACES, Settings
 
 
-@click.group("session-repair")
+@click.group("session-repair", cls=Verbs)
 def commands() -> None:
     """Apply a plan, undo a run, look at the history and the health."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from session_repair.cli.help import verb
 from session_repair.cli.options import CONNECTION, examples, settings_from, show, with_options
 from session_repair.errors import Exit, Refused
 from session_repair.logs import notice
@@ -16,7 +17,7 @@ from session_repair.proposal.toml import config_of, file_of
 from session_repair.typed import typed
 
 
-@click.command("init", epilog=examples("init --database shop", "init --file shop.toml"))
+@verb("init", epilog=examples("init --database shop", "init --file shop.toml"))
 @with_options(CONNECTION)
 @click.option(
     "--sessions",

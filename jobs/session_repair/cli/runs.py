@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from session_repair.cli.help import verb
 from session_repair.cli.options import CONNECTION, examples, settings_from, show, with_options
 from session_repair.errors import Exit, Refused
 from session_repair.health.model import AtWork
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 MOST = 20  # runs in the list; as many fit on a screen
 
 
-@click.command(
+@verb(
     "runs",
     epilog=examples("runs", "runs last", "runs --watch", "runs last --rows --outcome failed"),
 )

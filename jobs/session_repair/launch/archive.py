@@ -31,7 +31,7 @@ def with_archive(
         return dict(environment)
     archive = folder / f"spark-{hashlib.sha256(java.release).hexdigest()[:16]}.jsa"
     if not archive.exists() and os.access(folder, os.W_OK):
-        say("making an archive of Spark's classes, which quickens each later start")
+        say("making an archive of Spark's classes, 10 to 30 s; it quickens each later start")
         with locked(lock):
             if not archive.exists():
                 make(archive, spark, environment)

@@ -22,11 +22,10 @@ from session_repair.launch.spark import (
     Spark,
     cache_of,
     gateway_spark,
-    made_cache,
-    own_spark,
     spark_with_connector,
 )
 from session_repair.launch.steps import say
+from session_repair.launch.versions import versions
 
 DEMO = """
   demo              a MongoDB of its own, filled with broken sessions: verify, fix, verify"""
@@ -46,8 +45,9 @@ usage: {COMMAND} [SPARK OPTIONS] VERB [OPTIONS]
   setup             install what is missing, and nothing else
   package [FOLDER]  make one folder there of all that a cluster needs, with checksums
 
-{COMMAND} VERB --help lists the options of a verb. The address of the database comes from
-the variable MONGODB_URI. Spark options are those of spark-submit, such as --master yarn.
+{COMMAND} VERB --help lists the options of a verb, --version the versions in use. The
+address of the database comes from the variable MONGODB_URI. Spark options are those of
+spark-submit, such as --master yarn.
 """
 # The verbs that need Spark are files that a bare spark-submit runs too.
 JOB_OF = {
@@ -63,6 +63,7 @@ OWN_HELP = {
     "package": "package [FOLDER]\n\nMake one folder there, or here, of all that a cluster needs.",
     "env": "env [LOCK …]\n\nFor developers: what a driver's environment has, as a shell reads it.",
 }
+PAGE = ROOT / "docs" / "verbs.md"  # what --help prints of the verbs
 COMPLETE = "_SESSION_REPAIR_COMPLETE"  # set by a shell that asks what can follow
 LIBRARIES = "click, dns, pymongo"  # that a plain verb imports, beside pyspark
 
@@ -109,6 +110,9 @@ def program_of(line: CommandLine, environment: Mapping[str, str]) -> Program:
     if not line.verb:
         return launch.without_verb()
     refuse_unknown(line)
+    if line.asks_help and line.verb in (*JOB_OF, *PLAIN, "demo") and not launch.venv.holds(MAIN):
+        print(help_in(PAGE, line.verb), end="")  # nothing is installed for it
+        return None
     if line.verb in JOB_OF:
         return launch.job(JOB_OF[line.verb])
     if line.verb in PLAIN:
@@ -148,8 +152,9 @@ class Launch:
                 f"no verb after {' '.join(given)}. Spark options stand before the verb, its own "
                 "after it."
             )
-        spark = self.gateway or own_spark(self.venv, made_cache(self.environment), self.environment)
-        return Command([spark.submit, "--version"], spark.environment)
+        for told in versions(self.line, self.venv, self.environment, self.gateway):
+            print(told)
+        return None
 
     # The verbs with Spark
 
@@ -242,6 +247,11 @@ class Launch:
     def require(self, file: Path) -> None:
         if not file.is_file():
             raise Refused(f"{self.line.verb}: {file} does not exist.")
+
+
+def help_in(page: Path, verb: str) -> str:
+    """What the verb's --help prints, from the page that holds it for all verbs."""
+    return page.read_text("utf-8").partition(f"\n## {verb}\n\n```\n")[2].partition("```")[0]
 
 
 def driver_python(environment: Mapping[str, str]) -> str:

@@ -69,7 +69,7 @@ class Connector:
         with locked(cache / "lock"):
             if self.is_cached():
                 return
-            say("fetching the MongoDB connector")
+            say(f"fetching the MongoDB connector, 3 MB, into {self.folder}")
             for left in cache.glob("fetch.*"):  # by an interrupted fetch
                 shutil.rmtree(left)
             with tempfile.TemporaryDirectory(prefix="fetch.", dir=cache) as fetched:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from session_repair import __version__
 from session_repair.errors import Exit, RepairError
 from session_repair.repair.report import Report
 from session_repair.reporting.as_json import report_told
@@ -42,6 +43,7 @@ class Ending:
         if self.report:
             report["exceeded"] = [asdict(it) for it in self.report.exceeded]
         return {
+            "version": __version__,
             **report,
             "verdict": int(self.verdict),
             "error": self.error,
