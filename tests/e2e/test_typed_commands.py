@@ -21,6 +21,7 @@ from session_repair.mongo.lease import held_lease
 from session_repair.mongo.runs import Run
 from session_repair.repair.readback import read_back
 from session_repair.settings import Settings
+from tests.harness import wild
 from tests.harness.commands import PATIENCE, ROOT, Command, Ended, environment, run_to_end
 from tests.harness.documents import Db
 
@@ -43,6 +44,7 @@ pages = "meta.pages"
 
 # Every place that makes a command, and the test below that runs what is printed there.
 TRIED = {
+    "cli/init.py 'verify', '--config', file": "test_what_init_writes_is_looked_at_as_it_says",
     "cli/runs.py 'runs', '--watch'": "test_a_run_without_a_verdict_says_how_it_gets_one",
     "cli/runs.py *finish": "test_a_run_without_a_verdict_says_how_it_gets_one",
     "health/queries.py 'resume', last['_id']": "test_what_health_says_finishes_a_run",
@@ -148,6 +150,17 @@ def test_a_plan_is_applied_as_it_says(command: Command, db: Db, config: str, she
         True,
         True,
     )
+
+
+def test_what_init_writes_is_looked_at_as_it_says(
+    command: Command, db: Db, shell: Shell, tmp_path: Path
+) -> None:
+    wild.shop(db)
+    file = tmp_path / "what's found.toml"
+    made = command("init", "--file", str(file), on=db)
+    assert made.code == 0, made.told
+    looked = shell(printed(made.err))
+    assert (looked.code, looked.figure("Total sessions")) == (3, wild.SESSIONS), looked.told
 
 
 def test_a_run_without_a_verdict_says_how_it_gets_one(
