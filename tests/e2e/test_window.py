@@ -209,6 +209,10 @@ def test_a_success_of_before_dates_had_a_setting_is_one(db: Db, command: Command
     assert reported(command, *since_success, on=db)[1]["window"] is None
 
 
+def moment_text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+
+
 def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> None:
     """Only success moves it, and no backfill does; what came late or waited is looked at again."""
     shop = Shop(db)
@@ -235,13 +239,13 @@ def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> Non
     assert (code, report["totals"]["sessions"]) == (0, 3)
     assert report["outcomes"]["applied"] == 2
     assert report["window"] == {
-        "since": "2025-10-20 00:00:00+00:00",
-        "until": "2025-10-20 08:00:30+00:00",
+        "since": "2025-10-20T00:00:00.000Z",
+        "until": "2025-10-20T08:00:30.000Z",
     }
 
     code, report = reported(command, *since_success, on=db)
     left_open = 2 * DAY + timedelta(seconds=1)  # by the first, whatever --lookback says now
-    assert report["window"]["since"] == str(first - left_open)
+    assert report["window"]["since"] == moment_text(first - left_open)
     assert (code, report["totals"]["sessions"], report["outcomes"]["applied"]) == (0, 2, 1)
     repaired = last_run(db)["_id"]
     mended = {"session_id": "waiting", "event_count": 1, "pages": ["/waiting"]}

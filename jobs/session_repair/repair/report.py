@@ -238,7 +238,7 @@ class Report:
         )
 
     def symptom(self, code: str) -> Symptoms:
-        return next(symptom for symptom in self.symptoms if symptom.code == code)
+        return next(it for it in self.symptoms if it.code == code)
 
     @property
     def exceeded(self) -> tuple[Level, ...]:
@@ -256,12 +256,10 @@ class Report:
 
     @property
     def malformed_beyond(self) -> str | None:
-        """How much more cannot be told than ``--max-malformed`` allows; None where it is not more.
-
-        Nor can it be told of sessions whose ids events spell in another type.
-        """
+        """What is more than ``--max-malformed``: malformed, or unasked with ids spelled otherwise."""
         limit, totals = self.settings.get("max_malformed"), self.totals
-        spelled = 0 if self.verb == DELETE_ORPHANS else sum(it.sessions for it in self.kept)
+        is_named = self.verb == DELETE_ORPHANS or self.settings.get("session_ids")
+        spelled = 0 if is_named else sum(it.sessions for it in self.kept)
         for odd, read, noun, what in (
             (totals.sessions_malformed, totals.sessions_read, "session", "malformed"),
             (totals.events_malformed, totals.events_read, "event", "malformed"),
