@@ -256,7 +256,7 @@ class Report:
 
     @property
     def malformed_beyond(self) -> str | None:
-        """What is more than ``--max-malformed``: malformed, or unasked with ids spelled otherwise."""
+        """What is more than ``--max-malformed``: malformed, or ids spelled otherwise, not named."""
         limit, totals = self.settings.get("max_malformed"), self.totals
         is_named = self.verb == DELETE_ORPHANS or self.settings.get("session_ids")
         spelled = 0 if is_named else sum(it.sessions for it in self.kept)
