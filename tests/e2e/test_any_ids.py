@@ -21,6 +21,8 @@ from tests.harness.runs import last_run
 from tests.harness.shop import MORNING, Shop
 from tests.oracle import key_of, recomputed_documents
 
+pytestmark = pytest.mark.needs("many_runs")
+
 LENIENT = ("--max-malformed", "100%")
 DELETE = ("delete-orphans", "--apply", "--max-delete", "100%")
 LONG_AGO = MORNING - timedelta(days=200)

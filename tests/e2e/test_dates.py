@@ -25,6 +25,8 @@ from tests.harness.epochs import (
 from tests.harness.runs import last_run
 from tests.harness.shop import MORNING, Shop, minute
 
+pytestmark = pytest.mark.needs("many_runs")
+
 TICK = timedelta(milliseconds=123)
 ALL = ("--scope", "all")
 DATED = ("first_event_at", "last_event_at")

@@ -35,6 +35,8 @@ from tests.harness.documents import RUNS, Db, Document, stored_bytes
 from tests.harness.examples import examples
 from tests.harness.model import EXACT, written
 
+pytestmark = pytest.mark.needs("many_runs")
+
 ANN = ObjectId("68d000000000000000000001")
 NOON = 1_740_830_400_000
 OF_VALUES: dict[str, list[st.SearchStrategy[Any]]] = {

@@ -18,7 +18,7 @@ from tests.harness.epochs import MS, S, config_of, with_numbers
 from tests.oracle import DATE, EXACT, foresee, key_of
 
 # The other tests with any documents plan as for few rows.
-pytestmark = pytest.mark.usefixtures("adaptive")
+pytestmark = [pytest.mark.needs("many_runs"), pytest.mark.usefixtures("adaptive")]
 
 KEPT = ("first_event_at", "last_event_at")
 OF_REPORT = json_util.CANONICAL_JSON_OPTIONS

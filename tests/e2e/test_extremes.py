@@ -18,6 +18,8 @@ from tests.harness.documents import RUNS, Document, fingerprint, stored_bytes
 from tests.harness.shop import ANN, MORNING, Shop, made_at, minute
 from tests.oracle import EXACT, foresee, key_of
 
+pytestmark = pytest.mark.needs("many_runs")
+
 MB = 1024 * 1024
 UNREADABLE = "a value that Python cannot read"
 

@@ -12,6 +12,8 @@ from tests.harness.commands import Command
 from tests.harness.documents import RUNS, Db, Document, stored_bytes
 from tests.harness.shop import made_at, minute
 
+pytestmark = pytest.mark.needs("many_runs")
+
 OF_ALL: Document = {
     "event_count": 2,
     "pages": ["/a", "/b"],

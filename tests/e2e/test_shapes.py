@@ -13,6 +13,8 @@ from tests.harness import wild
 from tests.harness.commands import Command
 from tests.harness.documents import RUNS, Db, Document, decoded, stored_bytes
 
+pytestmark = pytest.mark.needs("many_runs")
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "shapes.md"
 SHAPES = {
     "references": wild.references,

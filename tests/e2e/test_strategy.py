@@ -24,6 +24,8 @@ from tests.harness.epochs import MS, S, config_of, with_numbers
 from tests.harness.shop import MORNING, Shop, made_at
 from tests.oracle import EXACT, MISSING, id_of, is_right, key_of
 
+pytestmark = pytest.mark.needs("many_runs")
+
 KNOWN = ("empty_pages", "zero_events", "orphan_session")
 READ = ("sessions_read", "sessions_malformed", "events_read", "events_malformed")
 TOTALS = ("sessions", "names_no_page", "counts_nothing", "potentially_empty", "planned", "deferred")

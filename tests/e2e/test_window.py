@@ -25,6 +25,8 @@ from tests.harness.documents import RUNS, Db, Document, fingerprint
 from tests.harness.runs import last_run
 from tests.harness.shop import ANN, BOB, MORNING, Shop, made_at
 
+pytestmark = pytest.mark.needs("many_runs")
+
 DAY = timedelta(days=1)
 FIRST = datetime(2025, 10, 1, tzinfo=timezone.utc)
 DAYS, SESSIONS = 12, 160

@@ -60,6 +60,8 @@ from tests.harness.runs import (
 from tests.harness.stops import SMALL, kill_at
 from tests.oracle import recomputed_documents
 
+pytestmark = pytest.mark.needs("many_runs")
+
 
 def empty(db: Db, key: Any) -> None:
     """The session as the plan saw it, whoever did that."""

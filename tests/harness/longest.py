@@ -10,8 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # From the longest down, by what they run of Spark, kill, or wait for; the others take seconds.
 LONGEST = [
-    "tests/e2e/test_write_protocol.py",
     "tests/e2e/test_delete_orphans.py",
+    "tests/e2e/test_write_protocol.py",
+    "tests/e2e/test_airflow.py",
+    "tests/e2e/test_shapes.py",
+    "tests/e2e/test_declared_values.py",
+    "tests/e2e/test_any_ids.py",
+    "tests/e2e/test_dates.py",
+    "tests/e2e/test_cluster.py",
     "tests/e2e/test_health.py",
     "tests/e2e/test_kill_and_resume.py",
     "tests/e2e/test_extremes.py",

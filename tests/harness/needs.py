@@ -13,6 +13,7 @@ NEEDS = {
     "browser",
     "cluster",  # of Spark, or a YARN
     "full_size",  # the demo's 45,291 sessions
+    "many_runs",  # of Spark: minutes
     "notebook",  # its kernel
     "pip",  # which builds or installs something
     "replica_set",  # of three members
