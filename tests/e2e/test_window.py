@@ -256,11 +256,11 @@ def test_a_repair_goes_on_from_the_last_success(db: Db, command: Command) -> Non
 
     db[RUNS].update_one({"_id": last_run(db)["_id"]}, {"$set": {"verdict": 5}})
     code, report = reported(command, *since_success, "--lookback", "3d", on=db)
-    assert report["window"]["since"] == str(first - 3 * DAY)
+    assert report["window"]["since"] == moment_text(first - 3 * DAY)
     code, report = reported(command, "verify", "--since", "last-success", on=db)
     reached = last_run(db)["report"]["window"]["until"]
     assert reached > second
-    assert report["window"]["since"] == str(reached - DAY)
+    assert report["window"]["since"] == moment_text(reached - DAY)
 
     # What an undo takes back no earlier run has seen.
     assert command("undo", repaired, "--apply", on=db).code == 0
