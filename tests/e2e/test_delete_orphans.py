@@ -34,13 +34,17 @@ from tests.harness.holds import Hold, Hook, Point, before_commit, held_here
 from tests.harness.runs import last_run, let_the_lease_expire, outcomes, planned_keys
 from tests.harness.shop import made_at
 
-NOW = datetime.now(timezone.utc).replace(microsecond=0)
 LONG_AGO = datetime(2025, 10, 1, 12, tzinfo=timezone.utc)
 USER = ObjectId("68f248fd0b0aa1706983ef11")
 DRY = ("delete-orphans", "--max-delete", "100%")
 APPLY = (*DRY, "--apply")
 ODD = ("--max-malformed", "100%")  # half of these events have ids of other types
 CONDEMNED = "condemned"
+
+
+def now() -> datetime:
+    """Asked when it is used: the tests may have begun an hour ago."""
+    return datetime.now(timezone.utc).replace(microsecond=0)
 
 
 def id_made(made: datetime) -> str:
@@ -150,15 +154,15 @@ def test_only_empty_old_sessions_without_events_are_deleted_and_undo_restores_ev
 ) -> None:
     gone = orphans(db, 4)
     kept = [
-        session_of(NOW - timedelta(hours=23)),
-        session_of(LONG_AGO, last_event_at=NOW - timedelta(hours=23)),
+        session_of(now() - timedelta(hours=23)),
+        session_of(LONG_AGO, last_event_at=now() - timedelta(hours=23)),
         session_of(LONG_AGO, event_count=3),  # a phantom: its events may have been archived
         session_of(LONG_AGO, pages=["/home"]),
     ]
     with_event = session_of(LONG_AGO)
     db["sessions"].insert_many([*kept, with_event])
-    db["events"].insert_one(event_of(with_event, timestamp=NOW))
-    old_enough = session_of(NOW - timedelta(hours=25))
+    db["events"].insert_one(event_of(with_event, timestamp=now()))
+    old_enough = session_of(now() - timedelta(hours=25))
     db["sessions"].insert_one(old_enough)
     before = stored_bytes(db)
 
@@ -442,11 +446,11 @@ def test_only_empty_old_copies_are_deleted_and_the_unique_index_can_be_made(
     del gone[1]
     gone += copies(db, "all empty", {}, {}, {"pages": None}, {"event_count": Int64(0)}, {})[1:]
     gone += copies(db, "two full", FULL, {**FULL, "event_count": 2}, {})[2:]
-    copies(db, "a young copy", FULL, {"_id": ObjectId.from_datetime(NOW - timedelta(hours=23))})
+    copies(db, "a young copy", FULL, {"_id": ObjectId.from_datetime(now() - timedelta(hours=23))})
     copies(db, "malformed", {**FULL, "event_count": 2.5}, {})
     copies(db, "malformed copy", FULL, {"pages": "/home"})
     copies(db, "an event just now", FULL, {})
-    db["events"].insert_one(event_of({"session_id": "an event just now"}, timestamp=NOW))
+    db["events"].insert_one(event_of({"session_id": "an event just now"}, timestamp=now()))
     before = stored_bytes(db)
 
     assert command(*[it for it in COPIES if it != "--apply"], on=db).code == 0

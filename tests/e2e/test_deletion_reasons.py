@@ -10,7 +10,6 @@ from tests.harness.commands import Command, reported
 from tests.harness.documents import Db, Document, differing, stored_bytes
 from tests.harness.shop import Shop
 
-NOW = datetime.now(timezone.utc)
 ALL = ("--max-delete", "100%")
 
 
@@ -25,7 +24,7 @@ def test_each_orphan_that_stays_is_told_with_its_reason(command: Command, db: Db
     shop.events("full", {0: "/a"})
     shop.events(777, {0: "/a"})
     shop.session("777")
-    shop.session("at work", last_event_at=NOW)
+    shop.session("at work", last_event_at=datetime.now(timezone.utc))
     db["sessions"].insert_one({"_id": "ageless", "session_id": "ageless", "pages": []})
     db["sessions"].insert_one({"_id": shop.id_at(), "session_id": "bare"})
     for number in range(6):
@@ -64,7 +63,7 @@ def test_each_copy_that_stays_is_told_with_its_reason(command: Command, db: Db) 
     shop.events("s", {0: "/a", 1: "/a"})
     shop.session("s", event_count=1, pages=["/a"])
     gone = shop.session("s")["_id"]
-    shop.session("s", last_event_at=NOW)
+    shop.session("s", last_event_at=datetime.now(timezone.utc))
     before = stored_bytes(db)
     code, report = reported(command, "delete-orphans", "--duplicates", "--apply", *ALL, on=db)
     copies = of_code(report, "duplicate_session")
