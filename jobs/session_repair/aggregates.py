@@ -11,15 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from session_repair.dates import DATE as BSON_DATE
+from session_repair.dates import DATE, NUMBERS
 from session_repair.kinds import FIELD_PATH
 
 # The basics, under the names of the settings, in the order of a plan.
 BASICS = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
 OF_EMPTY = ("event_count", "pages")  # of which one is kept: they tell what is empty
 
-NUMBERS = ("int", "long", "double", "decimal")
-SCALARS = ("string", "objectId", *NUMBERS, "bool", "date", "binData")
+SCALARS = ("string", "objectId", *NUMBERS, "bool", DATE, "binData")
 COUNT, SUM, DISTINCT, MIN, MAX = "count", "sum", "distinct", "min", "max"
 FIRST, LAST, SINGLE, SPAN = "first", "last", "single", "span"
 # By kind, the BSON types of what it reads of an event.
@@ -27,23 +26,23 @@ READS: Mapping[str, tuple[str, ...]] = {
     COUNT: (),
     SUM: NUMBERS,
     DISTINCT: ("string", "objectId", *NUMBERS),
-    MIN: ("date", *NUMBERS),
-    MAX: ("date", *NUMBERS),
+    MIN: (DATE, *NUMBERS),
+    MAX: (DATE, *NUMBERS),
     FIRST: SCALARS,
     LAST: SCALARS,
     SINGLE: SCALARS,
-    SPAN: ("date",),
+    SPAN: (DATE,),
 }
 # By kind, what a session holds of it, if that is of other types than it reads; null and missing
 # apart. A list holds what is read.
 HOLDS: Mapping[str, tuple[str, ...]] = {COUNT: NUMBERS, SPAN: NUMBERS}
-NUMBER, DATE, KEY = ("number", "exact"), ("date",), ("key",)
+BY_NUMBER, BY_DATE, BY_KEY = ("number", "exact"), ("date",), ("key",)
 MEMBERS: Mapping[str, tuple[str, ...]] = {  # by kind, what of a value it is compared by
-    **dict.fromkeys((COUNT, SUM), NUMBER),
-    **dict.fromkeys((MIN, MAX), NUMBER + DATE),
-    **dict.fromkeys((DISTINCT, FIRST, LAST, SINGLE), KEY),
-    SPAN: NUMBER,
+    **dict.fromkeys((COUNT, SUM, SPAN), BY_NUMBER),
+    **dict.fromkeys((MIN, MAX), BY_NUMBER + BY_DATE),
+    **dict.fromkeys((DISTINCT, FIRST, LAST, SINGLE), BY_KEY),
 }
+TOLERANCE = 1e-9  # of the value: the sum of doubles depends on their order
 FROM_NOTHING = (COUNT, SUM, DISTINCT, SPAN)  # what is absent counts as 0, or as an empty list
 UNITS = MS, S = "ms", "s"
 MOST = 12
@@ -51,13 +50,12 @@ NAME = re.compile(r"[A-Za-z0-9_]+")
 KEYS = ("field", "is", "of", "where", "unit", "name")
 # What none is named: its codes would be those of a basic, its plan would name two things alike.
 TAKEN = ("count", "first_event", "last_event", "user", "_id", "session_id", *BASICS)
-TEXT = {"type": "string"}
 SCHEMA: Mapping[str, Any] = {  # of a table of the config file, as JSON Schema
     "type": "object",
     "properties": {
-        "field": TEXT,
+        "field": {"type": "string"},
         "is": {"enum": list(READS)},
-        "of": TEXT,
+        "of": {"type": "string"},
         "where": {"type": "object"},
         "unit": {"enum": list(UNITS)},
         "name": {"type": "string", "pattern": f"^{NAME.pattern}$"},
@@ -192,7 +190,7 @@ class Shape:
 
     kept: tuple[str, ...] = BASICS
     declared: tuple[Aggregate, ...] = ()
-    dates: str = BSON_DATE  # as what they keep an instant
+    dates: str = DATE  # as what they keep an instant
 
     def keeps(self, *basics: str) -> bool:
         return all(it in self.kept for it in basics)
@@ -220,4 +218,4 @@ def shape_of(described: Mapping[str, Any]) -> Shape:
     paths = described.get("session_fields") or {}
     kept = tuple(it for it in BASICS if paths.get(it, it))
     declared = read_aggregates(described.get("aggregates") or ())
-    return Shape(kept, declared, described.get("session_dates", BSON_DATE))
+    return Shape(kept, declared, described.get("session_dates", DATE))

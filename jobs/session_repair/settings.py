@@ -288,6 +288,11 @@ def semantics(settings: Settings) -> dict[str, Any]:
     return {it: described[it] for it in SEMANTIC if it not in before or described[it] != before[it]}
 
 
+def as_made(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a run describes, and those of a later version as it then had them."""
+    return {**as_before(), **described}
+
+
 def as_before() -> dict[str, Any]:
     """The described settings that a run may not name, as it then had them."""
     defaults = describe(Settings(uri=""))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from session_repair import reasons
-from session_repair.aggregates import BASICS, SINGLE, Aggregate, Shape
+from session_repair.aggregates import SINGLE, Aggregate, Shape
 from session_repair.errors import Refused
 
 MALFORMED, ORPHAN_EVENTS = "malformed", "orphan_events"
@@ -83,8 +83,7 @@ def of_declared(aggregate: Aggregate) -> tuple[Symptom, ...]:
 
 def names_of_changes(shape: Shape) -> tuple[str, ...]:
     """What a correction may write, as findings name it, in the order of a plan."""
-    basics = [PLAIN_NAMES.get(it, it) for it in BASICS if it in shape.kept]
-    return (*basics, *(it.name for it in shape.declared))
+    return tuple(PLAIN_NAMES.get(it, it) for it in shape.names)
 
 
 def corrected_codes(scope: str, allow_shrink: bool, shape: Shape) -> tuple[str, ...]:
@@ -92,9 +91,8 @@ def corrected_codes(scope: str, allow_shrink: bool, shape: Shape) -> tuple[str, 
     table = known_symptoms(shape)
     if scope == EMPTY:
         return tuple(it.code for it in table if it.scope == EMPTY)
-    mended = [it for it in table if it.scope]
-    of_shrinking = [it for it in mended if it.by_shrinking and allow_shrink]
-    return tuple(it.code for it in [*(it for it in mended if not it.by_shrinking), *of_shrinking])
+    mended = [it.code for it in table if it.scope and not it.by_shrinking]
+    return (*mended, *(it.code for it in table if it.by_shrinking and allow_shrink))
 
 
 def require_corrected(

@@ -14,16 +14,15 @@ from pyspark.sql import SparkSession
 
 from tests.harness.commands import Command
 from tests.harness.declared import (
-    NONE,
     TWELVE,
     WRONG,
     Declared,
     Untold,
-    at,
     dates,
     decimals,
     doubles,
     ints,
+    is_absent,
     is_same,
     is_sound,
     mended,
@@ -33,7 +32,7 @@ from tests.harness.declared import (
 )
 from tests.harness.documents import RUNS, Db, Document, stored_bytes
 from tests.harness.examples import examples
-from tests.harness.model import EXACT, written
+from tests.harness.model import EXACT, MISSING, at, written
 
 pytestmark = pytest.mark.needs("many_runs")
 
@@ -98,8 +97,8 @@ def session_of(draw: Callable[..., Any], number: int, events: list[Document]) ->
     session |= {**right, **lies}
     stats: Document = {}
     for it in TWELVE:
-        value = draw(st.one_of(st.just(NONE), st.none(), stored(it, events), stored(it, events)))
-        if value is NONE:
+        value = draw(st.one_of(st.just(MISSING), st.none(), stored(it, events), stored(it, events)))
+        if value is MISSING:
             continue
         if it.path.startswith("stats."):
             stats[it.path.removeprefix("stats.")] = value
@@ -123,8 +122,8 @@ def stored(declared: Declared, events: list[Document]) -> st.SearchStrategy[Any]
     try:
         right = said(declared, in_order(events))
     except Untold:
-        right = NONE
-    known = others if right is NONE else st.just(right) | st.just(right) | others
+        right = MISSING
+    known = others if right is MISSING else st.just(right) | st.just(right) | others
     return st.one_of(*[known] * 20, st.just({"a": 1}))
 
 
@@ -143,13 +142,13 @@ def foreseen(session: Document, events: list[Document]) -> tuple[dict[str, str],
         except Untold:
             found["malformed"] = "report"
             continue
-        if it.kind == "single" and should is NONE and has_several(it, events):
+        if it.kind == "single" and should is MISSING and has_several(it, events):
             found["channel_conflict"] = "report"
-        if should is NONE or is_same(it, value, should):
+        if should is MISSING or is_same(it, value, should):
             continue
         left = mended(it, value, should, has_expired)
-        found[it.code] = "report" if left is NONE else "correct"
-        if left is not NONE:
+        found[it.code] = "report" if left is MISSING else "correct"
+        if left is not MISSING:
             new[it.path] = left
     if not session["event_count"]:
         new |= {name: it for name, it in basics(events).items() if session[name] != it}
@@ -158,11 +157,11 @@ def foreseen(session: Document, events: list[Document]) -> tuple[dict[str, str],
 
 def has_several(declared: Declared, events: list[Document]) -> bool:
     values = [at(it, str(declared.of)) for it in events]
-    return any(it is not NONE and it is not None for it in values)
+    return not all(map(is_absent, values))
 
 
 def is_stored(declared: Declared, value: Any) -> bool:
-    if value is NONE or value is None:
+    if is_absent(value):
         return True
     if declared.kind == "distinct":
         return isinstance(value, list) and all(is_sound("distinct", it) for it in value)

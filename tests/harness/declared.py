@@ -16,8 +16,8 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
 from hypothesis import strategies as st
 
 from tests.harness.documents import Document
+from tests.harness.model import MISSING, at
 
-NONE = object()  # neither there nor null
 NUMBERS = (int, Int64, float, Decimal128)
 
 
@@ -56,13 +56,6 @@ def inline(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {inline(it)}" for key, it in value.items()) + " }"
     return json.dumps(value)
-
-
-def at(document: Document, path: str) -> Any:
-    found: Any = document
-    for name in path.split("."):
-        found = found.get(name, NONE) if isinstance(found, dict) else NONE
-    return found
 
 
 def is_number(value: Any) -> bool:
@@ -106,14 +99,14 @@ def is_sound(kind: str, value: Any) -> bool:
 
 
 def said(declared: Declared, events: list[Document]) -> Any:
-    """What the events, in their order, say of it; NONE for nothing. Raises Untold."""
+    """What the events, in their order, say of it; MISSING for nothing. Raises Untold."""
     if declared.where:
         path, known = declared.where
         events = [it for it in events if at(it, path) in known]
     if declared.kind == "count":
         return len(events)
     of = declared.of or "timestamp"
-    values = [it for it in (at(event, of) for event in events) if it is not NONE and it is not None]
+    values = [it for it in (at(event, of) for event in events) if not is_absent(it)]
     if not all(is_sound(declared.kind, it) for it in values):
         raise Untold
     return FINAL[declared.kind](declared, values)
@@ -139,7 +132,7 @@ def of_int(number: int) -> Any:
 
 def least_or_greatest(declared: Declared, values: list[Any]) -> Any:
     if not values:
-        return NONE
+        return MISSING
     if len({isinstance(it, DatetimeMS) for it in values}) > 1:
         raise Untold
     choose = min if declared.kind == "min" else max
@@ -171,7 +164,7 @@ def span(declared: Declared, values: list[Any]) -> Any:
 
 def single(_: Declared, values: list[Any]) -> Any:
     is_one = values and all(equal(values[0], it) for it in values)
-    return values[0] if is_one else NONE
+    return values[0] if is_one else MISSING
 
 
 FINAL: dict[str, Callable[[Declared, list[Any]], Any]] = {
@@ -179,8 +172,8 @@ FINAL: dict[str, Callable[[Declared, list[Any]], Any]] = {
     "min": least_or_greatest,
     "max": least_or_greatest,
     "distinct": distinct,
-    "first": lambda _, values: values[0] if values else NONE,
-    "last": lambda _, values: values[-1] if values else NONE,
+    "first": lambda _, values: values[0] if values else MISSING,
+    "last": lambda _, values: values[-1] if values else MISSING,
     "single": single,
     "span": span,
 }
@@ -190,7 +183,7 @@ FINAL: dict[str, Callable[[Declared, list[Any]], Any]] = {
 
 
 def is_absent(value: Any) -> bool:
-    return value is NONE or value is None
+    return value is MISSING or value is None
 
 
 def is_near(one: Any, other: Any) -> bool:
@@ -247,21 +240,21 @@ def in_type_of(stored: Any, value: Any, kind: str) -> Any:
 
 
 def mended(declared: Declared, stored: Any, value: Any, has_expired: bool) -> Any:
-    """What a correction leaves that drops nothing; NONE where that is what there is."""
+    """What a correction leaves that drops nothing; MISSING where that is what there is."""
     if declared.kind == "distinct":
         own = [] if is_absent(stored) else stored
         more = lacking(own, value)
         if not more:
-            return NONE
+            return MISSING
         return [*own, *more] if has_more(own, value) else value
     new = in_type_of(stored, value, declared.kind)
     if not has_expired or (is_absent(stored) and declared.kind in WIDENED):
         return new
     if declared.kind not in WIDENED or type_class(stored) != type_class(value):
-        return NONE
+        return MISSING
     key: Callable[[Any], Any] = exact if is_number(value) else int
     is_less = key(value) < key(stored)
-    return new if is_less == (declared.kind == "min") else NONE
+    return new if is_less == (declared.kind == "min") else MISSING
 
 
 WIDENED = ("count", "span", "min", "max")

@@ -11,7 +11,7 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId, json_util
 
 from session_repair.errors import shortened
 from session_repair.mongo.bson_types import UNREADABLE
-from session_repair.reporting.as_json import document_told, id_told, json_text
+from session_repair.reporting.as_json import document_told, id_told, json_told
 from session_repair.reporting.ndjson import row_line
 
 NOON = datetime(2025, 11, 3, 12, 0, 0, 123000, tzinfo=timezone.utc)
@@ -67,7 +67,7 @@ def test_every_moment_is_utc() -> None:
         "settings": {"until": "2025-11-03T00:00:00+00:00", "since": "7d"},
         "asked": {"until": None},
     }
-    assert json.loads(json_text(document_told(document))) == {
+    assert json.loads(json_told(document_told(document))) == {
         "started_at": "2025-11-03T12:00:00.123Z",
         "window": {"since": "2025-11-03T12:00:00.123Z"},
         "settings": {"until": "2025-11-03T00:00:00.000Z", "since": "7d"},

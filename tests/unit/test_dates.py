@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from pyspark.sql import SparkSession
 
 from session_repair.aggregates import Shape
 from session_repair.dates import EPOCH_MS, EPOCH_S
-from session_repair.rules.dates import Dates
 from session_repair.rules.diagnose import OF_ALL, diagnose
 from session_repair.rules.journal_rows import journal_rows
 from session_repair.rules.schemas import CORRECTED
@@ -57,7 +57,8 @@ def test_a_date_is_written_in_the_stored_type_and_else_in_the_usual_one(
         planned(2, stored=absent, changes={**LEFT_ALONE, **dict.fromkeys(own, LONG_AGO)}),
     ]
     usual = {**USUAL_TYPES, "first_event_at": kind, "last_event_at": kind}
-    made = journal_rows(frame(spark, rows, CORRECTED), *PLAN, NOW, Dates(unit, usual))
+    plan = replace(PLAN, usual=usual, shape=Shape(dates=unit))
+    made = journal_rows(frame(spark, rows, CORRECTED), plan)
     texts = [row["plan"] for row in made.orderBy("_id").collect()]
     found = [json_util.loads(text, json_options=EXACT) for text in texts]
     assert [read_by_the_connector(spark, text) for text in texts] == found

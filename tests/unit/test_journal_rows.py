@@ -9,14 +9,14 @@ import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, json_util
 from pyspark.sql import SparkSession
 
-from session_repair.rules.journal_rows import journal_rows
+from session_repair.rules.journal_rows import PlanRows, journal_rows
 from session_repair.rules.schemas import CHANGES, CORRECTED, JOURNAL_ROWS
 from tests.unit.frames import NOW, TYPES_OF_SOUND, Row, assert_rows, at, frame, oid, shape
 
 EXACT = json_util.JSONOptions(
     json_mode=json_util.JSONMode.CANONICAL, tz_aware=True, tzinfo=timezone.utc
 )
-PLAN = ("r1", "r1:7:")
+PLAN = PlanRows("r1", "r1:7:", NOW)
 LEFT_ALONE: Row = dict.fromkeys(CHANGES.fieldNames())
 FIELDS = ("user_id", "event_count", "pages", "first_event_at", "last_event_at")
 ABSENT_FIELDS = dict.fromkeys(FIELDS, "missing")
@@ -38,7 +38,7 @@ def planned(number: int = 1, **snippet: Any) -> Row:
 
 def plan_texts(spark: SparkSession, *rows: Row) -> list[str]:
     """The plans in the order of the given rows, whose numbers rise."""
-    made = journal_rows(frame(spark, rows, CORRECTED), *PLAN, NOW)
+    made = journal_rows(frame(spark, rows, CORRECTED), PLAN)
     return [row["plan"] for row in made.orderBy("_id").collect()]
 
 
@@ -58,9 +58,7 @@ def read_by_the_connector(spark: SparkSession, text: str) -> Any:
 
 
 def test_a_journal_row_has_the_shape_of_the_schema(spark: SparkSession) -> None:
-    assert shape(journal_rows(frame(spark, [], CORRECTED), *PLAN, NOW).schema) == shape(
-        JOURNAL_ROWS
-    )
+    assert shape(journal_rows(frame(spark, [], CORRECTED), PLAN).schema) == shape(JOURNAL_ROWS)
 
 
 def test_only_planned_sessions_have_a_row_named_after_attempt_and_session(
@@ -68,7 +66,7 @@ def test_only_planned_sessions_have_a_row_named_after_attempt_and_session(
 ) -> None:
     rows = [planned(1), planned(2, changes=None)]
     assert_rows(
-        journal_rows(frame(spark, rows, CORRECTED), *PLAN, NOW),
+        journal_rows(frame(spark, rows, CORRECTED), PLAN),
         {"_id": f"r1:7:{oid(1)}", "run_id": "r1", "expires_at": NOW},
     )
 
@@ -242,7 +240,7 @@ def test_ids_and_users_of_every_type_come_back_as_they_were(spark: SparkSession)
         )
         for number, value in enumerate(VALUES.values())
     ]
-    made = journal_rows(frame(spark, rows, CORRECTED), *PLAN, NOW).collect()
+    made = journal_rows(frame(spark, rows, CORRECTED), PLAN).collect()
     read = {
         plan["session_id"]: plan
         for plan in (json_util.loads(it["plan"], json_options=EXACT) for it in made)

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from session_repair.aggregates import BASIC_SHAPE
-from session_repair.rules import predicates, shown
+from session_repair.rules import envelope, predicates, shown
 from session_repair.rules.predicates import OF_BASICS as HOLDS
 from session_repair.rules.predicates import shared_facts
 from session_repair.rules.schemas import DIAGNOSED, REBUILT, SESSIONS, STORED
@@ -373,7 +373,7 @@ def test_values_are_shown_as_text(spark: SparkSession) -> None:
     pages = [(["/a", 'b"'], '["/a","b\\""]'), ([], "[]"), (None, None)]
     assert_table(spark, "array<string>", shown.pages_text, pages)
     dates = [(at("10:00:00.007"), "2025-10-01T10:00:00.007Z"), (None, None)]
-    assert_table(spark, "timestamp", shown.date_text, dates)
+    assert_table(spark, "timestamp", envelope.date_text, dates)
     users = [
         ('{"v": {"$oid": "68dd0e100000000000000001"}}', "68dd0e100000000000000001"),
         ('{"v": "bob"}', '"bob"'),

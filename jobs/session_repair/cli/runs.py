@@ -24,7 +24,7 @@ from session_repair.repair.listing import lost_rows, rows_of_run
 from session_repair.repair.outcomes import OUTCOMES
 from session_repair.repair.outcomes import PLANNED as PLANNED_ROW
 from session_repair.repair.preconditions import settings_of_run
-from session_repair.reporting.as_json import document_told, json_text
+from session_repair.reporting.as_json import document_told, json_told
 from session_repair.reporting.history import LISTED, run_told, runs_table, trend
 from session_repair.reporting.ndjson import row_line
 from session_repair.settings import PLACES
@@ -87,7 +87,7 @@ def runs(
             return show_verdict(store, run_id)
         else:
             document = Run.find(store, run_id).read()
-            show([json_text(document_told(document), is_ascii=False)])
+            show([json_told(document_told(document), is_ascii=False)])
     return Exit.CLEAN
 
 
@@ -108,7 +108,7 @@ def list_runs(store: Store, limit: int | None, as_json: bool) -> None:
     now = None if at_work is None else at_work.id
     if as_json:
         told = [run_told(it, is_at_work=it["_id"] == now) for it in documents[:limit]]
-        show([json_text(told, is_ascii=False)])
+        show([json_told(told, is_ascii=False)])
         return
     if not documents:
         there = names_there(store.database, store.settings.runs)

@@ -128,9 +128,14 @@ def owners_of(paths: Iterable[str]) -> dict[str, set[str]]:
     return owners
 
 
+def below(parent: str, path: str) -> str:
+    """The path of a document's field where the document stands in the field ``parent``, if any."""
+    return f"{parent}.{path}" if parent and path else parent or path
+
+
 def whole_of(owner: str, at: str) -> str:
     """The value of an owner of fields in the document that stands in the field ``at``, if named."""
-    path = ".".join(filter(None, (at, owner)))
+    path = below(at, owner)
     return f"${path}" if path else "$$ROOT"
 
 
@@ -226,7 +231,7 @@ def type_of_pages(path: str) -> dict[str, Any]:
 
 def type_unless_twice(field: str, path: str, dates: str, at: str = "") -> dict[str, Any]:
     """The name of its type, or that it is there twice: then which value it has cannot be said."""
-    found = type_expression(field, f"{at}.{path}" if at else path, dates)
+    found = type_expression(field, below(at, path), dates)
     return {"$cond": [is_any_twice([path], at), TWICE, found]}
 
 

@@ -26,6 +26,7 @@ from session_repair.mongo.bson_types import (
     type_unless_twice,
 )
 from session_repair.mongo.dates import dates_beyond
+from session_repair.mongo.ends import types_at_both_ends
 from session_repair.mongo.names import names_there
 from session_repair.mongo.store import Store, raw
 from session_repair.mongo.utf8 import is_no_utf8
@@ -103,7 +104,7 @@ def take_census(
     A scope ``is_of_few`` where the server finds its documents by an index that begins with another
     field than _id.
     """
-    id_types = id_types_at_both_ends(collection)
+    id_types = types_at_both_ends(collection, "_id", {})
     estimate = collection.estimated_document_count
     number = collection.count_documents(scope) if is_of_few else estimate()
     is_split = id_types == {"objectId"} and not is_of_few and number > FEW_DOCUMENTS
@@ -130,7 +131,7 @@ def uncounted_census(
         documents=collection.estimated_document_count(),
         checked=0,
         usual=usual,
-        id_types=id_types_at_both_ends(collection),
+        id_types=types_at_both_ends(collection, "_id", {}),
         sampled_ids=(),
     )
 
@@ -149,18 +150,6 @@ def refuse_unreadable(collection: Collection[Document]) -> None:
             f"{collection.full_name} is a {found[0]['type']}, whose rows cannot be counted "
             "and split by _id. Name the collection behind it."
         )
-
-
-def id_types_at_both_ends(collection: Collection[Document]) -> frozenset[str]:
-    """The types of the least and the greatest _id: one type if and only if all are of one type.
-
-    MongoDB sorts by type first, so both ends are read off the index.
-    """
-    project = {"$project": {"_id": 0, "type": {"$type": "$_id"}}}
-    ends = [
-        collection.aggregate([{"$sort": {"_id": way}}, {"$limit": 1}, project]) for way in (1, -1)
-    ]
-    return frozenset(document["type"] for end in ends for document in end)
 
 
 def sampled_ids(collection: Collection[Document]) -> tuple[ObjectId, ...]:

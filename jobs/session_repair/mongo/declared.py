@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from session_repair.aggregates import COUNT, Aggregate, Shape
-from session_repair.mongo.bson_types import PARENTS, TWICE, is_any_twice, parents_of
+from session_repair.dates import DATE
+from session_repair.mongo.bson_types import below, type_unless_twice
 
 Document = dict[str, Any]
 
 NOTHING = "$$REMOVE"
+ANY = ""  # no field of ours, whose types have names of their own
 
 
 def stored_tokens(shape: Shape, at: str, may_be_odd: bool) -> Document:
@@ -27,26 +29,23 @@ def stored_tokens(shape: Shape, at: str, may_be_odd: bool) -> Document:
 
 
 def stored_token(aggregate: Aggregate, at: str, may_be_odd: bool) -> Any:
-    path = f"{at}.{aggregate.path}" if at else aggregate.path
-    value = f"${path}"
-    null: Document = {"v": None}
+    path = below(at, aggregate.path)
+    value, kind = f"${path}", "$$kind"
+    named: Any = {"$type": value}
+    if may_be_odd:
+        named = type_unless_twice(ANY, aggregate.path, DATE, at)
+    null: Any = {"v": None}
+    found: Any = token(value, kind, aggregate.holds)
     if aggregate.is_list:
-        each = {"$map": {"input": value, "in": token("$$this", aggregate.holds)}}
-        odd = {"$cond": [{"$eq": [{"$type": value}, "null"]}, [null], [wrong(value)]]}
-        found = {"$cond": [{"$isArray": [value]}, each, present(value, odd)]}
-    else:
-        odd = {"$cond": [{"$eq": [{"$type": value}, "null"]}, null, token(value, aggregate.holds)]}
-        found = present(value, odd)
-    if not may_be_odd:
-        return found
-    marks: list[tuple[Document, Any]] = [(is_any_twice([aggregate.path], at), TWICE)]
-    for parent in reversed(parents_of(path)):
-        kind = {"$type": f"${parent}"}
-        marks.append(({"$not": {"$in": [kind, list(PARENTS)]}}, {"$concat": ["inside ", kind]}))
-    for is_so, name in marks:
-        told: Any = {"!": name}
-        found = {"$cond": [is_so, [told] if aggregate.is_list else told, found]}
-    return found
+        each = token("$$this", {"$type": "$$this"}, aggregate.holds)
+        is_list, null = {"$eq": [kind, "array"]}, [null]
+        found = {"$cond": [is_list, {"$map": {"input": value, "in": each}}, [wrong(kind)]]}
+    cases = [
+        {"case": {"$eq": [kind, "missing"]}, "then": NOTHING},
+        {"case": {"$eq": [kind, "null"]}, "then": null},
+    ]
+    told = {"$switch": {"branches": cases, "default": found}}
+    return {"$let": {"vars": {"kind": named}, "in": told}}
 
 
 def event_tokens(shape: Shape, at: str) -> Document:
@@ -58,9 +57,10 @@ def event_tokens(shape: Shape, at: str) -> Document:
 def event_token(aggregate: Aggregate, at: str) -> Any:
     found: Any = 1
     if aggregate.kind != COUNT:
-        value = f"${at}.{aggregate.of}" if at else f"${aggregate.of}"
+        value = f"${below(at, str(aggregate.of))}"
         is_nothing = {"$eq": [{"$ifNull": [value, None]}, None]}
-        found = {"$cond": [is_nothing, NOTHING, token(value, aggregate.reads)]}
+        found = token(value, {"$type": value}, aggregate.reads)
+        found = {"$cond": [is_nothing, NOTHING, found]}
     if not aggregate.where:
         return found
     return {"$cond": [matches(aggregate.where, at), found, NOTHING]}
@@ -70,21 +70,15 @@ def matches(where: Mapping[str, tuple[Any, ...]], at: str) -> Document:
     """Whether a document holds one of the values at each path."""
     tests = []
     for path, values in where.items():
-        value = f"${at}.{path}" if at else f"${path}"
+        value = f"${below(at, path)}"
         known = [{"$literal": it} for it in values]
         tests.append({"$eq": [value, known[0]]} if len(known) == 1 else {"$in": [value, known]})
     return tests[0] if len(tests) == 1 else {"$and": tests}
 
 
-def present(value: str, found: Any) -> Document:
-    """What is found, of a field that is there."""
-    return {"$cond": [{"$eq": [{"$type": value}, "missing"]}, NOTHING, found]}
-
-
-def token(value: str, types: tuple[str, ...]) -> Document:
-    """The token of a value that is there. Text that begins with a brace is no plain text."""
-    kind = {"$type": value}
-    of_type = {"$cond": [{"$in": [kind, list(types)]}, {"v": value}, wrong(value)]}
+def token(value: str, kind: Any, types: tuple[str, ...]) -> Document:
+    """The token of a value of this type. Text that begins with a brace is no plain text."""
+    of_type = {"$cond": [{"$in": [kind, list(types)]}, {"v": value}, wrong(kind)]}
     if "string" not in types:
         return of_type
     is_braced = {"$and": [{"$gte": [value, "{"]}, {"$lt": [value, "|"]}]}
@@ -92,5 +86,5 @@ def token(value: str, types: tuple[str, ...]) -> Document:
     return {"$cond": [is_plain, value, of_type]}
 
 
-def wrong(value: str) -> Document:
-    return {"!": {"$type": value}}
+def wrong(kind: Any) -> Document:
+    return {"!": kind}

@@ -12,7 +12,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from session_repair.mongo.bson_types import readable
-from session_repair.mongo.store import raw
+from session_repair.mongo.ends import documents_at_both_ends
 
 Document = dict[str, Any]
 
@@ -58,9 +58,8 @@ def is_in_any(collection: Collection[Document], path: str) -> bool:
 def names_like(collection: Collection[Document], path: str, known: Iterable[str]) -> list[str]:
     """The names in some documents that look most like the path, but for those that are known."""
     names: set[str] = set()
-    for way in (pymongo.ASCENDING, pymongo.DESCENDING):
-        for document in raw(collection).find().sort("_id", way).limit(LOOKED_AT):
-            names.update(paths_in(readable(document)))
+    for document in documents_at_both_ends(collection, LOOKED_AT):
+        names.update(paths_in(readable(document)))
     ranked = sorted((-likeness(path, name), name) for name in names.difference(known))
     return [name for unlike, name in ranked if -unlike >= ALIKE][:NAMED]
 

@@ -28,6 +28,7 @@ from session_repair.mongo.bson_types import (
     USUAL_EVENT_TYPES,
     all_parents,
     allowed_types,
+    below,
     has_twice,
     is_usual,
     owners_of,
@@ -117,11 +118,6 @@ def event_stages(
     more = {**texts, **event_tokens(settings.shape, at), **more}
     usual, odd = {**usual_id(own, census.usual["session_id"]), **more}, {**odd_id(own), **more}
     return typed_stages(key, paths, EVENT_TYPES, dates, types, is_plain, usual, odd)
-
-
-def below(parent: str, path: str) -> str:
-    """The path of a document's field where the document stands in the field ``parent``."""
-    return f"{parent}.{path}" if parent else path
 
 
 def all_below(parent: str, paths: Mapping[str, str]) -> dict[str, str]:

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import pymongo
 from pymongo.collection import Collection
 
 from session_repair.dates import DATE, DATE_FIELDS, NUMBERS
 from session_repair.mongo.bson_types import IDS, INEXACT, USUAL_EVENT_TYPES, USUAL_SESSION_TYPES
+from session_repair.mongo.ends import WAYS, types_at_both_ends
 from session_repair.mongo.indexes import can_look_up
 from session_repair.mongo.store import Store
 from session_repair.rules.usual_types import ENVELOPED, plain_kind
@@ -73,7 +73,7 @@ def usual_numbers(collection: Collection, paths: Mapping[str, str]) -> dict[str,
         "_id": 0,
         **{field: {"$type": f"${path}"} for field, path in dates.items()},
     }
-    for way in (pymongo.ASCENDING, pymongo.DESCENDING):
+    for way in WAYS:
         ends: list[dict[str, Any]] = [
             {"$sort": {"_id": way}},
             {"$limit": LOOKED_AT},
@@ -92,7 +92,7 @@ def usual_ids(collection: Collection[Document], path: str) -> tuple[str]:
     Of a double or a decimal it has to be asked each time whether it is an id: none is taken for a
     usual one, but long in its place, whose key it has.
     """
-    found = types_at_both_ends(collection, path)
+    found = [*types_of_ids(collection, path)]
     if len(found) != 1:
         groups: list[Document] = [
             {"$limit": FEW_IDS},
@@ -106,23 +106,15 @@ def usual_ids(collection: Collection[Document], path: str) -> tuple[str]:
 
 def are_all_plain(store: Store) -> bool:
     """Whether all events are known to have ids of one kind, which has one spelling of each."""
-    kinds = types_at_both_ends(store.events, store.settings.event_fields["session_id"])
-    return bool(kinds) and not set(kinds) & {*ENVELOPED} and len(set(map(plain_kind, kinds))) == 1
+    kinds = types_of_ids(store.events, store.settings.event_fields["session_id"])
+    return bool(kinds) and not kinds & {*ENVELOPED} and len(set(map(plain_kind, kinds))) == 1
 
 
-def types_at_both_ends(collection: Collection[Document], path: str) -> list[str]:
-    """The types of the least and the greatest session id: one where all are of that type.
+def types_of_ids(collection: Collection[Document], path: str) -> frozenset[str]:
+    """The types of the least and the greatest session id; none without an index.
 
-    MongoDB sorts by type first. None without an index. Numbers of several types are sorted by
-    value, so of those it may be one all the same.
+    Numbers of several types are sorted by value, so of those it may be one all the same.
     """
     if not can_look_up(collection, path):
-        return []
-    some, project = {path: {"$type": list(IDS)}}, {"_id": 0, "type": {"$type": f"${path}"}}
-    ends = [
-        collection.aggregate(
-            [{"$match": some}, {"$sort": {path: way}}, {"$limit": 1}, {"$project": project}]
-        )
-        for way in (1, -1)
-    ]
-    return sorted({document["type"] for end in ends for document in end})
+        return frozenset()
+    return types_at_both_ends(collection, path, {path: {"$type": list(IDS)}})

@@ -21,9 +21,14 @@ def dates_of(sample: Sample, path: str) -> str | None:
 def is_one(value: Any, dates: str) -> bool:
     if dates == DATE:
         return class_of(value) == DATE
-    number = number_of(value) if type_of(value) in NUMBERS else None
+    number = epoch_in(value)
     least, greatest = LIKELY[dates]
     return number is not None and least <= number <= greatest
+
+
+def epoch_in(value: Any) -> Any:
+    """The number, if it is one that may be a date."""
+    return number_of(value) if type_of(value) in NUMBERS else None
 
 
 def dated(sample: Sample) -> dict[str, str]:
@@ -36,7 +41,7 @@ def milliseconds(value: Any, dates: str) -> int | None:
     """The date as milliseconds; None for what is none of that kind."""
     if dates == DATE:
         return int(value) if class_of(value) == DATE else None
-    number = number_of(value) if type_of(value) in NUMBERS else None
+    number = epoch_in(value)
     if number is None:
         return None
     return int(number // 1 if dates == EPOCH_MS else round(number * 1000))

@@ -20,7 +20,7 @@ from session_repair.proposal.naming import best_named, fit
 from session_repair.proposal.trials import Bench, Found, Trial, Whole, is_what_it_holds
 from session_repair.proposal.values import Flat, Sample, is_nothing, key_of, type_of
 
-IDS = ("string", "objectId", "int", "long", "double", "decimal", "binData")
+IDS = ("string", "objectId", *NUMBERS, "binData")
 UNIQUE = 0.9  # of the sessions have a session_id that no other has, at least
 
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import pymongo
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.errors import ExecutionTimeout
@@ -15,6 +14,7 @@ from session_repair.dates import KEPT_DATES
 from session_repair.errors import Refused
 from session_repair.mongo.bson_types import UNREADABLE, readable
 from session_repair.mongo.connection import server_time
+from session_repair.mongo.ends import documents_at_both_ends
 from session_repair.mongo.indexes import can_look_up, create_index_line
 from session_repair.mongo.names import ALIKE, names_there
 from session_repair.mongo.store import Store, raw
@@ -135,11 +135,7 @@ def pairs_of(names: Sequence[str], sessions: str, events: str) -> list[tuple[str
 
 def sample_of(collection: Collection[Document]) -> Sample:
     """The oldest and the newest documents, those that Python can read."""
-    ends = {
-        document.raw: None
-        for way in (pymongo.ASCENDING, pymongo.DESCENDING)
-        for document in raw(collection).find().sort("_id", way).limit(LOOKED_AT)
-    }
+    ends = {bytes(it.raw): None for it in documents_at_both_ends(collection, LOOKED_AT)}
     indexes = collection.list_indexes()
     paths = {next(iter(it["key"])) for it in indexes}
     served = {path for path in paths if can_look_up(collection, path)}

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from session_repair.aggregates import TAKEN
+from session_repair.aggregates import OF_EMPTY, TAKEN
+from session_repair.fields import ONLY_FOR
 from session_repair.proposal.declared import Declared, limited
 from session_repair.proposal.guess import Choice, Fields
 from session_repair.proposal.trials import Found, Trial
@@ -16,7 +17,6 @@ from session_repair.wording import number_of
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 COMMENT_AT = 44  # the column of comments, where there is room
-KEPT = ("event_count", "pages")  # one of which a session has to keep
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def is_kept_none(name: str, fields: Fields) -> bool:
     """Whether sessions do well without the field. Of the count and the pages they have one."""
     if fields.sessions[name].path is not None or name == "session_id":
         return False
-    return name not in KEPT or any(fields.sessions[it].path is not None for it in KEPT)
+    return name not in OF_EMPTY or any(fields.sessions[it].path is not None for it in OF_EMPTY)
 
 
 def untold(name: str) -> str:
@@ -82,7 +82,7 @@ def event_line(name: str, choice: Choice, fields: Fields) -> str:
     """Where events keep the field; what no session keeps is not asked for."""
     if choice.path is not None:
         return pair(name, choice.path)
-    needed = {"page": "pages", "user_id": "user_id"}.get(name)
+    needed = ONLY_FOR.get(name)
     if needed and is_kept_none(needed, fields):
         return f"# {name}: nothing looks like it, and sessions keep none"
     return untold(name)

@@ -11,13 +11,13 @@ from typing import Any
 
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
 
+from session_repair.aggregates import SCALARS, TOLERANCE
 from session_repair.dates import DATE, NUMBERS
 from session_repair.kinds import FIELD_PATH
 
 Document = dict[str, Any]
 Flat = Mapping[str, Any]  # the fields of a document, nested ones by their path
 
-CLOSE = 1e-9  # of a sum of doubles, which depends on the order
 TYPES: Mapping[type, str] = {
     str: "string",
     bool: "bool",
@@ -33,7 +33,6 @@ TYPES: Mapping[type, str] = {
     dict: "object",
     type(None): "null",
 }
-SCALARS = ("string", "bool", *NUMBERS, "objectId", DATE, "binData")
 
 
 def type_of(value: Any) -> str:
@@ -91,7 +90,7 @@ def is_same(one: Any, other: Any) -> bool:
     if class_of(one) != class_of(other):
         return False
     numbers = [number_of(one), number_of(other)]
-    return None not in numbers and isclose(*map(float, numbers), rel_tol=CLOSE)
+    return None not in numbers and isclose(*map(float, numbers), rel_tol=TOLERANCE)
 
 
 def is_nothing(value: Any) -> bool:

@@ -25,9 +25,8 @@ from session_repair.repair.report import kept_sessions
 from session_repair.repair.spelled import named_by_events
 from session_repair.repair.summarize import count_judged
 from session_repair.repair.survey import Survey, survey
-from session_repair.rules.dates import Dates
 from session_repair.rules.deletable import copies, orphans
-from session_repair.rules.journal_rows import deletion_rows, journal_rows
+from session_repair.rules.journal_rows import PlanRows, deletion_rows, journal_rows
 from session_repair.rules.usual_types import names_of
 from session_repair.symptoms import DUPLICATE, ORPHAN
 from session_repair.verbs import DELETE_ORPHANS, FIX
@@ -125,9 +124,8 @@ def plan_run(
     found = look(spark, store, preflight, run.run_id)
     require_few_malformed(found.report)
     expires_at = preflight.now + store.settings.journal_ttl
-    shape = store.settings.shape
-    dates = Dates(shape.dates, names_of(preflight.sessions.usual))
-    rows = rows_of(found.corrected, plan.run_id, plan.prefix, expires_at, dates, shape)
+    usual, shape = names_of(preflight.sessions.usual), store.settings.shape
+    rows = rows_of(found.corrected, PlanRows(plan.run_id, plan.prefix, expires_at, usual, shape))
     write_journal(rows, store)
     drop_other_attempts(store, plan)
     planned = found.report.totals.planned

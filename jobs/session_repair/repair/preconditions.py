@@ -40,7 +40,7 @@ from session_repair.mongo.runs import JOURNAL_FORMAT, UNDONE, Run, refuse_foreig
 from session_repair.mongo.store import Store
 from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.journal import Plan, plan_digest
-from session_repair.settings import SEMANTIC, Settings, as_before, describe, revived
+from session_repair.settings import SEMANTIC, Settings, as_made, describe, revived
 
 Document = dict[str, Any]
 
@@ -110,13 +110,13 @@ def settings_of_run(
     Raises Refused when one of the ``deciding`` settings is another now than in its plan.
     """
     require_known_format(document)
-    made_with, asked = {**as_before(), **document["settings"]}, document["asked"]
+    made_with, asked = as_made(document["settings"]), document["asked"]
     if "only" in asked:  # of a scope, which the config file of then may have named
         asked = {**asked, **{name: made_with[name] for name in ("scope", "allow_shrink")}}
     # What is given now wins; of what decides, it has to be the same.
     kept = {name: value for name, value in asked.items() if name not in settings.asked}
     # A plan holds the aggregates that it was made with, whatever is declared since.
-    declared = revived({"aggregates": made_with.get("aggregates", [])})
+    declared = revived({"aggregates": made_with["aggregates"]})
     again = replace(settings, **revived(kept), **declared, asked=(*settings.asked, *kept))
     now = describe(again)
     differing = [name for name in deciding if made_with.get(name) != now[name]]

@@ -17,7 +17,7 @@ from session_repair.settings import (
     OF_WINDOW,
     SEMANTIC,
     Settings,
-    as_before,
+    as_made,
     describe,
     revived,
 )
@@ -52,7 +52,7 @@ def look_again(store: Store, run_id: str) -> Again:
     # What changed since may lie outside of the window that the run was about.
     asked = tuple(it for it in settings.asked if it not in OF_WINDOW)
     settings = replace(settings, asked=asked)
-    made_with = {**as_before(), **document["settings"]}
+    made_with = as_made(document["settings"])
     planned_with = revived({name: made_with[name] for name in SEMANTIC})
     then = store.using(replace(settings, **planned_with))
     read = read_back(then, document, MOST_NAMED + 1)

@@ -21,12 +21,12 @@ Document = dict[str, Any]
 OBJECT_ID_DIGITS = 24
 
 
-def json_text(value: Any, *, is_ascii: bool = True) -> str:
+def json_told(value: Any, *, is_ascii: bool = True) -> str:
     """The value as JSON; a moment in it is ISO 8601, any other value extended JSON."""
-    return json.dumps(value, indent=2, default=plain, ensure_ascii=is_ascii)
+    return json.dumps(value, indent=2, default=value_told, ensure_ascii=is_ascii)
 
 
-def plain(value: Any) -> Any:
+def value_told(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
     return json_util.default(value, json_util.RELAXED_JSON_OPTIONS)

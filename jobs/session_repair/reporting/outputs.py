@@ -14,7 +14,7 @@ import click
 
 from session_repair.errors import Refused, RepairError
 from session_repair.repair.report import Report
-from session_repair.reporting.as_json import json_text
+from session_repair.reporting.as_json import json_told
 from session_repair.reporting.ending import Ending, Telling
 from session_repair.settings import Settings
 
@@ -61,7 +61,7 @@ class Outputs:
 
 
 def write_json(path: str, ending: Ending) -> None:
-    text = json_text(ending.document()) + "\n"
+    text = json_told(ending.document()) + "\n"
     if path == STDOUT:
         click.echo(text, nl=False)
     else:

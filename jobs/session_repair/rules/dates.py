@@ -9,7 +9,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from session_repair.dates import DATE, EPOCH_S, NUMBERS, WHOLE
-from session_repair.rules.envelope import content, fits_int
+from session_repair.rules.envelope import content, fits_int, json_number
 from session_repair.rules.usual_types import USUAL_TYPES
 
 LARGEST = "decimal(18, 0)"  # that holds the milliseconds of any date
@@ -42,14 +42,14 @@ def written_date(name: str, date: Column, dates: Dates) -> Column:
     """What is to be written, as extended JSON; null for null."""
     if dates.kind == DATE:
         return json_date(date)
-    return json_number(date, kept_type(name, dates), dates.kind)
+    return json_epoch(date, kept_type(name, dates), dates.kind)
 
 
 def observed_date(name: str, date: Column, dates: Dates) -> Column:
     """What is stored, as extended JSON to the byte; null for null."""
     if dates.kind == DATE:
         return json_date(date)
-    derived = json_number(date, F.col(f"stored.types.{name}"), dates.kind)
+    derived = json_epoch(date, F.col(f"stored.types.{name}"), dates.kind)
     return F.coalesce(content(F.col(f"stored.exact.{name}")), derived)
 
 
@@ -58,7 +58,7 @@ def json_date(date: Column) -> Column:
     return F.concat(F.lit('{"$date":{"$numberLong":"'), milliseconds, F.lit('"}}'))
 
 
-def json_number(date: Column, kind: Column, dates: str) -> Column:
+def json_epoch(date: Column, kind: Column, dates: str) -> Column:
     """The date as a number of this BSON type; a long in place of an int that is too small."""
     milliseconds = F.unix_millis(date)
     whole, double = milliseconds, milliseconds.cast("double")
@@ -71,4 +71,4 @@ def json_number(date: Column, kind: Column, dates: str) -> Column:
     tag = tag.when(is_int, "Int").otherwise("Long")
     digits = F.when(kind == "double", double.cast("string"))
     digits = digits.when(kind == "decimal", decimal.cast("string")).otherwise(whole.cast("string"))
-    return F.concat(F.lit('{"$number'), tag, F.lit('":"'), digits, F.lit('"}'))
+    return json_number(tag, digits)

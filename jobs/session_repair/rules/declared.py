@@ -17,8 +17,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from session_repair.aggregates import (
+    BY_DATE,
     COUNT,
-    DATE,
     FIRST,
     LAST,
     MAX,
@@ -31,6 +31,7 @@ from session_repair.aggregates import (
     Shape,
 )
 from session_repair.rules import tokens
+from session_repair.rules.envelope import last_text
 
 Figures = dict[str, Column]
 Merge = Mapping[str, Callable[[Any], Column]]
@@ -68,7 +69,7 @@ def with_values(events: DataFrame, shape: Shape) -> DataFrame:
     said = {it.name: F.col(f"more.{it.name}") for it in shape.read}
     taken = [it for it in shape.read if it.kind != COUNT]
     names = [it.name for it in taken]
-    text = {f"text_{it}": tokens.digits(said[it]) for it in names}
+    text = {f"text_{it}": last_text(said[it]) for it in names}
     wrong = {f"wrong_{it}": tokens.wrong_type(said[it], F.col(f"text_{it}")) for it in names}
     values = [value_of(it) if it in taken else said[it.name].alias(it.name) for it in shape.read]
     apart = events.withColumns(text).withColumns(wrong)
@@ -88,24 +89,22 @@ def reads_of(aggregate: Aggregate) -> tuple[str, ...]:
     """What of an event's values it goes by: of a span the dates, of the ends of a session none."""
     if aggregate.kind in (FIRST, LAST):
         return ()
-    return DATE if aggregate.kind == SPAN else aggregate.members
+    return BY_DATE if aggregate.kind == SPAN else aggregate.members
 
 
 def in_order(name: str, is_dated_last: bool) -> Column:
     """The token beside what sorts its event among others; of undated ones the last, or first."""
     dated = F.col("timestamp").isNotNull() if is_dated_last else F.col("timestamp").isNull()
     by = (dated.alias("dated"), "timestamp", "key_order", "event_key")
-    return F.when(
-        part_of(name, "token").isNotNull(), F.struct(*by, part_of(name, "token").alias("token"))
-    )
+    token = part_of(name, "token")
+    return F.when(token.isNotNull(), F.struct(*by, token.alias("token")))
 
 
 def by(name: str, *members: str) -> Column:
     """The token behind what it is sorted by."""
     order = [part_of(name, member).alias(member) for member in members]
-    return F.when(
-        part_of(name, "token").isNotNull(), F.struct(*order, part_of(name, "token").alias("token"))
-    )
+    token = part_of(name, "token")
+    return F.when(token.isNotNull(), F.struct(*order, token.alias("token")))
 
 
 def counted(name: str) -> Figures:
@@ -121,12 +120,10 @@ def whole_number(number: Column) -> Figures:
 
 
 def added(name: str) -> Figures:
-    token = part_of(name, "token")
+    token, exact = part_of(name, "token"), part_of(name, "exact")
     return {
-        "whole": F.sum(
-            F.when(tokens.is_whole(token), part_of(name, "exact").cast("decimal(38,0)"))
-        ),
-        "decimal": F.sum(F.when(tokens.is_decimal(token), part_of(name, "exact"))),
+        "whole": F.sum(F.when(tokens.is_whole(token), exact.cast("decimal(38,0)"))),
+        "decimal": F.sum(F.when(tokens.is_decimal(token), exact)),
         "decimals": F.count(F.when(tokens.is_decimal(token), 1)),
         "double": F.sum(F.when(tokens.is_double(token), part_of(name, "number"))),
     }

@@ -50,13 +50,34 @@ def in_type_of(stored: Column, envelope: Column) -> Column:
 
     Whoever stored it reads that type, and a validator may ask for it.
     """
-    digits = F.substring_index(F.substring_index(envelope, '"', -2), '"', 1)
+    digits = last_text(envelope)
     is_int = envelope.startswith(INT_HEAD) & stored.startswith(LONG_HEAD)
     is_long = envelope.startswith(LONG_HEAD) & stored.startswith(INT_HEAD)
     as_long = F.concat(F.lit(LONG_HEAD), digits, F.lit(INTEGER_TAIL))
     as_int = F.concat(F.lit(INT_HEAD), digits, F.lit(INTEGER_TAIL))
     fitting = F.when(is_int, as_long).when(is_long & fits_int(digits.cast("bigint")), as_int)
     return F.coalesce(fitting, envelope)
+
+
+def last_text(envelope: Column) -> Column:
+    """The last text in quotes: the digits of a number, of a date, of an ObjectId."""
+    return F.substring_index(F.substring_index(envelope, '"', -2), '"', 1)
+
+
+def json_text(text: Column) -> Column:
+    """A string as quoted and escaped JSON."""
+    array = F.to_json(F.array(text))
+    return F.substr(array, F.lit(2), F.length(array) - F.lit(2))
+
+
+def json_number(tag: Column, digits: Column) -> Column:
+    """A number as extended JSON; ``tag`` is Int, Long, Double or Decimal. Null where either is."""
+    return F.concat(F.lit('{"$number'), tag, F.lit('":"'), digits, F.lit('"}'))
+
+
+def date_text(date: Column) -> Column:
+    """An instant as people read it, in UTC."""
+    return F.date_format(date, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
 
 
 def fits_int(number: Column) -> Column:

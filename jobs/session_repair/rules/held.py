@@ -5,12 +5,19 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from session_repair.aggregates import COUNT, FROM_NOTHING, MAX, MIN, SPAN, SUM, Aggregate, Shape
+from session_repair.aggregates import (
+    COUNT,
+    FROM_NOTHING,
+    MAX,
+    MIN,
+    SPAN,
+    SUM,
+    TOLERANCE,
+    Aggregate,
+    Shape,
+)
 from session_repair.rules import tokens
-from session_repair.rules.envelope import INT_HEAD, fits_int
-
-TOLERANCE = 1e-9  # of the value: the sum of doubles depends on their order
-
+from session_repair.rules.envelope import INT_HEAD, fits_int, json_number, last_text
 
 # What sessions hold, as it is read
 
@@ -24,7 +31,7 @@ def stored_values(shape: Shape) -> list[Column]:
 def with_texts(rows: DataFrame, shape: Shape) -> DataFrame:
     """The rows as they come, with the digits of each token beside it."""
     texts = {
-        text_beside(it): tokens.digits(F.col(f"more.{it.name}"))
+        text_beside(it): last_text(F.col(f"more.{it.name}"))
         for it in shape.declared
         if not it.is_list
     }
@@ -62,7 +69,7 @@ def wrong_in_list(values: Column) -> Column:
     """The type of the first of the values that is of a wrong one; null for none."""
     kinds = F.transform(
         F.when(~tokens.is_null_list(values), values),
-        lambda token: tokens.wrong_type(token, tokens.digits(token)),
+        lambda token: tokens.wrong_type(token, last_text(token)),
     )
     return F.get(F.filter(kinds, lambda kind: kind.isNotNull()), F.lit(0))
 
@@ -72,7 +79,7 @@ def wrong_held(aggregate: Aggregate) -> Column:
     token = token_held(aggregate)
     if aggregate.is_list:
         return wrong_in_list(token)
-    return tokens.wrong_type(token, tokens.digits(token))
+    return tokens.wrong_type(token, last_text(token))
 
 
 # Beside what their events say
@@ -215,49 +222,41 @@ def whole_of(aggregate: Aggregate) -> Column:
 
 
 def tag_of(aggregate: Aggregate) -> Column:
-    """The type of the stored number, where the new one fits it; null for that of its own."""
+    """The type of the stored number, where the new one fits it, else that which comes of events.
+
+    Null for a bound, which then is as the event has it.
+    """
     whole, held = F.col(f"whole_{aggregate.name}"), token_held(aggregate)
     is_exact = F.col(f"exact_{aggregate.name}").isNotNull()
-    kind = (
+    stored = (
         F.when(held.startswith(INT_HEAD) & fits_int(whole), "Int")
         .when(tokens.is_whole(held), "Long")
         .when(tokens.is_double(held) & (F.abs(whole) <= tokens.BEYOND), "Double")
         .when(tokens.is_decimal(held) & is_exact, "Decimal")
     )
-    return F.when(whole.isNotNull(), kind)
+    stored = F.when(whole.isNotNull(), stored)
+    if aggregate.kind not in FROM_NOTHING:
+        return stored
+    is_decimal = new_value(aggregate)["is_decimal"] if aggregate.kind == SUM else F.lit(False)
+    own = F.when(~is_exact, "Double").when(is_decimal, "Decimal")
+    return F.coalesce(stored, own.when(fits_int(whole), "Int").otherwise("Long"))
 
 
 def json_of_new(aggregate: Aggregate) -> Column:
-    """What is to be written of it, as extended JSON; null for nothing."""
+    """What is to be written of it, as extended JSON; null for nothing. In rows with_numbers."""
     value = new_value(aggregate)
     if aggregate.is_list:
         return tokens.json_of_list(value)
     if "number" not in aggregate.members:
         return tokens.json_of(value["token"])
     exact, whole, tag = (F.col(f"{it}_{aggregate.name}") for it in ("exact", "whole", "tag"))
-    digits, double = whole.cast("string"), value["number"].cast("string")
-    in_its_own = own_number(aggregate, exact, whole)
-    written = F.when(tag == "Double", tokens.json_number("Double", double))
-    for name in ("Int", "Long", "Decimal"):
-        written = written.when(tag == name, tokens.json_number(name, digits))
-    return F.when(value.isNotNull(), written.otherwise(in_its_own))
-
-
-def own_number(aggregate: Aggregate, exact: Column, whole: Column) -> Column:
-    """The number in the type that comes of the events."""
-    value = new_value(aggregate)
-    if aggregate.kind not in FROM_NOTHING:
-        return tokens.json_of(value["token"])
-    digits = whole.cast("string")
-    double = tokens.json_number("Double", value["number"].cast("string"))
-    written = F.when(exact.isNull(), double)
+    digits = F.when(tag == "Double", value["number"].cast("string"))
     if aggregate.kind == SUM:
-        decimal = tokens.json_number("Decimal", tokens.plain(exact))
-        written = written.when(value["is_decimal"], decimal)
-    is_int = fits_int(whole)
-    return written.when(is_int, tokens.json_number("Int", digits)).otherwise(
-        tokens.json_number("Long", digits)
-    )
+        digits = digits.when(tag == "Decimal", tokens.without_zeros(exact))
+    number = json_number(tag, digits.otherwise(whole.cast("string")))
+    if aggregate.kind in FROM_NOTHING:
+        return number
+    return F.coalesce(number, tokens.json_of(value["token"]))
 
 
 def declared_values(shape: Shape, owner: str) -> dict[str, Column]:

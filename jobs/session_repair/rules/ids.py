@@ -21,6 +21,9 @@ from session_repair.rules.envelope import (
     OBJECT_ID_TAIL,
     TAIL,
     content,
+    json_number,
+    json_text,
+    last_text,
 )
 from session_repair.rules.usual_types import ENVELOPED, OBJECT_ID, TEXT, plain_kind
 
@@ -74,28 +77,20 @@ def unquoted(key: Column) -> Column:
     return F.when(key.startswith(QUOTED_HEAD), text).otherwise(key)
 
 
-def json_text(text: Column) -> Column:
-    """A string as quoted and escaped JSON."""
-    array = F.to_json(F.array(text))
-    return F.substr(array, F.lit(2), F.length(array) - F.lit(2))
-
-
 def stored_id(key: Column, exact: Column, kind: Column) -> Column:
     """The extended JSON of the very value that a session has as its id: its type, its bytes."""
     digits = digits_of(key)
-    number = {"int": '{"$numberInt": "', "long": '{"$numberLong": "'}
     stored = F.when(exact.isNotNull(), content(exact))
-    for name, head in number.items():
-        stored = stored.when(kind == name, F.concat(F.lit(head), digits, F.lit('"}')))
+    for name, tag in (("int", "Int"), ("long", "Long")):
+        stored = stored.when(kind == name, json_number(F.lit(tag), digits))
     object_id = F.concat(F.lit('{"$oid": "'), digits, F.lit('"}'))
     return stored.when(kind == OBJECT_ID, object_id).otherwise(json_text(unquoted(key)))
 
 
 def digits_of(key: Column) -> Column:
     """The digits of an ObjectId or of a whole number, be they the key or in an envelope."""
-    digits = F.substring_index(F.substring_index(key, '"', -2), '"', 1)
     is_number = key.startswith(LONG_HEAD)
-    return F.when(is_number | key.startswith(OBJECT_ID_HEAD), digits).otherwise(key)
+    return F.when(is_number | key.startswith(OBJECT_ID_HEAD), last_text(key)).otherwise(key)
 
 
 def name_of_id(key: Column) -> Column:

@@ -11,6 +11,7 @@ from pyspark.sql.types import ArrayType
 
 from session_repair.aggregates import BASIC_SHAPE, Shape
 from session_repair.rules.declared import (
+    part_of,
     partial_figures,
     rebuilt_values,
     with_values,
@@ -86,13 +87,8 @@ def with_listed(events: DataFrame, shape: Shape) -> DataFrame:
     """
     if not shape.lists:
         return events
-    values = [
-        F.col("page"),
-        *(
-            F.when(F.col(f"more.{it.name}.token").isNotNull(), F.col(f"more.{it.name}.key"))
-            for it in shape.lists
-        ),
-    ]
+    said = [(part_of(it.name, "token"), part_of(it.name, "key")) for it in shape.lists]
+    values = [F.col("page"), *(F.when(token.isNotNull(), key) for token, key in said)]
     added = [F.struct(F.lit(n).alias("list"), it.alias("page")) for n, it in enumerate(values)]
     others = [name for name in events.columns if name != "page"]
     is_own = F.col("list") == 0

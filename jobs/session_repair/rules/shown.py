@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from session_repair.aggregates import FROM_NOTHING, Aggregate, Shape
 from session_repair.errors import LONGEST
 from session_repair.rules import tokens
-from session_repair.rules.envelope import readable
+from session_repair.rules.envelope import date_text, readable
 from session_repair.rules.predicates import fits_into_a_document, rebuilt
 
 
@@ -25,10 +25,6 @@ def number_text(value: Column) -> Column:
 
 def pages_text(pages: Column) -> Column:
     return in_short(F.to_json(pages))
-
-
-def date_text(date: Column) -> Column:
-    return F.date_format(date, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
 
 
 def user_text(user: Column) -> Column:

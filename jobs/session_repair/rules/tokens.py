@@ -19,12 +19,15 @@ from session_repair.rules.envelope import (
     LONG_HEAD,
     OBJECT_ID_HEAD,
     content,
+    date_text,
     digits_in,
     fits_int,
+    json_text,
+    last_text,
 )
 from session_repair.rules.usual_types import MARK, NO_UTF8
 
-WRONG_HEAD, WRONG_TAIL = '{"!": "', '"}'
+WRONG_HEAD = '{"!": "'
 NULL = f"{HEAD}null}}"
 NUMBER_HEAD = HEAD + '{"$number'
 DOUBLE_HEAD, DECIMAL_HEAD = HEAD + '{"$numberDouble": "', HEAD + '{"$numberDecimal": "'
@@ -34,11 +37,6 @@ DECIMAL = "decimal(38,18)"
 # A decimal that has no more digits than that, before the point and after it.
 IS_DECIMAL = r"^-?\d{1,20}(\.\d{1,18})?$"
 NO_NUMBER = ("NaN", "Infinity", "-Infinity")
-
-
-def digits(token: Column) -> Column:
-    """The text of the number in the token, or of the date; of no use for any other value."""
-    return F.substring_index(F.substring_index(token, '"', -2), '"', 1)
 
 
 def wrong_type(token: Column, text: Column) -> Column:
@@ -100,7 +98,7 @@ def normal(token: Column, text: Column) -> Column:
 
 def normal_alone(token: Column) -> Column:
     """The same of a token that has no digits beside it."""
-    return normal(token, digits(token))
+    return normal(token, last_text(token))
 
 
 def parsed(token: Column, text: Column, members: Iterable[str]) -> list[Column]:
@@ -114,7 +112,7 @@ def whole_in(number: Column) -> Column:
     return F.when(is_plain, number.cast("bigint"))
 
 
-def plain(number: Column) -> Column:
+def without_zeros(number: Column) -> Column:
     """A decimal as text, without the zeros at its end."""
     return F.regexp_replace(F.regexp_replace(number.cast("string"), r"0+$", ""), r"\.$", "")
 
@@ -129,31 +127,24 @@ def of_whole(number: Column) -> Column:
 
 
 def of_decimal(number: Column) -> Column:
-    return F.concat(F.lit(DECIMAL_HEAD), plain(number), F.lit(INTEGER_TAIL))
-
-
-def json_number(tag: str, text: Column) -> Column:
-    """A number as extended JSON, of the BSON type with this tag."""
-    return F.concat(F.lit(f'{{"$number{tag}": "'), text, F.lit('"}'))
+    return F.concat(F.lit(DECIMAL_HEAD), without_zeros(number), F.lit(INTEGER_TAIL))
 
 
 def json_of(token: Column) -> Column:
     """The value in the token as extended JSON; null for no token."""
-    array = F.to_json(F.array(token))
-    text = F.substr(array, F.lit(2), F.length(array) - F.lit(2))
-    return F.when(token.startswith(HEAD), content(token)).when(token.isNotNull(), text)
+    is_envelope = token.startswith(HEAD)
+    return F.when(is_envelope, content(token)).when(token.isNotNull(), json_text(token))
 
 
 def text_of_number(token: Column) -> Column:
     """The number in the token as people read it; null for none."""
-    return F.when(is_number(token), digits(token))
+    return F.when(is_number(token), last_text(token))
 
 
 def text_of_date(token: Column) -> Column:
     """The date in the token as people read it, or the number; null for none."""
-    date = F.timestamp_millis(digits(token).cast("bigint"))
-    text = F.date_format(date, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
-    return text_of_number(token).otherwise(F.when(token.startswith(DATE_HEAD), text))
+    date = F.timestamp_millis(last_text(token).cast("bigint"))
+    return text_of_number(token).otherwise(F.when(token.startswith(DATE_HEAD), date_text(date)))
 
 
 def text_of(token: Column) -> Column:
