@@ -49,6 +49,7 @@ from tests.oracle import recomputed_documents
 MADE, BROKEN = 360, 100  # what generate makes of so many
 BOUNDED = "bounded"
 WRITE = Point("update", SESSIONS)  # of a batch, or of its undo: one in each
+READ = Point("aggregate", SESSIONS)  # of a plan
 COMMIT = Point("commitTransaction")
 
 
@@ -153,8 +154,10 @@ def test_the_time_limit_stops_the_run_between_two_batches(
 ) -> None:
     with held(db, WRITE, seconds=2.5):
         assert command("apply", plan, "--batch-size", "10", "--max-time", "4s", on=db).code == 5
-    assert outcomes(db) == {"applied": 20, "none": BROKEN - 20}
-    assert last_run(db)["progress"]["counts"] == {"applied": 20}
+    done = outcomes(db)["applied"]
+    assert done in (10, 20)  # 20 where what comes before the first batch takes less than 1.5 s
+    assert outcomes(db) == {"applied": done, "none": BROKEN - done}
+    assert last_run(db)["progress"]["counts"] == {"applied": done}
     assert 1 <= last_run(db)["progress"]["rows_per_second"] <= 4  # the first ten in 2.5 s and more
     assert command("resume", plan, on=db).code == 0
     assert last_run(db)["progress"]["counts"] == {"applied": BROKEN}
@@ -164,7 +167,8 @@ def test_the_time_limit_stops_the_run_between_two_batches(
 def test_the_time_limit_cuts_a_plan_off_too(command: Command, empty: Db) -> None:
     generate(empty, 300)
     expected, before = recomputed_documents(empty), hash_of(empty)
-    ended = command("fix", "--apply", "--max-time", "500ms", on=empty)
+    with held(empty, READ, seconds=0.6):
+        ended = command("fix", "--apply", "--max-time", "500ms", on=empty)
     assert (ended.code, "--max-time is over" in ended.err) == (5, True), ended.told
     run = last_run(empty)
     assert (run["state"], run["verdict"], hash_of(empty)) == ("planning", 5, before)
@@ -177,7 +181,8 @@ def test_a_plan_that_was_cut_off_is_made_by_resume_and_not_applied(
 ) -> None:
     broken = generate(empty, 300).broken
     expected, before = recomputed_documents(empty), stored_bytes(empty)
-    assert command("fix", "--plan", "--max-time", "500ms", on=empty).code == 5
+    with held(empty, READ, seconds=0.6):
+        assert command("fix", "--plan", "--max-time", "500ms", on=empty).code == 5
     run = last_run(empty)["_id"]
     ended = command("resume", run, on=empty)
     assert f"Apply this plan with: ./spark-submit.sh apply {run}" in ended.out

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from itertools import count
 from typing import Any
 
 import pytest
@@ -58,16 +59,24 @@ def roles(
 
 
 Login = Callable[..., str]
+NUMBERS = count()
+
+
+def user_of(uri: str) -> str:
+    return str(re.findall(r"//(\w+):", uri)[0])
 
 
 @pytest.fixture
 def login(guarded_mongod: EmbeddedMongod, guarded_client: MongoClient[Document]) -> Iterator[Login]:
-    """The address of a new user with these roles, or with one of these privileges."""
+    """The address of a new user with these roles, or with one of these privileges.
+
+    No name comes twice: connections that Spark keeps were of the user who had it before.
+    """
     admin = guarded_client.admin
     users: list[str] = []
 
     def made(*roles: str, privileges: list[Document] | None = None) -> str:
-        user = f"user{len(users)}"
+        user = f"user{next(NUMBERS)}"
         users.append(user)
         if privileges is not None:
             roles = (f"role{len(users)}",)
@@ -176,10 +185,9 @@ def test_each_right_less_is_named_before_anything_is_started(
     assert len(rights) >= 3
     for number, action in rights:
         uri = login(privileges=without(privileges, number, action))
-        user = re.findall(r"//(\w+):", uri)[0]
         lacking = f"{action} on {name_of(privileges[number]['resource'])}"
         told = (
-            f"user '{user}' lacks the right to {lacking}. "
+            f"user '{user_of(uri)}' lacks the right to {lacking}. "
             "Grant it: docs/rights.md has the roles. Nothing was read or written."
         )
         before_command(note)
@@ -197,8 +205,9 @@ def test_each_right_less_is_named_before_anything_is_started(
 
 
 def test_several_rights_less_are_all_named(shop: Db, command: Command, login: Login) -> None:
-    assert one_line(command("fix", "--apply", on=shop, uri=login(privileges=[])), 2) == (
-        "fix: user 'user0' lacks the right to listCollections on database shop; "
+    uri = login(privileges=[])
+    assert one_line(command("fix", "--apply", on=shop, uri=uri), 2) == (
+        f"fix: user '{user_of(uri)}' lacks the right to listCollections on database shop; "
         "createIndex, find, insert, remove, update on shop.session_repair_journal; "
         "find, insert, update on shop.session_repair_runs; "
         "collStats, find, listIndexes, update on shop.sessions; "
@@ -226,8 +235,9 @@ def test_what_reads_the_past_needs_the_right_to(
     lacking: str,
 ) -> None:
     assert roles.keys() >= {VERIFY}
-    assert one_line(command("verify", *option, on=shop, uri=login(VERIFY)), 2) == (
-        f"verify: user 'user0' lacks the right to {lacking}. "
+    uri = login(VERIFY)
+    assert one_line(command("verify", *option, on=shop, uri=uri), 2) == (
+        f"verify: user '{user_of(uri)}' lacks the right to {lacking}. "
         "Grant it: docs/rights.md has the roles. Nothing was read or written.\n"
     )
 
