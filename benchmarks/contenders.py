@@ -13,17 +13,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data import DATABASE, Bench
+from benchmarks.data import DATABASE, MORE_AGGREGATES, Bench
 from benchmarks.measure import Cost, measured
 from benchmarks.peers import rebuilt
 
 ROOT = Path(__file__).resolve().parents[1]
-FIX, VERIFY, SESSION_ID, DAY, OUTAGE, RUN = VERBS = (
+FIX, VERIFY, SESSION_ID, DAY, OUTAGE, RUN, DECLARED = VERBS = (
     *("fix", "verify", "session-id"),
-    *("day", "outage", "run"),
+    *("day", "outage", "run", "declared"),
 )
 FIX_DAY, VERIFY_DAY, VERIFY_RUN = "fix, last day", "verify, last day", "verify --run"
 FIX_OUTAGE = "fix, a day of the outage"
+VERIFY_DECLARED = {number: f"verify, {number} declared" for number in (0, 1, 3)}
 AGAINST = " (against)"  # marks the same command of the other checkout
 CLEAN, FIXABLE_REMAINS = 0, 3  # the job's exit codes
 GUIDE_LOOP = "guide's loop"
@@ -78,7 +79,8 @@ def contenders(
         for mark, checkout in checkouts.items()
         for it in of_checkout(bench, checkout, options)
     ]
-    found += [*of_windows(bench, checkouts[""], options), *peers(), *spark_peers()]
+    found += of_windows(bench, checkouts[""], options)
+    found += [*of_declared(bench, checkouts[""], options), *peers(), *spark_peers()]
     # The guide's loop is what verify is measured by, too.
     is_loop_wanted = with_guide_loop and bool({FIX, VERIFY} & set(verbs))
     wanted = [it for it in found if is_loop_wanted or it.name != GUIDE_LOOP]
@@ -153,6 +155,28 @@ def of_windows(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Con
     )
     again = (*start, "verify", "--run", "{made}")
     yield Contender(VERIFY_RUN, RUN, again, clean, nothing, writes=True, prepare=repaired)
+
+
+def of_declared(bench: Bench, checkout: Path, options: list[str]) -> Iterator[Contender]:
+    """The same verify with none, one, three more aggregates, which the sessions hold rightly."""
+    clean = clean_environment()
+    report = bench.member.folder / "verify.json"
+
+    def held(bench: Bench) -> str:
+        bench.keep_more_aggregates()
+        return ""
+
+    def found(bench: Bench, output: str) -> Result:
+        return found_by_verify(report)
+
+    for number, name in VERIFY_DECLARED.items():
+        config = bench.member.folder / f"declared-{number}.toml"
+        config.write_text("\n".join(MORE_AGGREGATES[:number]))
+        verify = ("verify", "--config", str(config), "--json", str(report))
+        command = (str(checkout / "spark-submit.sh"), *options, *verify)
+        expected = FIXABLE_REMAINS
+        # What it leaves, the aggregates, is put back too.
+        yield Contender(name, DECLARED, command, clean, found, expected, writes=True, prepare=held)
 
 
 def nothing(bench: Bench, output: str) -> Result:

@@ -35,6 +35,12 @@ DATABASE, PRISTINE = "browsing", "as_generated"  # the first is the default of -
 IN_ORDER = 10  # from this multiple on documents lie in the order of time
 SAMPLED = 200  # sessions that tell whether the generator still makes the same
 OF_WINDOWS = (("events", "timestamp"), ("sessions", "last_event_at"))
+# Of a config file, in the order in which they are declared; what keep_more_aggregates stores.
+MORE_AGGREGATES = (
+    '[[aggregates]]\nfield = "clicks"\nis = "count"\nwhere = { event_type = "click" }\n',
+    '[[aggregates]]\nfield = "landing_page"\nis = "first"\nof = "page"\n',
+    '[[aggregates]]\nfield = "duration_ms"\nis = "span"\nunit = "ms"\n',
+)
 NOT_YET_INITIATED = 94
 REPAIRED = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
 
@@ -90,6 +96,27 @@ class Bench:
         """Makes what --since finds active sessions by; the next restore drops it."""
         for collection, field in OF_WINDOWS:
             self.database[collection].create_index(field)
+
+    def keep_more_aggregates(self) -> None:
+        """Gives sessions MORE_AGGREGATES of their events; the next restore takes them away."""
+        clicks = {"$sum": {"$cond": [{"$eq": ["$event_type", "click"]}, 1, 0]}}
+        page = {"$top": {"sortBy": {"timestamp": 1, "_id": 1}, "output": "$page"}}
+        dates = {"least": {"$min": "$timestamp"}, "greatest": {"$max": "$timestamp"}}
+        group = {"_id": "$session_id", "clicks": clicks, "landing_page": page, **dates}
+        duration = {"$subtract": ["$greatest", "$least"]}
+        fields = {"_id": 0, "session_id": "$_id", "clicks": 1, "landing_page": 1}
+        sessions = self.database["sessions"]
+        unique = sessions.create_index("session_id", unique=True, name="of_merge")
+        self.database["events"].aggregate(
+            [
+                {"$group": group},
+                {"$project": {**fields, "duration_ms": duration}},
+                {"$merge": {"into": "sessions", "on": "session_id", "whenNotMatched": "discard"}},
+            ],
+            allowDiskUse=True,
+        )
+        sessions.drop_index(unique)
+        self.client.admin.command("fsync")
 
     def digest(self) -> str:
         """SHA-256 over the fields that a repair writes, of every session in the order of _id."""

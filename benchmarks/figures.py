@@ -18,6 +18,7 @@ from benchmarks.contenders import (
     SESSION_ID,
     VERIFY,
     VERIFY_DAY,
+    VERIFY_DECLARED,
     VERIFY_RUN,
 )
 from benchmarks.measure import Cost
@@ -59,6 +60,11 @@ PAIRS = (
     Pair(VERIFY, "server $group", "wall", 10, 3.8),
     Pair(VERIFY, "server $group", "mongod_cpu", 10, 2.2),
     Pair(VERIFY, "connector scan", "wall"),
+    *(
+        Pair(VERIFY_DECLARED[number], VERIFY_DECLARED[0], measure, 10, 1 + 0.03 * number)
+        for number in (1, 3)
+        for measure in ("wall", "cpu", "mongod_cpu")
+    ),
     *(
         Pair(verb, f"{verb}{AGAINST}", measure)
         for verb in (FIX, VERIFY, SESSION_ID)
