@@ -100,6 +100,11 @@ class Aggregate:
         return self.kind == DISTINCT
 
     @property
+    def may_be_date(self) -> bool:
+        """Whether a BSON date is among what is written of it."""
+        return DATE in self.holds and not self.is_list
+
+    @property
     def is_of_timestamp(self) -> bool:
         """Whether it is a span of what all events are dated with."""
         return self.kind == SPAN and self.of is None

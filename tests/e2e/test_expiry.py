@@ -71,6 +71,23 @@ def test_a_correction_that_would_be_deleted_stops_the_run(
     assert [it["event_count"] for it in shop["sessions"].find()] == [2, 2, 2]
 
 
+def test_a_declared_date_is_one_too(command: Command, shop: Db, tmp_path: Path) -> None:
+    """Numbers are none: of the two that are old, one holds one."""
+    file = tmp_path / "bought.toml"
+    file.write_text('[[aggregates]]\nfield = "bought.at"\nis = "max"\nof = "bought"\n')
+    how = ("--config", str(file), "--allow-absent", "bought.at")
+    for name, value in (("old", MORNING), ("older", 7), ("young", datetime.now(timezone.utc))):
+        shop["events"].update_many({"session_id": name}, {"$set": {"bought": value}})
+    told = TOLD.format(expire(shop, "bought.at"), shop.name, "bought.at", "1 session", "{}")
+    for words in (("fix", "--plan"), ("fix", "--apply")):
+        assert_stopped(command, shop, told.format("written"), *words, *how)
+    before = stored_bytes(shop)
+    assert command("fix", "--apply", "--allow-ttl", *how, on=shop).code == 0
+    undo = ("undo", last_run(shop)["_id"], "--apply")
+    assert command(*undo, on=shop).code == 0  # no session had such a date before
+    assert stored_bytes(shop) == before
+
+
 def test_an_index_that_came_after_the_plan_stops_it_too(command: Command, shop: Db) -> None:
     assert command("fix", "--plan", on=shop).code == 3
     told = TOLD.format(

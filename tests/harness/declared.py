@@ -117,7 +117,10 @@ def total(_: Declared, values: list[Any]) -> Any:
     if Decimal128 in kinds:
         if float in kinds:
             raise Untold
-        return Decimal128(sum((exact(it) for it in values), Decimal(0)))
+        found = sum((exact(it) for it in values), Decimal(0))
+        if abs(found) >= 10**20:
+            raise Untold
+        return Decimal128(found)
     if float in kinds:
         return float(sum(float(it) for it in values))
     found = sum(values)
@@ -203,8 +206,8 @@ def is_same(declared: Declared, stored: Any, value: Any) -> bool:
         return is_near(held, value) or (is_floor and int(exact(value)) == held)
     if is_absent(stored):
         return False
-    if is_number(stored) and is_number(value) and declared.kind in ("min", "max"):
-        return is_near(stored, value)
+    if is_number(stored) and is_number(value) and float in (type(stored), type(value)):
+        return float(exact(stored)) == float(exact(value))
     return equal(stored, value)
 
 
@@ -226,8 +229,8 @@ def in_type_of(stored: Any, value: Any, kind: str) -> Any:
     if kind == "span" and type(stored) in (int, Int64) and isinstance(value, float):
         value = of_int(int(value))
     number = exact(value)
-    is_whole = number == number.to_integral_value() and not isinstance(value, Decimal128)
-    is_whole = is_whole or (number == number.to_integral_value() and abs(number) <= 2**53)
+    most = 2**53 if isinstance(value, float) else 2**63 - 1
+    is_whole = number == number.to_integral_value() and abs(number) <= most
     if type(stored) is int and is_whole:
         return of_int(int(number))
     if type(stored) is Int64 and is_whole:
@@ -269,7 +272,8 @@ def type_class(value: Any) -> str:
 dates = st.sampled_from([DatetimeMS(1_740_830_400_000 + n) for n in (-1, 0, 1, 999, 60_000)])
 ints = st.sampled_from([0, 1, 5, 12, -3, Int64(5), Int64(2**31), Int64(-(2**40))])
 doubles = st.sampled_from([0.0, 5.0, -0.25, 12.5, 1e-3, 2.0**40])
-decimals = st.sampled_from([Decimal128(it) for it in ("5", "5.00", "-0.75", "12.340", "1")])
+SPELLED = ("5", "5.00", "-0.75", "12.340", "1", "9223372036854775808", "6" + "0" * 19)
+decimals = st.sampled_from([Decimal128(it) for it in SPELLED])
 WRONG: list[Any] = [
     None,
     {},

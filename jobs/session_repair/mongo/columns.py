@@ -38,5 +38,5 @@ def event_columns(settings: Settings) -> str:
 
 
 def with_more(columns: str, kinds: Mapping[str, str]) -> str:
-    more = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
+    more = ", ".join(f"`{name}`: {kind}" for name, kind in kinds.items())
     return f"{columns}, more struct<{more}>" if kinds else columns

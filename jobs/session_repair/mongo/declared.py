@@ -67,12 +67,17 @@ def event_token(aggregate: Aggregate, at: str) -> Any:
 
 
 def matches(where: Mapping[str, tuple[Any, ...]], at: str) -> Document:
-    """Whether a document holds one of the values at each path."""
+    """Whether a document holds one of the values at each path, or in an array there.
+
+    So do MongoDB's own queries; but no array within an array is looked into.
+    """
     tests = []
     for path, values in where.items():
         value = f"${below(at, path)}"
         known = [{"$literal": it} for it in values]
-        tests.append({"$eq": [value, known[0]]} if len(known) == 1 else {"$in": [value, known]})
+        is_one = {"$eq": [value, known[0]]} if len(known) == 1 else {"$in": [value, known]}
+        is_in = {"$ne": [{"$setIntersection": [value, known]}, []]}
+        tests.append({"$or": [is_one, {"$and": [{"$isArray": value}, is_in]}]})
     return tests[0] if len(tests) == 1 else {"$and": tests}
 
 

@@ -11,9 +11,11 @@ from session_repair.aggregates import Aggregate
 from session_repair.dates import DATE_FIELDS, NUMBERS
 from session_repair.errors import BreakerTripped, Refused
 from session_repair.kinds import limit_of
+from session_repair.logs import notice
 from session_repair.mongo.bson_bytes import elements
 from session_repair.mongo.bson_types import IDS, type_expression
 from session_repair.mongo.dates import BOUNDS, types_of_dates
+from session_repair.mongo.declared import matches
 from session_repair.mongo.names import is_in_any, names_like
 from session_repair.mongo.spellings import scalar_in, shown_id, types_of_events
 from session_repair.mongo.store import Store, raw
@@ -94,21 +96,37 @@ def require_matches(store: Store) -> None:
     """Raise BreakerTripped where no event at all is one that a declared aggregate is of.
 
     Far more often than the truth that is a wrong value, and all sessions would be emptied of it.
+    One value in a list may well be yet to come: it is told.
     """
     for it in store.settings.aggregates:
-        wanted = {path: {"$in": list(values)} for path, values in it.where.items()}
-        is_passed = it.path in store.settings.allow_absent
-        if wanted and not is_passed and store.events.find_one(wanted, ["_id"]) is None:
+        if it.path in store.settings.allow_absent or not it.where:
+            continue
+        if not is_of_any(store, it.where):
             raise BreakerTripped(
                 f"no event of {store.events.name!r} is one that the aggregate {it.name} is of: "
-                f"where {told_where(it)}. Nothing was written. Mend where under [[aggregates]] in "
-                f"the config file, or pass --allow-absent {it.path} where there is none yet."
+                f"where {told_where(it.where)}. Nothing was written. Mend where under "
+                f"[[aggregates]] in the config file, or pass --allow-absent {it.path} where there "
+                "is none yet."
             )
+        for path, values in it.where.items():
+            for one in ({path: (value,)} for value in values if len(values) > 1):
+                if not is_of_any(store, one):
+                    events = f"No event of {store.events.name!r} is yet one"
+                    notice(f"{events} where {told_where(one)}, for the aggregate {it.name}")
 
 
-def told_where(aggregate: Aggregate) -> str:
+Where = Mapping[str, tuple[Any, ...]]
+
+
+def is_of_any(store: Store, where: Where) -> bool:
+    """Whether there is such an event: by an index, if there is one, then as the read sees it."""
+    found = {path: {"$in": list(values)} for path, values in where.items()}
+    return store.events.find_one({**found, "$expr": matches(where, "")}, ["_id"]) is not None
+
+
+def told_where(where: Where) -> str:
     return " and ".join(
-        f"{path} is {' or '.join(map(repr, values))}" for path, values in aggregate.where.items()
+        f"{path} is {' or '.join(map(repr, values))}" for path, values in where.items()
     )
 
 

@@ -31,13 +31,14 @@ class Expiry:
     of_some: bool
 
     def dates_in(self, store: Store) -> list[str]:
-        """The field, by the name that a plan gives it, if it is a date that a correction writes.
+        """The field, by the name that a plan gives it, if a correction may write a date there.
 
         Numbers are none to such an index.
         """
-        kept = store.settings.session_fields
+        kept, declared = store.settings.session_fields, store.settings.aggregates
         dates = KEPT_DATES if store.settings.session_dates == DATE else ()
-        return [it for it in dates if kept.get(it) == self.path]
+        basics = [it for it in dates if kept.get(it) == self.path]
+        return basics + [it.name for it in declared if it.path == self.path and it.may_be_date]
 
 
 def expiries(store: Store) -> Iterator[Expiry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from session_repair.aggregates import shape_of
 from session_repair.dates import DATE, DATE_FIELDS, DATES
 from session_repair.mongo.bson_types import TWICE
 from session_repair.mongo.dates import LIKE
@@ -50,14 +51,20 @@ def remedy(report: Report) -> str:
     """What can be done: names first, for mostly it is a wrong one."""
     of_no_kind = (NO_UTF8, TWICE)
     fields = {it.field for it in report.malformed if it.type not in of_no_kind}
+    declared = {it.name for it in shape_of(report.settings).declared}
     sides = [
         f"[fields.{side}]"
         for side in SIDES
-        if any(it.collection == report.settings[side] for it in report.malformed)
+        if any(
+            it.collection == report.settings[side] and it.field not in declared
+            for it in report.malformed
+        )
     ]
     told = []
     if sides:
         told.append(f"Name other fields under {' and '.join(sides)} in the config file.")
+    if names := sorted(fields & declared):
+        told.append(f"Declare {' and '.join(names)} otherwise under [[aggregates]], or not at all.")
     told += [f"{it}, which takes such dates." for it in dates_that_take(report)]
     others = [it for it in report.malformed if it.type not in of_no_kind and not dates_of(it)]
     if any(it.field in DATE_FIELDS for it in others):

@@ -7,9 +7,10 @@ import logging
 import time
 from dataclasses import asdict, replace
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from session_repair.aggregates import BASICS
 from session_repair.mongo.runs import Run
 from session_repair.mongo.store import Store
 from session_repair.repair.breakers import require_bounded, require_few_malformed
@@ -26,7 +27,9 @@ from session_repair.repair.spelled import named_by_events
 from session_repair.repair.summarize import count_judged
 from session_repair.repair.survey import Survey, survey
 from session_repair.rules.deletable import copies, orphans
+from session_repair.rules.envelope import last_text
 from session_repair.rules.journal_rows import PlanRows, deletion_rows, journal_rows
+from session_repair.rules.tokens import milliseconds
 from session_repair.rules.usual_types import names_of
 from session_repair.symptoms import DUPLICATE, ORPHAN
 from session_repair.verbs import DELETE_ORPHANS, FIX
@@ -57,12 +60,21 @@ def survey_corrections(
 
 def count_expiring(found: Survey, store: Store, expiry: Expiry) -> int:
     """How many of the sessions to be corrected the TTL index would delete."""
+    owners = ("changes", "stored") if expiry.of_some else ("changes",)
     dates = [
-        F.coalesce(f"changes.{it}", *([f"stored.{it}"] if expiry.of_some else []))
-        for it in expiry.dates_in(store)
+        F.coalesce(*[date_in(owner, name) for owner in owners]) for name in expiry.dates_in(store)
     ]
+    before = F.unix_millis(F.lit(expiry.before))
     planned = found.corrected.where("changes IS NOT NULL")
-    return sum(planned.where(it < F.lit(expiry.before)).count() for it in dates)
+    return sum(planned.where(it < before).count() for it in dates)
+
+
+def date_in(owner: str, name: str) -> Column:
+    """The date that ``stored`` or ``changes`` has of what may be one, in milliseconds."""
+    if name in BASICS:
+        return F.unix_millis(f"{owner}.{name}")
+    token = F.col(f"{owner}.more.{name}.token")
+    return milliseconds(token, last_text(token))
 
 
 def survey_deletions(

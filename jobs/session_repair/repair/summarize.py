@@ -274,7 +274,11 @@ def count_odd_types(
     for it in shape.declared:
         said = F.col(f"rebuilt.more.{it.name}")
         odd = F.concat(F.lit(f"{it.name}: "), said["wrong"])
-        of_events.append(F.when(odd.isNotNull(), F.struct(odd.alias("types"), said["events"])))
+        # No event is wrong where it is all of them together.
+        is_of_events = said["events"] > 0
+        whose = F.when(is_of_events, EVENT).otherwise(SESSION)
+        number = F.when(is_of_events, said["events"]).otherwise(1)
+        of_events.append(F.when(odd.isNotNull(), F.struct(whose, odd, number)))
         of_session.append(F.concat(F.lit(f"{it.name}: "), wrong_held(it)))
     sessions = kept.select(
         F.lit(SESSION).alias("document"),
@@ -288,6 +292,6 @@ def count_odd_types(
     each = events.select(F.lit(EVENT), F.explode(F.split("types", ", ")), F.col("events"))
     if of_events:
         odd = F.inline(F.array_compact(F.array(*of_events)))
-        each = each.unionAll(kept.where(first_of_session).select(F.lit(EVENT), odd))
+        each = each.unionAll(kept.where(first_of_session).select(odd))
     counted = sessions.unionAll(each).groupBy("document", "odd").agg(F.sum("documents").alias("n"))
     return {(row["document"], *row["odd"].split(": ", 1)): row["n"] for row in counted.collect()}

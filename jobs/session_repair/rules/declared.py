@@ -36,8 +36,6 @@ from session_repair.rules.envelope import last_text
 Figures = dict[str, Column]
 Merge = Mapping[str, Callable[[Any], Column]]
 
-MOST_LONG = 2**63 - 1
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -121,10 +119,13 @@ def whole_number(number: Column) -> Figures:
 
 def added(name: str) -> Figures:
     token, exact = part_of(name, "token"), part_of(name, "exact")
+    decimal = F.when(tokens.is_decimal(token), exact)
     return {
         "whole": F.sum(F.when(tokens.is_whole(token), exact.cast("decimal(38,0)"))),
-        "decimal": F.sum(F.when(tokens.is_decimal(token), exact)),
-        "decimals": F.count(F.when(tokens.is_decimal(token), 1)),
+        "decimal": F.sum(decimal),
+        "decimals": F.count(decimal),
+        # Spark's sum is null then, and left out of the sum of those of several groups.
+        "beyond": (F.count(decimal) > 0) & F.sum(decimal).isNull(),
         "double": F.sum(F.when(tokens.is_double(token), part_of(name, "number"))),
     }
 
@@ -135,12 +136,11 @@ def sum_of(_: Aggregate, found: Figures) -> Figures:
     has_decimal, has_double = found["decimals"] > 0, found["double"].isNotNull()
     decimal = (found["decimal"] + whole.cast(tokens.DECIMAL)).cast(tokens.DECIMAL)
     double = found["double"] + whole.cast("double")
-    is_long = F.abs(whole) <= F.lit(str(MOST_LONG)).cast("decimal(38,0)")
     wrong = (
         F.when(has_decimal & has_double, "double and decimal")
-        .when(has_decimal & decimal.isNull(), "decimal of many digits")
+        .when(found["beyond"] | (has_decimal & decimal.isNull()), "decimal of many digits")
         .when(has_double & (F.isnan(double) | (F.abs(double) == float("inf"))), "double Infinity")
-        .when(~has_decimal & ~has_double & ~is_long, "beyond long")
+        .when(~has_decimal & ~has_double & ~tokens.fits_long(whole), "beyond long")
     )
     exact = F.when(~has_double, F.coalesce(decimal, whole.cast(tokens.DECIMAL)))
     number = F.coalesce(double, exact.cast("double"))
@@ -191,7 +191,7 @@ def end_of(_: Aggregate, found: Figures) -> Figures:
     return {"token": token, "key": tokens.normal_alone(token)}
 
 
-ADD = dict.fromkeys(("whole", "decimal", "decimals", "double"), F.sum)
+ADD = {**dict.fromkeys(("whole", "decimal", "decimals", "double"), F.sum), "beyond": F.max}
 ENDS = {"least": F.min, "greatest": F.max}
 KINDS = {
     COUNT: Kind(counted, {"number": F.sum}, count_of),

@@ -140,7 +140,9 @@ def is_one_value(aggregate: Aggregate, one: Column, other: Column) -> Column:
     """True for values that MongoDB takes as equal. Never null."""
     if "key" in aggregate.members:
         return F.coalesce(one["key"] == other["key"], F.lit(False))
-    return is_one_number(one, other) | F.coalesce(one["date"] == other["date"], F.lit(False))
+    # A bound is one of the events' values, so that of doubles too.
+    alike = [one[it] == other[it] for it in ("exact", "number", "date")]
+    return F.coalesce(*alike, F.lit(False))
 
 
 def is_one_number(one: Column, other: Column) -> Column:
@@ -215,9 +217,13 @@ def exact_of(aggregate: Aggregate) -> Column:
 
 
 def whole_of(aggregate: Aggregate) -> Column:
-    """The number as a bigint, where it is whole and doubles of its size are exact; else null."""
+    """The number as a bigint, where it is whole and doubles of its size are exact; else null.
+
+    Null for a decimal beyond long too, of which Spark's cast would keep the low 64 bits.
+    """
     exact, number = F.col(f"exact_{aggregate.name}"), new_value(aggregate)["number"]
-    of_exact = F.when(F.floor(exact) == exact, exact.cast("bigint"))
+    is_whole = (F.floor(exact) == exact) & tokens.fits_long(exact)
+    of_exact = F.when(is_whole, exact.cast("bigint"))
     return F.when(exact.isNotNull(), of_exact).otherwise(tokens.whole_in(number))
 
 
@@ -236,7 +242,8 @@ def tag_of(aggregate: Aggregate) -> Column:
     )
     stored = F.when(whole.isNotNull(), stored)
     if aggregate.kind not in FROM_NOTHING:
-        return stored
+        is_decimal = tokens.is_decimal(new_value(aggregate)["token"])
+        return F.when(~(tokens.is_decimal(held) & is_decimal), stored)
     is_decimal = new_value(aggregate)["is_decimal"] if aggregate.kind == SUM else F.lit(False)
     own = F.when(~is_exact, "Double").when(is_decimal, "Decimal")
     return F.coalesce(stored, own.when(fits_int(whole), "Int").otherwise("Long"))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from session_repair.aggregates import FROM_NOTHING, Aggregate, Shape
+from session_repair.aggregates import FROM_NOTHING, SUM, Aggregate, Shape
 from session_repair.errors import LONGEST
 from session_repair.rules import tokens
 from session_repair.rules.envelope import date_text, readable
@@ -111,11 +111,16 @@ def declared_texts(aggregate: Aggregate) -> Text:
         return text, lambda value: text(value["token"])
     if aggregate.kind not in FROM_NOTHING:
         return tokens.text_of_date, lambda value: tokens.text_of_date(value["token"])
-    return tokens.text_of_number, number_in
+    return tokens.text_of_number, sum_in if aggregate.kind == SUM else number_in
 
 
 def shortly(text: Callable[[Column], Column]) -> Callable[[Column], Column]:
     return lambda value: in_short(text(value))
+
+
+def sum_in(value: Column) -> Column:
+    """The text of a sum: all its digits, but of doubles."""
+    return F.coalesce(tokens.without_zeros(value["exact"]), number_in(value))
 
 
 def number_in(value: Column) -> Column:

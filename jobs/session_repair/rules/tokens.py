@@ -32,6 +32,7 @@ NULL = f"{HEAD}null}}"
 NUMBER_HEAD = HEAD + '{"$number'
 DOUBLE_HEAD, DECIMAL_HEAD = HEAD + '{"$numberDouble": "', HEAD + '{"$numberDecimal": "'
 DATE_HEAD = HEAD + '{"$date": {"$numberLong": "'
+MOST_LONG = 2**63 - 1
 BEYOND = 2**53  # whole numbers up to it are doubles too
 DECIMAL = "decimal(38,18)"
 # A decimal that has no more digits than that, before the point and after it.
@@ -110,6 +111,11 @@ def whole_in(number: Column) -> Column:
     """The number as a bigint where it is whole, and one that doubles hold too; else null."""
     is_plain = (F.floor(number) == number) & (F.abs(number) <= BEYOND)
     return F.when(is_plain, number.cast("bigint"))
+
+
+def fits_long(number: Column) -> Column:
+    """True for a decimal that the BSON type long can hold, but for the least of all."""
+    return F.abs(number) <= F.lit(str(MOST_LONG)).cast("decimal(19,0)")
 
 
 def without_zeros(number: Column) -> Column:
