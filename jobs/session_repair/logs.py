@@ -2,28 +2,34 @@
 
 Who asks for nothing reads the messages alone, as they are meant for people. With ``-v`` each line
 has the time in UTC, the level, the run and the logger before it; with ``--log-format json`` it is
-one JSON object of these. conf/log4j2.properties makes Spark's lines the same.
+one JSON object of these. conf/log4j2.properties makes Spark's lines the same. With ``--log-format
+time`` a message has its time, and so has each line of the report.
 
 No line that tells a step, of the level INFO, holds a value of a document; none holds a secret.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import re
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import zip_longest
+from typing import TextIO
 
-FORMATS = TEXT, JSON = "text", "json"
+FORMATS = TEXT, TIME, JSON = "text", "time", "json"
 OPTION = "--log-format"
 
 NOTICE = 25  # what is told unasked: the run's id, how it reads, why it waits
 LEVELS = (NOTICE, logging.INFO, logging.DEBUG)  # of no -v, -v and -vv
 OF_LOG4J = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 NO_RUN = "-"
+LINE_START = re.compile(r"^(?=.|\n)", re.MULTILINE)
 
 OURS = logging.getLogger("session_repair")
 logging.addLevelName(NOTICE, "NOTICE")
@@ -40,11 +46,10 @@ class Lines(logging.Formatter):
         message = record.getMessage()
         if record.exc_info:
             message = f"{message}\n{self.formatException(record.exc_info)}"
-        if self.form == TEXT and not OURS.isEnabledFor(logging.INFO):
-            return message
-        at = datetime.fromtimestamp(record.created, timezone.utc)
+        if self.form != JSON and not OURS.isEnabledFor(logging.INFO):
+            return message if self.form == TEXT else timed(message, record.created)
         told = {
-            "time": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z",
+            "time": instant(record.created),
             "level": OF_LOG4J.get(record.levelname, record.levelname),
             "run": self.run,
             "logger": record.name,
@@ -57,6 +62,30 @@ class Lines(logging.Formatter):
 
 
 LINES = Lines(TEXT)
+
+
+class Timed(io.TextIOBase):
+    """Whole lines for another stream, each with the time before it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str, /) -> int:
+        return self.stream.write(timed(text, time.time()))
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def timed(text: str, seconds: float) -> str:
+    """The text, the time before each of its lines."""
+    return LINE_START.sub(f"{instant(seconds)} ", text)
+
+
+def instant(seconds: float) -> str:
+    """In UTC, to the millisecond."""
+    at = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
 @contextmanager

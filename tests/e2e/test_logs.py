@@ -182,5 +182,5 @@ def test_the_format_may_stand_in_the_config_file(
     assert (record["level"], record["message"]) == ("ERROR", why)
     file.write_text('log_format = "xml"\n')
     refused = command("runs", "--config", str(file), on=marked)
-    why = "runs: log_format 'xml' is unknown; write text or json.\n"
+    why = "runs: log_format 'xml' is unknown; write text or time or json.\n"
     assert (refused.code, refused.err) == (2, why)

@@ -14,6 +14,7 @@ from session_repair.errors import Refused
 from session_repair.home import DEFAULT_CONFIG, JOBS, ROOT
 from session_repair.launch import command
 from session_repair.launch.command import main, program_of
+from session_repair.launch.locks import MAIN, Venv
 from session_repair.launch.options import CommandLine, parse, without_option
 from session_repair.launch.program import Command, Module
 from session_repair.launch.properties import SparkSettings, properties, read_settings
@@ -456,3 +457,22 @@ def test_in_cluster_mode_the_address_may_come_otherwise(
 )
 def test_the_cache_is_where_the_user_says(environment: dict[str, str], folder: str) -> None:
     assert cache_of(environment) == Path(folder)
+
+
+def test_a_venv_whose_python_its_user_may_not_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root makes one of a Python below /root, for a user of cron."""
+    of_root, python = tmp_path / "python3", tmp_path / ".venv" / "bin" / "python"
+    of_root.touch(0o644)
+    python.parent.mkdir(parents=True)
+    python.symlink_to(of_root)
+    (tmp_path / f"{MAIN}.lock").touch()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, how: how != os.W_OK and may(path, how))
+    with pytest.raises(Refused) as refused:
+        Venv(tmp_path, {}).install(MAIN)
+    assert str(refused.value) == (
+        f"this user may not run {of_root}, the Python of .venv. Remove .venv and make it of one "
+        "that everybody may, as its owner: PATH=/usr/bin:/bin ./spark-submit.sh setup"
+    )

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from datetime import datetime, timezone
 
 import click
@@ -18,7 +19,7 @@ import pytest
 from session_repair.cli.options import CONNECTION, run_command, with_options
 from session_repair.cli.streams import unfailing
 from session_repair.errors import Exit, Refused
-from session_repair.logs import format_in, logging_to_stderr, name_run, notice, set_verbosity
+from session_repair.logs import Timed, format_in, logging_to_stderr, name_run, notice, set_verbosity
 
 NOON = datetime(2025, 11, 3, 12, 0, 0, 7_999, tzinfo=timezone.utc)
 RUN = "r20251103-031500-5f3a9c"
@@ -82,6 +83,25 @@ def test_each_v_tells_more_and_each_line_says_when_who_and_of_which_run(
     verbosity: int, told: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert told_at(verbosity, capsys) == told
+
+
+def test_with_time_each_line_of_a_message_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = told_at(0, capsys)
+    assert told_at(0, capsys, "time") == [f"{AT} {line}" for line in plain]
+    assert told_at(1, capsys, "time") == IN_TEXT[1:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", NOON.timestamp)
+        with redirect_stdout(Timed(sys.stdout)):
+            click.echo("two\n\n  lines")
+    assert capsys.readouterr().out == f"{AT} two\n{AT} \n{AT}   lines\n"
+    assert run_command(work, ["--how", "failing", "--log-format", "time"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix(f"{AT} ") for line in (lines[0], *lines[-2:])] == [
+        "work: failed",
+        "ZeroDivisionError: by",
+        "nought",
+    ]
+    assert all(line.startswith(f"{AT} ") for line in lines)
 
 
 @pytest.mark.parametrize("verbosity", [0, 1, 2])
@@ -196,5 +216,5 @@ def test_else_an_error_that_nobody_expected_keeps_its_traceback() -> None:
 
 def test_a_format_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(work, ["--log-format", "xml"]) == 2
-    expected = "work: Invalid value for '--log-format': 'xml' is not one of 'text', 'json'.\n"
-    assert capsys.readouterr().err == expected
+    why = "'xml' is not one of 'text', 'time', 'json'."
+    assert capsys.readouterr().err == f"work: Invalid value for '--log-format': {why}\n"

@@ -21,7 +21,17 @@ from session_repair.home import COMMAND
 from session_repair.kinds import DURATION, Kind
 from session_repair.launch.options import HELP
 from session_repair.launch.options import WITH_VALUE as SPARK_OPTIONS
-from session_repair.logs import JSON, LINES, format_in, logging_to_stderr, set_format, set_verbosity
+from session_repair.logs import (
+    JSON,
+    LINES,
+    TEXT,
+    TIME,
+    Timed,
+    format_in,
+    logging_to_stderr,
+    set_format,
+    set_verbosity,
+)
 from session_repair.repair.report import Report
 from session_repair.reporting.notify import Notifier, read_notify_url
 from session_repair.reporting.outputs import STDOUT, Outputs, telling
@@ -135,6 +145,8 @@ def with_told_ending(function: Callable[..., Report]) -> VerbFunction:
         lines = sys.stdout
         if settings.json == STDOUT:  # among JSON on stderr the report for people has no place
             lines = io.StringIO() if settings.log_format == JSON else sys.stderr
+        if settings.log_format == TIME:
+            lines = Timed(lines)
         with (
             telling(verb, settings, outputs_of(vars(settings), notify), database) as told,
             redirect_stdout(lines),
@@ -202,7 +214,7 @@ def exit_code_of(command: click.Command, words: Sequence[str], name: str) -> int
     except RepairError as error:
         return complain(name, str(error), error.exit_code)
     except Exception:
-        if LINES.form != JSON:
+        if LINES.form == TEXT:
             raise
         log.critical("%s: failed", name, exc_info=True)
         return Exit.UNEXPECTED

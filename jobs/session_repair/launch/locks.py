@@ -87,6 +87,12 @@ class Venv:
             return
         require_known_machine(platform.system(), platform.machine(), platform.libc_ver()[0])
         if not os.access(self.root, os.W_OK):
+            if self.python.is_symlink() and not os.access(self.python, os.X_OK):
+                raise Refused(
+                    f"this user may not run {os.path.realpath(self.python)}, the Python of .venv. "
+                    "Remove .venv and make it of one that everybody may, as its owner: "
+                    f"PATH=/usr/bin:/bin {COMMAND} setup"
+                )
             raise Refused(
                 f"cannot write to {self.root}, where .venv belongs. Run '{COMMAND} setup' once as "
                 "its owner."

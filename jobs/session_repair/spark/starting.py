@@ -23,7 +23,7 @@ from session_repair.errors import BrokenOff, Refused, RepairError, Stopped, Unre
 from session_repair.home import LOG_CONFIG
 from session_repair.launch.archive import with_option
 from session_repair.launch.spark import LOG_OPTION
-from session_repair.logs import JSON
+from session_repair.logs import JSON, TEXT
 from session_repair.mongo.census import estimated_documents
 from session_repair.mongo.connection import NO_SCAN, SCANS_FORBIDDEN
 from session_repair.mongo.lookup import may_look_up
@@ -248,11 +248,11 @@ def tell_jvm(options: list[str]) -> None:
 
 
 def log_options(settings: Settings) -> list[str]:
-    """What makes the JVM's lines as ours are, where lines for a program were asked for."""
-    is_wanted = settings.log_format == JSON or log.isEnabledFor(logging.INFO)
+    """What makes the JVM's lines as ours are, where more than the messages was asked for."""
+    is_wanted = settings.log_format != TEXT or log.isEnabledFor(logging.INFO)
     if not is_wanted or not LOG_CONFIG.exists():  # a package on a cluster brings none
         return []
-    return [LOG_OPTION, f"-D{LOG_FORMAT}={settings.log_format}"]
+    return [LOG_OPTION, f"-D{LOG_FORMAT}={JSON if settings.log_format == JSON else TEXT}"]
 
 
 def log_level() -> dict[str, str]:
