@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
@@ -45,12 +45,48 @@ CLEAN, FIXABLE_REMAINS, PARTIAL, LEASE_HELD, UNREACHABLE, INTERRUPTED = 0, 3, 5,
 SUMMARY = ("verb", "run_id", "verdict", "error", "window", "totals", "outcomes", "verification")
 SESSIONS = Asset("repaired_sessions")  # has an event for each repair that is verified
 
-WINDOW = (
-    "{% if params.since == 'interval' %}--since={{ data_interval_start.isoformat() }}"
-    "{% elif params.since %}--since={{ params.since }}{% endif %}"
+# Findings for which fix corrects a session. Of declared aggregates too, which the form does not
+# know: add theirs, such as revenue_mismatch.
+CODES = (
+    *("empty_pages", "zero_events", "count_mismatch", "pages_missing"),
+    *("first_event_mismatch", "last_event_mismatch", "user_mismatch"),
 )
-MAX_TIME = "--max-time={{ params.max_time }}"  # of each command; its other limits a run keeps
-BOUNDS = ("--max-changes={{ params.max_changes }}", MAX_TIME)
+# A date, or the time of one, as the form's calendar writes it too.
+INSTANT = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?"
+OptionsOf = Callable[[Context, Any], list[str]]  # Airflow calls it, with its Jinja too
+
+
+def chosen(context: Context, jinja_env: Any = None) -> list[str]:
+    """Which sessions the run is about: words for a process, of which no shell makes others."""
+    params = context["params"]
+    since = params["since"]
+    if since == "interval":
+        since = context["data_interval_start"].isoformat()
+    told = [("--scope", params["scope"]), ("--since", since), ("--until", params["until"])]
+    told += [("--session-id", name) for name in params["session_ids"] or ()]
+    return [f"{option}={value}" for option, value in told if value]
+
+
+def repairing(context: Context, jinja_env: Any = None) -> list[str]:
+    params = context["params"]
+    only = [f"--only={','.join(params['only'])}"] if params["only"] else []
+    most = f"--max-changes={params['max_changes']}"
+    return ["--apply", *chosen(context), *only, most, f"--max-time={params['max_time']}"]
+
+
+def resuming(context: Context, jinja_env: Any = None) -> list[str]:
+    """The time is of each command; its other limits a run keeps."""
+    return [repaired(context), f"--max-time={context['params']['max_time']}"]
+
+
+def looking_again(context: Context, jinja_env: Any = None) -> list[str]:
+    """At the same sessions; after a repair of some findings only, at those that it changed."""
+    return [f"--run={repaired(context)}"] if context["params"]["only"] else chosen(context)
+
+
+def repaired(context: Context) -> str:
+    """The id of the run of the task fix."""
+    return str(context["ti"].xcom_pull("fix")["run_id"])
 
 
 def connection_string(conn_id: str) -> str:
@@ -84,8 +120,9 @@ def end_without_result(code: int, line: str) -> NoReturn:
 class SessionRepairOperator(BaseOperator):
     """Runs a verb of spark-submit.sh and returns the summary of its report.
 
-    ``accepted`` are the exit codes that the task succeeds with; empty ``options`` are left out. A
-    stop of the task is a SIGTERM to the command, which takes back its batch and can be resumed.
+    ``options`` makes them of the task's context. ``accepted`` are the exit codes that the task
+    succeeds with. A stop of the task is a SIGTERM to the command, which takes back its batch and
+    can be resumed.
     """
 
     template_fields: Sequence[str] = ("options",)
@@ -94,14 +131,14 @@ class SessionRepairOperator(BaseOperator):
         self,
         *,
         verb: str,
-        options: Sequence[str] = (),
+        options: OptionsOf,
         accepted: Sequence[int] = (CLEAN, FIXABLE_REMAINS),
         conn_id: str = CONNECTION,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.verb = verb
-        self.options = list(options)
+        self.options: Any = options  # once it is rendered, a list
         self.accepted = accepted
         self.conn_id = conn_id
 
@@ -113,8 +150,7 @@ class SessionRepairOperator(BaseOperator):
         environment = {**os.environ, "MONGODB_URI": connection_string(self.conn_id)}
         with TemporaryDirectory() as folder:
             report = Path(folder, "report.json")
-            options = [option for option in self.options if option]
-            command = [f"{HOME}/spark-submit.sh", self.verb, *options, "--json", str(report)]
+            command = [f"{HOME}/spark-submit.sh", self.verb, *self.options, "--json", str(report)]
             ended = self.process.run_command(command, env=environment, cwd=folder)
             told = json.loads(report.read_text()) if report.exists() else {}
         if ended.exit_code in self.accepted and told.get("verdict") == ended.exit_code:
@@ -127,22 +163,18 @@ class SessionRepairOperator(BaseOperator):
 
 def by_command() -> None:
     """verify, and where something can be fixed: fix, a resume if it broke off, verify."""
-    verify = SessionRepairOperator(task_id="verify", verb="verify", options=[WINDOW])
+    verify = SessionRepairOperator(task_id="verify", verb="verify", options=chosen)
     fix = SessionRepairOperator(
         task_id="fix",
         verb="fix",
-        options=["--apply", WINDOW, *BOUNDS],
+        options=repairing,
         accepted=(CLEAN, FIXABLE_REMAINS, PARTIAL, INTERRUPTED),
     )
-    resume = SessionRepairOperator(
-        task_id="resume",
-        verb="resume",
-        options=["{{ ti.xcom_pull('fix')['run_id'] }}", MAX_TIME],
-    )
+    resume = SessionRepairOperator(task_id="resume", verb="resume", options=resuming)
     verify_again = SessionRepairOperator(
         task_id="verify_again",
         verb="verify",
-        options=[WINDOW],
+        options=looking_again,
         accepted=(CLEAN,),
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         outlets=[SESSIONS],
@@ -184,11 +216,12 @@ def by_spark_submit(spark_conn_id: str) -> None:
     settings = f"{PACKAGE}/session_repair.toml"
     # A driver elsewhere finds the files that travelled in its own folder.
     config = settings.rpartition("/")[2] if "://" in PACKAGE else settings
+    where = ["--config", config, "--uri-file", URI_FILE]
     submit = SparkSubmitOperator(
         task_id="submit",
         conn_id=spark_conn_id,
         application=f"{PACKAGE}/fix_empty_sessions.py",
-        application_args=["--apply", "--config", config, "--uri-file", URI_FILE, *BOUNDS],
+        application_args=lambda context, jinja_env: [*where, *repairing(context)],
         jars=f"{PACKAGE}/jars/*.jar",
         py_files=f"{PACKAGE}/session_repair.zip,{PACKAGE}/dependencies.zip",
         files=settings,
@@ -219,11 +252,39 @@ with DAG(
     # Longer than the 60 s that the lease of a worker that died is held.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={
+        "scope": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, "empty", "all"],
+            values_display={"null": "as the settings say"},
+            description="Empty sessions, or all mismatches.",
+        ),
         "since": Param(
-            "",
-            type="string",
-            pattern=r"^(|interval|last-success|[0-9][0-9A-Za-z:.+-]*)$",
-            description="Only sessions active since then; empty: all of them.",
+            None,
+            type=["null", "string"],
+            pattern=rf"^(|interval|last-success|[0-9]+(ms|s|m|h|d)|{INSTANT})$",
+            examples=["interval", "last-success", "1d", "7d", "2025-10-20"],
+            description="Only sessions active since then; none: all of them.",
+        ),
+        "until": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            pattern=rf"^(|{INSTANT})$",  # Airflow checks no format
+            description="Only sessions active before.",
+        ),
+        "session_ids": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "pattern": r"^[^\x00]+$"},
+            description="Only these sessions, one in each line; not together with since.",
+        ),
+        "only": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "pattern": r"^[^\x00,]+$"},
+            examples=list(CODES),
+            description="Of the scope only sessions with these findings.",
         ),
         "max_changes": Param("5000", type="string", pattern=r"^[0-9]+(\.[0-9]+)?%?$"),
         "max_time": Param("2h", type="string", pattern=r"^[0-9]+(ms|s|m|h|d)$"),

@@ -106,6 +106,16 @@ class Ran:
         rows = self.airflow.rows(query, self.document["run_id"])
         return {row["task_id"]: row["state"] for row in rows}
 
+    def rendered(self, task_id: str) -> list[str]:
+        """The options of the task, as its command got them."""
+        query = (
+            "SELECT rendered_fields FROM rendered_task_instance_fields "
+            "WHERE run_id = ? AND task_id = ?"
+        )
+        (row,) = self.airflow.rows(query, self.document["run_id"], task_id)
+        options: list[str] = json.loads(row["rendered_fields"])["options"]
+        return options
+
     def returned(self, task_id: str) -> Any:
         """What the task returned."""
         query = "SELECT value FROM xcom WHERE run_id = ? AND task_id = ? AND key = 'return_value'"

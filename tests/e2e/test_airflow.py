@@ -31,6 +31,7 @@ from tests.harness.documents import (
 from tests.harness.holds import Point, held
 from tests.harness.runs import is_applying, last_run, the_run
 from tests.harness.shop import ANN, MORNING, Shop, minute
+from tests.harness.table import CORRECTED_CODES
 from tests.oracle import recomputed_documents
 
 pytestmark = pytest.mark.needs("airflow")
@@ -47,6 +48,21 @@ known = session_repair.MongoHook.get_connection(session_repair.CONNECTION)
 for text in (made, made.partition(",")[0], known.password):
     print(mask_logs(None, "info", {"event": text})["event"])
 """
+REFUSED = """
+import json, os, sys
+sys.path.insert(0, os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+import session_repair
+from airflow.sdk.exceptions import ParamValidationError
+refused = []
+for name, value in json.loads(sys.argv[1]):
+    try:
+        session_repair.dag.params.get_param(name).resolve(value)
+    except ParamValidationError:
+        refused.append([name, value])
+print(json.dumps([refused, session_repair.CODES]))
+"""
+# An id that a shell would take for more than a word; Jinja for more than text.
+ODD = """a'; $(touch odd) "b" {{ 7 * 7 }} | -c"""
 ONLY_FIX = ("--mark-success-pattern", "verify|whether_to_fix")
 
 
@@ -120,6 +136,29 @@ def test_the_address_is_made_of_the_connection_and_masked_in_logs(airflow: Airfl
     assert logged == ["***", f"mongodb://{USER}:***@a:1", "***"]
 
 
+def test_what_the_form_of_a_run_takes(airflow: Airflow) -> None:
+    good = [
+        *[("scope", it) for it in (None, "empty", "all")],
+        *[("since", it) for it in (None, "", "interval", "last-success", "7d", "2025-10-20")],
+        *[("until", it) for it in (None, "2025-10-20T15:00:00.000Z", "2025-10-20T15:00+07:00")],
+        *[("session_ids", it) for it in (None, [], [ODD])],
+        *[("only", it) for it in (None, [], ["count_mismatch", "revenue_mismatch"])],
+        *[("max_changes", it) for it in ("5000", "2.5%")],
+    ]
+    bad = [
+        *[("scope", it) for it in ("", "some", 1)],
+        *[("since", it) for it in ("yesterday", "7 d", "1d --apply", ["1d"])],
+        *[("until", it) for it in ("now", "2025-10", "last-success")],
+        *[("session_ids", it) for it in ("a", [1], [""], ["a\0"])],
+        *[("only", it) for it in ("count_mismatch", [""], ["a,b"])],
+        *[("max_changes", it) for it in (None, "", "-1", "all")],
+    ]
+    told = ended(airflow.start("-c", REFUSED, json.dumps([*good, *bad]))).told
+    refused, codes = json.loads(told.splitlines()[-1])
+    assert [tuple(it) for it in refused] == bad
+    assert tuple(codes) == CORRECTED_CODES
+
+
 def test_a_broken_shop_is_repaired_and_no_secret_is_told(
     airflow: Airflow, guarded_mongod: EmbeddedMongod, shop: Db
 ) -> None:
@@ -159,6 +198,29 @@ def test_a_broken_shop_is_repaired_and_no_secret_is_told(
     assert run["_id"].encode() in everything
     for secret in (PASSWORD, quote_plus(PASSWORD), quote(PASSWORD, safe=""), PASSWORD[:4]):
         assert secret.encode() not in everything
+
+
+def test_a_run_that_is_asked_for_some_sessions_and_findings_repairs_these_alone(
+    airflow: Airflow, guarded_mongod: EmbeddedMongod, shop: Db
+) -> None:
+    filled = Shop(shop, 100)
+    for name in (ODD, "other"):
+        filled.session(name, event_count=1, pages=["/home"])
+        filled.events(name, {0: "/home", 5: "/cart"})
+    before = {it["session_id"]: it for it in shop["sessions"].find()}
+    params = {"scope": "all", "session_ids": [ODD, "a"], "only": ["count_mismatch"]}
+    asked = json.dumps(params)
+    ran = airflow.run("2025-10-27", "-c", asked, **connection(guarded_mongod, shop))
+    assert (ran.state, ran.tasks["fix"]) == ("success", "success"), ran.log
+    run = the_run(shop)["_id"]
+    which = ["--scope=all", f"--session-id={ODD}", "--session-id=a"]
+    bounds = ["--max-changes=5000", "--max-time=2h"]
+    assert ran.rendered("fix") == ["--apply", *which, "--only=count_mismatch", *bounds]
+    assert (ran.rendered("verify"), ran.rendered("verify_again")) == (which, [f"--run={run}"])
+    after = {it["session_id"]: it for it in shop["sessions"].find()}
+    assert after.pop(ODD)["event_count"] == 2
+    del before[ODD]
+    assert after == before
 
 
 def test_a_run_that_meets_a_held_lease_is_skipped(
@@ -222,11 +284,14 @@ def test_what_airflow_submits_runs_on_the_cluster_and_its_document_is_the_verdic
         assert refused.tasks == failed, refused.log
         assert f"exit 4: run {the_run(shop)['_id']} is " in refused.log
         assert stored_bytes(shop) == before
-        repaired = airflow.run("2025-10-26", **variables)
+        asked = json.dumps({"scope": "all", "session_ids": ["a", "b"]})
+        repaired = airflow.run("2025-10-26", "-c", asked, **variables)
         assert repaired.tasks == dict.fromkeys(failed, "success"), repaired.log
         assert cluster.ended("session-repair fix")["state"] == "FINISHED"
     told = repaired.returned("verdict")
     assert (told["run_id"], told["verdict"]) == (last_run(shop)["_id"], 0)
+    settings = last_run(shop)["settings"]
+    assert (settings["scope"], settings["session_ids"]) == ("all", ["a", "b"])
     counts = {it["session_id"]: it["event_count"] for it in shop["sessions"].find()}
     assert counts == {"a": 2, "b": 2, "sound": 1}
     everything = airflow.everything() + repaired.log.encode()
