@@ -43,6 +43,7 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {  # by kind, what of a value it is com
     **dict.fromkeys((DISTINCT, FIRST, LAST, SINGLE), BY_KEY),
 }
 TOLERANCE = 1e-9  # of the value: the sum of doubles depends on their order
+LOST_BY_ADDING = 1e-12  # of all doubles that are added up, each without its sign
 FROM_NOTHING = (COUNT, SUM, DISTINCT, SPAN)  # what is absent counts as 0, or as an empty list
 UNITS = MS, S = "ms", "s"
 MOST = 12

@@ -43,6 +43,7 @@ OPTIONS_OF_OTHERS = {
     "--driver-memory",
     "--deploy-mode",
     "--check",
+    "--verbs",
     "--files",
     "--from-file",
     "--jars",

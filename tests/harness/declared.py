@@ -92,7 +92,10 @@ def is_sound(kind: str, value: Any) -> bool:
         return False
     if isinstance(value, Decimal128):
         number = value.to_decimal()
-        if not number.is_finite() or "E" in str(value) or -int(number.as_tuple().exponent) > 18:
+        if not number.is_finite():
+            return False
+        exponent = int(number.as_tuple().exponent)
+        if number and (exponent < -18 or abs(number) >= 10**20):
             return False
     reads = READ.get(kind, lambda it: is_number(it) or isinstance(it, ANY))
     return bool(reads(value))
@@ -220,6 +223,12 @@ def has_more(own: list[Any], value: list[Any]) -> bool:
     return has_twice or bool(lacking(value, own))
 
 
+def is_beside(stored: Any, value: Any) -> bool:
+    """Whether one is a date and the other a number."""
+    pairs = ((stored, value), (value, stored))
+    return any(isinstance(one, DatetimeMS) and is_number(other) for one, other in pairs)
+
+
 def in_type_of(stored: Any, value: Any, kind: str) -> Any:
     """The value; a number in the type of the stored one, where it fits that."""
     if kind == "span" and is_absent(stored):
@@ -272,8 +281,8 @@ def type_class(value: Any) -> str:
 dates = st.sampled_from([DatetimeMS(1_740_830_400_000 + n) for n in (-1, 0, 1, 999, 60_000)])
 ints = st.sampled_from([0, 1, 5, 12, -3, Int64(5), Int64(2**31), Int64(-(2**40))])
 doubles = st.sampled_from([0.0, 5.0, -0.25, 12.5, 1e-3, 2.0**40])
-SPELLED = ("5", "5.00", "-0.75", "12.340", "1", "9223372036854775808", "6" + "0" * 19)
-decimals = st.sampled_from([Decimal128(it) for it in SPELLED])
+SMALL, LARGE = ("0E-18", "2.5E-9", "1", "5", "5.00", "-0.75"), ("1E+3", "9223372036854775808")
+decimals = st.sampled_from([Decimal128(it) for it in (*SMALL, *LARGE, "12.340", "6" + "0" * 19)])
 WRONG: list[Any] = [
     None,
     {},
@@ -286,7 +295,7 @@ WRONG: list[Any] = [
     float("inf"),
     Int64(2**62),
 ]
-WRONG += [Decimal128("NaN"), Decimal128("1E+3"), Decimal128("0." + "1" * 20), ObjectId(b"0" * 12)]
+WRONG += [Decimal128("NaN"), Decimal128("1E+30"), Decimal128("0." + "1" * 20), ObjectId(b"0" * 12)]
 texts = st.sampled_from(["/a", "/b", "", '{"v": 1}', "{", "7", 'quote " \\', "áo\n"])
 scalars = st.one_of(
     texts, ints, dates, st.booleans(), st.sampled_from([ObjectId(b"1" * 12), Binary(b"ab", 0)])

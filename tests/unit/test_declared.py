@@ -43,7 +43,7 @@ def test_findings_of_twelve_are_compiled(spark: SparkSession) -> None:
     assert row["more"].asDict(recursive=True) == {
         **dict.fromkeys([it.name for it in shape.declared]),
         "stats_purchases": {"number": 1.0, "exact": 1},
-        "revenue": {"number": 5.0, "exact": 5, "is_decimal": False},
+        "revenue": {"number": 5.0, "exact": 5, "size": 0.0, "is_decimal": False},
         "landing": {"token": "/home", "key": "/home"},
     }
     of_declared = ["stats_purchases_mismatch", "revenue_mismatch", "landing_mismatch"]

@@ -28,7 +28,7 @@ from session_repair.repair.report import (
     Symptoms,
     Totals,
 )
-from session_repair.rules.held import wrong_held
+from session_repair.rules.held import wrong_beside, wrong_held
 from session_repair.rules.ids import is_enveloped, name_of_id
 from session_repair.rules.predicates import changed_to, held_of
 from session_repair.rules.shown import in_short, texts_of
@@ -279,7 +279,8 @@ def count_odd_types(
         whose = F.when(is_of_events, EVENT).otherwise(SESSION)
         number = F.when(is_of_events, said["events"]).otherwise(1)
         of_events.append(F.when(odd.isNotNull(), F.struct(whose, odd, number)))
-        of_session.append(F.concat(F.lit(f"{it.name}: "), wrong_held(it)))
+        odd_held = F.coalesce(wrong_held(it), wrong_beside(it))
+        of_session.append(F.concat(F.lit(f"{it.name}: "), odd_held))
     sessions = kept.select(
         F.lit(SESSION).alias("document"),
         F.explode(F.array_compact(F.array(*of_session))).alias("odd"),

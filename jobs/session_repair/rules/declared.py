@@ -119,32 +119,35 @@ def whole_number(number: Column) -> Figures:
 
 def added(name: str) -> Figures:
     token, exact = part_of(name, "token"), part_of(name, "exact")
-    decimal = F.when(tokens.is_decimal(token), exact)
+    double = F.when(tokens.is_double(token), part_of(name, "number"))
     return {
-        "whole": F.sum(F.when(tokens.is_whole(token), exact.cast("decimal(38,0)"))),
-        "decimal": F.sum(decimal),
-        "decimals": F.count(decimal),
+        "exact": F.sum(exact),  # of whole numbers and decimals, in one scale
+        "exacts": F.count(exact),
         # Spark's sum is null then, and left out of the sum of those of several groups.
-        "beyond": (F.count(decimal) > 0) & F.sum(decimal).isNull(),
-        "double": F.sum(F.when(tokens.is_double(token), part_of(name, "number"))),
+        "beyond": (F.count(exact) > 0) & F.sum(exact).isNull(),
+        "decimals": F.count(F.when(tokens.is_decimal(token), 1)),
+        "double": F.sum(double),
+        "size": F.sum(F.abs(double)),
     }
 
 
 def sum_of(_: Aggregate, found: Figures) -> Figures:
     """Integers and decimals exactly; doubles with integers, as doubles."""
-    whole = F.coalesce(found["whole"], F.lit(0).cast("decimal(38,0)"))
     has_decimal, has_double = found["decimals"] > 0, found["double"].isNotNull()
-    decimal = (found["decimal"] + whole.cast(tokens.DECIMAL)).cast(tokens.DECIMAL)
-    double = found["double"] + whole.cast("double")
+    is_beyond = found["beyond"] | ((found["exacts"] > 0) & found["exact"].isNull())
+    total = F.coalesce(found["exact"], F.lit(0).cast(tokens.DECIMAL))
+    double = found["double"] + total.cast("double")
     wrong = (
         F.when(has_decimal & has_double, "double and decimal")
-        .when(found["beyond"] | (has_decimal & decimal.isNull()), "decimal of many digits")
+        .when(has_decimal & is_beyond, "decimal of many digits")
+        .when(is_beyond | (~has_decimal & ~has_double & ~tokens.fits_long(total)), "beyond long")
         .when(has_double & (F.isnan(double) | (F.abs(double) == float("inf"))), "double Infinity")
-        .when(~has_decimal & ~has_double & ~tokens.fits_long(whole), "beyond long")
     )
-    exact = F.when(~has_double, F.coalesce(decimal, whole.cast(tokens.DECIMAL)))
+    exact = F.when(~has_double, total)
     number = F.coalesce(double, exact.cast("double"))
-    return {"number": number, "exact": exact, "is_decimal": has_decimal, "fault": wrong}
+    size = F.coalesce(found["size"], F.lit(0.0))
+    values = {"number": number, "exact": exact, "size": size, "is_decimal": has_decimal}
+    return {**values, "fault": wrong}
 
 
 def bounds(name: str) -> Figures:
@@ -191,7 +194,7 @@ def end_of(_: Aggregate, found: Figures) -> Figures:
     return {"token": token, "key": tokens.normal_alone(token)}
 
 
-ADD = {**dict.fromkeys(("whole", "decimal", "decimals", "double"), F.sum), "beyond": F.max}
+ADD = {**dict.fromkeys(("exact", "exacts", "decimals", "double", "size"), F.sum), "beyond": F.max}
 ENDS = {"least": F.min, "greatest": F.max}
 KINDS = {
     COUNT: Kind(counted, {"number": F.sum}, count_of),

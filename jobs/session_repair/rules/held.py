@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from session_repair.aggregates import (
     COUNT,
     FROM_NOTHING,
+    LOST_BY_ADDING,
     MAX,
     MIN,
     SPAN,
@@ -111,15 +112,37 @@ def differs(aggregate: Aggregate) -> Column:
         return F.coalesce(lacks | has_more(aggregate), F.lit(False))
     if aggregate.kind not in FROM_NOTHING:
         is_same = ~is_none(aggregate) & is_one_value(aggregate, stored, value)
-        return value["token"].isNotNull() & ~is_same
+        return value["token"].isNotNull() & ~is_same & wrong_beside(aggregate).isNull()
     number = value["number"]
     # A span is of whole seconds, but where its parts are stored.
     floor = F.floor(number) if aggregate.kind == SPAN else number
     is_same = F.when(is_none(aggregate), floor == 0).otherwise(is_one_number(stored, value))
+    if aggregate.kind == SUM:
+        # Doubles that cancel leave what their order makes of it, where there may be nothing.
+        held = F.when(is_none(aggregate), F.lit(0.0)).otherwise(stored["number"])
+        is_same = is_same | (F.abs(held - number) <= value["size"] * LOST_BY_ADDING)
     if aggregate.kind == SPAN:
         is_whole = tokens.is_whole(stored["token"]) & (floor == stored["number"])
         is_same = is_same | F.coalesce(is_whole, F.lit(False))
     return number.isNotNull() & ~F.coalesce(is_same, F.lit(False))
+
+
+def wrong_beside(aggregate: Aggregate) -> Column:
+    """Why what is held cannot be compared with what the events say; null where it can.
+
+    A date is kept as a date or as a number: which, whoever stored the session knows.
+    """
+    if aggregate.kind in FROM_NOTHING:
+        return F.lit(None).cast("string")
+    own, said = token_held(aggregate), rebuilt_value(aggregate)["token"]
+    is_date = tokens.is_date(own) & tokens.is_number(said)
+    is_number = tokens.is_number(own) & tokens.is_date(said)
+    return F.when(is_date, "date beside a number").when(is_number, "number beside a date")
+
+
+def wrong_with(aggregate: Aggregate) -> Column:
+    """Why it cannot be told, or not be compared; null where it can."""
+    return F.coalesce(F.col(f"rebuilt.more.{aggregate.name}.wrong"), wrong_beside(aggregate))
 
 
 def keys_held(aggregate: Aggregate) -> Column:
@@ -213,7 +236,7 @@ def exact_of(aggregate: Aggregate) -> Column:
         return value["exact"]
     has_parts = F.coalesce(tokens.is_double(held) | tokens.is_decimal(held), F.lit(False))
     whole = F.floor(value["number"]).cast(tokens.DECIMAL)
-    return F.when(has_parts, value["exact"]).otherwise(whole)
+    return F.when(has_parts, value["exact"]).otherwise(F.coalesce(value["exact"], whole))
 
 
 def whole_of(aggregate: Aggregate) -> Column:

@@ -103,7 +103,7 @@ def shared_facts(shape: Shape) -> dict[str, Column]:
     and the rebuilt session can be stored; whether an event names the session; whether what is
     declared can be told. Never null.
     """
-    wrong = [rebuilt(f"more.{it.name}.wrong").isNotNull() for it in shape.declared]
+    wrong = [held.wrong_with(it).isNotNull() for it in shape.declared]
     told = {"is_untold": F.coalesce(reduce(or_, wrong), F.lit(False))} if wrong else {}
     return {
         "is_canonical": is_session() & (F.col("session_key") == F.col("canonical_key")),

@@ -36,6 +36,7 @@ PARTS = {
         column("number", DoubleType(), "the number, as a double; null for what is none"),
         column("exact", DecimalType(38, 18), "the number; null for a double, and for no number"),
         column("date", LongType(), "the date, in milliseconds since 1970; null for none"),
+        column("size", DoubleType(), "the sum of doubles, each without its sign"),
         column("is_decimal", BooleanType(), "the number is to be written as a decimal"),
     )
 }
@@ -63,7 +64,7 @@ def value_said(aggregate: Aggregate) -> StructType:
     """What events say of it; of numbers without a token, that only what is wrong needs."""
     if aggregate.kind not in FROM_NOTHING:
         return value_of_kind(aggregate)
-    more = ("is_decimal",) if aggregate.kind == SUM else ()
+    more = ("size", "is_decimal") if aggregate.kind == SUM else ()
     return StructType([PARTS[it] for it in (*aggregate.members, *more)])
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from session_repair.aggregates import FROM_NOTHING, SUM, Aggregate, Shape
 from session_repair.errors import LONGEST
-from session_repair.rules import tokens
+from session_repair.rules import held, tokens
 from session_repair.rules.envelope import date_text, readable
 from session_repair.rules.predicates import fits_into_a_document, rebuilt
 
@@ -53,10 +53,7 @@ def wrong_types_of_events() -> Column:
 
 def untold(aggregates: Iterable[Aggregate]) -> Column:
     """What keeps those that are declared from being told, each by its name; null where nothing."""
-    why = [
-        F.concat(F.lit(f"{it.name} ("), rebuilt(f"more.{it.name}.wrong"), F.lit(")"))
-        for it in aggregates
-    ]
+    why = [F.concat(F.lit(f"{it.name} ("), held.wrong_with(it), F.lit(")")) for it in aggregates]
     told = F.concat_ws(", ", *why)
     return F.when(told != "", F.concat(F.lit("only this cannot be told: "), told))
 

@@ -35,8 +35,19 @@ DATE_HEAD = HEAD + '{"$date": {"$numberLong": "'
 MOST_LONG = 2**63 - 1
 BEYOND = 2**53  # whole numbers up to it are doubles too
 DECIMAL = "decimal(38,18)"
-# A decimal that has no more digits than that, before the point and after it.
-IS_DECIMAL = r"^-?\d{1,20}(\.\d{1,18})?$"
+DIGITS, PLACES = 20, 18  # a decimal has no more, before the point and after it
+IS_DECIMAL = "^-?({})$".format(
+    "|".join(
+        (
+            rf"\d{{1,{DIGITS}}}(\.\d{{1,{PLACES}}})?",
+            rf"\d(\.\d{{1,{DIGITS - 1}}})?E\+(\d|1\d)",
+            r"0E-\d+",
+            *(rf"\d(\.\d{{1,{PLACES - places}}})?E-{places}" for places in range(7, PLACES)),
+            rf"\dE-{PLACES}",
+        )
+    )
+)
+GREATEST_MS = 2**63 // 1000  # of a date that Spark can tell
 NO_NUMBER = ("NaN", "Infinity", "-Infinity")
 
 
@@ -52,8 +63,14 @@ def wrong_type(token: Column, text: Column) -> Column:
             token.startswith(DOUBLE_HEAD) & text.isin(*NO_NUMBER), F.concat(F.lit("double "), text)
         )
         .when(is_odd_decimal, "decimal of many digits")
+        .when(is_date_beyond(token, text), "date out of range")
         .when(token.contains(MARK), NO_UTF8)
     )
+
+
+def is_date_beyond(token: Column, text: Column) -> Column:
+    is_known = text.cast("bigint").between(-GREATEST_MS, GREATEST_MS)
+    return is_date(token) & ~is_known
 
 
 def is_whole(token: Column) -> Column:
@@ -67,6 +84,10 @@ def is_double(token: Column) -> Column:
 
 def is_decimal(token: Column) -> Column:
     return token.startswith(DECIMAL_HEAD)
+
+
+def is_date(token: Column) -> Column:
+    return token.startswith(DATE_HEAD)
 
 
 def is_number(token: Column) -> Column:
@@ -85,14 +106,16 @@ def approximate(token: Column, text: Column) -> Column:
 
 def milliseconds(token: Column, text: Column) -> Column:
     """The date in the token; null for what is none."""
-    return F.when(token.startswith(DATE_HEAD), text.cast("bigint"))
+    return F.when(is_date(token), text.cast("bigint"))
 
 
 def normal(token: Column, text: Column) -> Column:
     """The token that is the same for whole numbers of one value, whatever their type."""
-    value = text.cast(DECIMAL)
-    is_known = is_whole(token) | (F.abs(value) <= BEYOND)
-    whole = F.when(is_known & (F.floor(value) == value), value.cast("bigint"))
+    value, number = text.cast(DECIMAL), text.cast("double")
+    # The text of a large double is not all of its digits.
+    of_double = F.when((F.floor(number) == number) & (F.abs(number) < 2.0**63), number)
+    of_exact = F.when((F.floor(value) == value) & fits_long(value), value)
+    whole = F.when(is_double(token), of_double.cast("bigint")).otherwise(of_exact.cast("bigint"))
     fraction = F.when(is_decimal(token), of_decimal(value))
     return F.when(is_number(token), F.coalesce(of_whole(whole), fraction, token)).otherwise(token)
 
@@ -119,8 +142,14 @@ def fits_long(number: Column) -> Column:
 
 
 def without_zeros(number: Column) -> Column:
-    """A decimal as text, without the zeros at its end."""
-    return F.regexp_replace(F.regexp_replace(number.cast("string"), r"0+$", ""), r"\.$", "")
+    """A decimal as plain text, without the zeros at its end.
+
+    Spark's own text of a small one has an exponent.
+    """
+    size = F.abs(number)
+    places = F.substring((size % 1 + F.lit(1)).cast("string"), 2, PLACES + 1)  # with the point
+    text = F.concat(F.when(number < 0, "-").otherwise(""), F.floor(size).cast("string"), places)
+    return F.regexp_replace(text, r"\.?0+$", "")
 
 
 def of_whole(number: Column) -> Column:
