@@ -223,7 +223,8 @@ class Settings:
     def shape(self) -> Shape:
         """What the sessions keep of their events."""
         kept = tuple(it for it in BASICS if it in self.session_fields)
-        return Shape(kept, self.aggregates, self.session_dates)
+        fields = self.session_fields, self.event_fields
+        return Shape(kept, self.aggregates, self.session_dates, *fields)
 
     @property
     def written_fields(self) -> dict[str, str]:
