@@ -138,7 +138,10 @@ def read_aggregate(number: int, given: dict[str, Any]) -> Aggregate:
     for key in given:
         if key not in KEYS:
             raise ValueError(f"{which} has the unknown key {key!r}; known are {', '.join(KEYS)}")
-    path, kind, of = given.get("field"), given.get("is"), given.get("of")
+    for key in SCHEMA["required"]:
+        if key not in given:
+            raise ValueError(f"{which} has no {key}; write {key} = …")
+    path, kind, of = given["field"], given["is"], given.get("of")
     if not isinstance(path, str) or not is_path(path):
         raise ValueError(f"{which} has field = {path!r}, which is no field name")
     which, name = f"that of {path!r}", given.get("name", path.replace(".", "_"))

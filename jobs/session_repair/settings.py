@@ -236,7 +236,7 @@ class Settings:
         object.__setattr__(self, "event_fields", read)  # frozen for all others
         for name, row in SETTINGS.items():
             if (value := getattr(self, name)) is not None:
-                row.kind.require(name, value)
+                row.kind.require(row.key or name, value)
         if self.since is not None and self.session_ids:
             raise Refused("--session-id names the sessions, --since finds them. Leave out one.")
         if self.journal_ttl < self.plan_ttl:

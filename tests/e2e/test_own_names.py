@@ -204,7 +204,7 @@ def test_what_differs_is_seen(told: Told) -> None:
     for line in (
         f"pages_missing  lang  {steps}",
         'pages_extra  mehr  1 alike, - "/zu viel "',
-        "einstieg_mismatch  suche  - …wort19=nichts&seite=1, + …wort19=nichts&seite=2",
+        'einstieg_mismatch  suche  - "…wort19=nichts&seite=1", + "…wort19=nichts&seite=2"',
         "user_mismatch  leer  nothing → 68d000000000000000000001",
         "last_event_mismatch  spät  2025-10-20T08:09:00.000Z → 2025-10-20T08:00:00.000Z",
         'orphan_events  "niemand "  1 event',

@@ -40,7 +40,11 @@ def difference(stored: str | None, rebuilt: str | None, is_list: bool) -> tuple[
 def entries(text: str) -> list[str]:
     """The entries of a list, each as JSON."""
     found = json.loads(text, parse_int=Number, parse_float=Number)
-    return [it if isinstance(it, Number) else json.dumps(it, ensure_ascii=False) for it in found]
+    return [it if isinstance(it, Number) else quoted(it) for it in found]
+
+
+def quoted(value: str | bool | None) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def steps(old: Sequence[str], new: Sequence[str]) -> Iterator[Step]:
@@ -88,7 +92,8 @@ def told(steps: Iterable[Step]) -> Iterator[str]:
 def places(stored: str, rebuilt: str) -> tuple[str, str]:
     """Both texts about the place at which they part."""
     begin = max(0, alike(stored, rebuilt) - BEFORE)
-    return f"{DROPPED} {cut(stored, begin)}", f"{ADDED} {cut(rebuilt, begin)}"
+    before, after = (quoted(cut(it, begin)) for it in (stored, rebuilt))
+    return f"{DROPPED} {before}", f"{ADDED} {after}"
 
 
 def cut(text: str, begin: int) -> str:
