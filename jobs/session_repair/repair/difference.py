@@ -98,5 +98,5 @@ def places(stored: str, rebuilt: str) -> tuple[str, str]:
 
 def cut(text: str, begin: int) -> str:
     """The text from there on, as far as it is short."""
-    end = begin + SHORT - 2 * len("…")
+    end = begin + SHORT - len('- "……"')
     return f"{'…' * (begin > 0)}{text[begin:end]}{'…' * (end < len(text))}"
