@@ -103,8 +103,8 @@ def test_what_both_values_tell_best_has_no_steps(
 def test_of_long_texts_the_place_is_told_at_which_they_part() -> None:
     old, new = (f"{'a' * 300}{it}{'b' * 300}" for it in ("1", "2"))
     assert difference(old, new, is_list=False) == (
-        f'- "…{"a" * 20}1{"b" * 77}…"',
-        f'+ "…{"a" * 20}2{"b" * 77}…"',
+        f'- "…{"a" * 20}1{"b" * 73}…"',
+        f'+ "…{"a" * 20}2{"b" * 73}…"',
     )
     assert difference(f"{'a' * 100} ", "a" * 101, is_list=False) == (
         f'- "…{"a" * 20} "',
