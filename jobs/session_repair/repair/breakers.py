@@ -103,7 +103,7 @@ def require_matches(store: Store) -> None:
             continue
         if not is_of_any(store, it.where):
             raise BreakerTripped(
-                f"no event of {store.events.name!r} is one that the aggregate {it.name} is of: "
+                f"no event of {store.events.name!r} is one that the aggregate {it.path} is of: "
                 f"where {told_where(it.where)}. Nothing was written. Mend where under "
                 f"[[aggregates]] in the config file, or pass --allow-absent {it.path} where there "
                 "is none yet."
@@ -112,7 +112,7 @@ def require_matches(store: Store) -> None:
             for one in ({path: (value,)} for value in values if len(values) > 1):
                 if not is_of_any(store, one):
                     events = f"No event of {store.events.name!r} is yet one"
-                    notice(f"{events} where {told_where(one)}, for the aggregate {it.name}")
+                    notice(f"{events} where {told_where(one)}, for the aggregate {it.path}")
 
 
 Where = Mapping[str, tuple[Any, ...]]
