@@ -16,6 +16,7 @@ from session_repair.kinds import FIELD_PATH
 
 # The basics, under the names of the settings, in the order of a plan.
 BASICS = ("event_count", "pages", "first_event_at", "last_event_at", "user_id")
+FIELD_OF = {"user": "user_id"}  # of what a finding and a correction name otherwise
 OF_EMPTY = ("event_count", "pages")  # of which one is kept: they tell what is empty
 
 SCALARS = ("string", "objectId", *NUMBERS, "bool", DATE, "binData")
@@ -138,7 +139,10 @@ def read_aggregate(number: int, given: dict[str, Any]) -> Aggregate:
     for key in given:
         if key not in KEYS:
             raise ValueError(f"{which} has the unknown key {key!r}; known are {', '.join(KEYS)}")
-    path, kind, of = given.get("field"), given.get("is"), given.get("of")
+    for key in SCHEMA["required"]:
+        if key not in given:
+            raise ValueError(f"{which} has no {key}; write {key} = …")
+    path, kind, of = given["field"], given["is"], given.get("of")
     if not isinstance(path, str) or not is_path(path):
         raise ValueError(f"{which} has field = {path!r}, which is no field name")
     which, name = f"that of {path!r}", given.get("name", path.replace(".", "_"))
@@ -197,6 +201,8 @@ class Shape:
     kept: tuple[str, ...] = BASICS
     declared: tuple[Aggregate, ...] = ()
     dates: str = DATE  # as what they keep an instant
+    session_fields: Mapping[str, str] = field(default_factory=dict)  # where their documents have it
+    event_fields: Mapping[str, str] = field(default_factory=dict)
 
     def keeps(self, *basics: str) -> bool:
         return all(it in self.kept for it in basics)
@@ -205,6 +211,17 @@ class Shape:
     def names(self) -> tuple[str, ...]:
         """Of what a run may write, under the names of the settings, in the order of a plan."""
         return (*(it for it in BASICS if it in self.kept), *(it.name for it in self.declared))
+
+    def in_sessions(self, name: str) -> str:
+        """What the documents of sessions call it: a basic, what is declared, the id."""
+        paths = {**self.session_fields, **{it.name: it.path for it in self.declared}}
+        return paths.get(FIELD_OF.get(name, name)) or name
+
+    def in_events(self, name: str) -> str:
+        """What those of events call it, or what a declared aggregate reads of them."""
+        dated = self.event_fields.get("timestamp", "timestamp")
+        paths = {**self.event_fields, **{it.name: it.of or dated for it in self.declared}}
+        return paths.get(name) or name
 
     @property
     def lists(self) -> tuple[Aggregate, ...]:
@@ -221,7 +238,7 @@ BASIC_SHAPE = Shape()
 
 def shape_of(described: Mapping[str, Any]) -> Shape:
     """The shape in the settings of a run's document, or of a report."""
-    paths = described.get("session_fields") or {}
-    kept = tuple(it for it in BASICS if paths.get(it, it))
+    sessions, events = (described.get(it) or {} for it in ("session_fields", "event_fields"))
+    kept = tuple(it for it in BASICS if sessions.get(it, it))
     declared = read_aggregates(described.get("aggregates") or ())
-    return Shape(kept, declared, described.get("session_dates", DATE))
+    return Shape(kept, declared, described.get("session_dates", DATE), sessions, events)

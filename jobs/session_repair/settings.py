@@ -223,7 +223,8 @@ class Settings:
     def shape(self) -> Shape:
         """What the sessions keep of their events."""
         kept = tuple(it for it in BASICS if it in self.session_fields)
-        return Shape(kept, self.aggregates, self.session_dates)
+        fields = self.session_fields, self.event_fields
+        return Shape(kept, self.aggregates, self.session_dates, *fields)
 
     @property
     def written_fields(self) -> dict[str, str]:
@@ -235,7 +236,7 @@ class Settings:
         object.__setattr__(self, "event_fields", read)  # frozen for all others
         for name, row in SETTINGS.items():
             if (value := getattr(self, name)) is not None:
-                row.kind.require(name, value)
+                row.kind.require(row.key or name, value)
         if self.since is not None and self.session_ids:
             raise Refused("--session-id names the sessions, --since finds them. Leave out one.")
         if self.journal_ttl < self.plan_ttl:

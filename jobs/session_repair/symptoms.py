@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from session_repair import reasons
-from session_repair.aggregates import SINGLE, Aggregate, Shape
+from session_repair.aggregates import FIELD_OF, SINGLE, Aggregate, Shape
 from session_repair.errors import Refused
 
 MALFORMED, ORPHAN_EVENTS = "malformed", "orphan_events"
@@ -61,7 +61,7 @@ OF_DOCUMENTS = (
 # Either makes a session empty; such a session is corrected whole, whatever else it shows.
 OF_EMPTY = tuple(it.code for it in OF_BASICS if it.scope == EMPTY)
 DECLARED = "Declared Aggregates"
-PLAIN_NAMES = {"user_id": "user"}  # of basics, where a finding and a correction name them otherwise
+PLAIN_NAMES = {field: name for name, field in FIELD_OF.items()}
 
 
 def known_symptoms(shape: Shape) -> tuple[Symptom, ...]:

@@ -244,7 +244,7 @@ def test_a_second_run_has_nothing_to_do(made: Made, command: Command, fixed: Fix
     assert "malformed  object  session revenue: object\n" in again.out
     only = "malformed  odd  only this cannot be told: revenue (string), cheapest (string)\n"
     assert only in again.out
-    assert "1 of events: revenue is string" in again.out
+    assert "1 of events: properties.amount is string" in again.out
 
 
 def test_the_report_has_each_by_its_name(made: Made, fixed: Fixed, spark: SparkSession) -> None:

@@ -97,7 +97,7 @@ def test_a_session_that_is_named_and_may_not_shrink_is_told_and_so_is_what_is_mi
     assert "✅" not in ended.out
     assert ended.out.endswith(
         "⚠️  What --session-id names is not all right, and is left alone\n"
-        "⚠️  No session has 1 of the 2 session_ids that --session-id names: s2\n"
+        "⚠️  No session has 1 of the 2 ids that --session-id names: s2\n"
         "Left alone, and what changes that:\n"
         "       1  count_mismatch  never shrink: events may have expired: "
         "--scope all --allow-shrink\n"

@@ -238,9 +238,7 @@ def test_a_run_for_one_session_says_nothing_of_the_others_and_names_one_that_is_
     )
     for words in (("verify",), ("fix", "--apply")):
         ended = command(*words, "--session-id", "brokn", on=db)
-        assert ended.out.endswith(
-            "⚠️  No session has the session_id that --session-id names: brokn\n"
-        )
+        assert ended.out.endswith("⚠️  No session has the id that --session-id names: brokn\n")
         assert "✅ All" not in ended.out
 
 

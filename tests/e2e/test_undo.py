@@ -130,9 +130,9 @@ def test_undo_asks_only_where_the_data_is(planned: Db, command: Command, tmp_pat
     assert command("apply", run, on=planned).code == 0
     after = hash_of(planned)
     elsewhere = [
-        ('[collections]\nsessions = "archive"', "sessions"),
-        ('[collections]\njournal = "archive"', "journal"),
-        ('[fields.sessions]\npages = "meta.pages"', "session_fields"),
+        ('[collections]\nsessions = "archive"', "collections.sessions"),
+        ('[collections]\njournal = "archive"', "collections.journal"),
+        ('[fields.sessions]\npages = "meta.pages"', "fields.sessions.pages"),
     ]
     config = tmp_path / "other.toml"
     for text, name in elsewhere:

@@ -91,3 +91,15 @@ def test_the_dates_of_a_row_are_read_as_they_were() -> None:
         ],
         "n": {"$numberLong": "1"},
     }
+
+
+def test_what_cannot_be_seen_is_escaped_for_people_and_stays_the_same_json() -> None:
+    text = "tab\t \x9b\u202e é"
+    row = {"outcome": "applied", "plan": {"session": {"v": text}, "session_id": text}}
+    for told, of_run in (
+        (json_told({"session_id": text}, is_ascii=False), True),
+        (row_line(row), False),
+    ):
+        assert r"tab\t \u009b\u202e é" in told
+        assert [it for it in told if not it.isprintable() and not (of_run and it == "\n")] == []
+        assert json.loads(told)["session_id"] == text

@@ -57,10 +57,10 @@ def test_each_setting_says_where_its_value_comes_from(
     assert settings["notify"] == ("(a secret)", "environment SESSION_REPAIR_NOTIFY_URL")
     assert settings["database"] == ('"shop"', f"connection string of {address}")
     assert settings["settle"] == ('"2h"', "command line")
-    assert settings["session_ids"] == ('["a", "b"]', "command line")
+    assert settings["--session-id"] == ('["a", "b"]', "command line")
     assert settings["scope"] == ('"all"', f"file {file}")
-    assert settings["event_fields.page"] == ('"url"', f"file {file}")
-    assert settings["session_fields.pages"] == ('"pages"', "default")
+    assert settings["fields.events.page"] == ('"url"', f"file {file}")
+    assert settings["fields.sessions.pages"] == ('"pages"', "default")
     assert settings["batch_size"] == ("250", "default")
     assert settings["allow_shrink"] == ("false", "default")
     assert "hush" not in repr(settings)
@@ -73,7 +73,7 @@ def test_each_setting_says_where_its_value_comes_from(
     assert settings["settle"] == ('"15m"', f"file {DEFAULT_CONFIG}")
     monkeypatch.delenv("MONGODB_URI")
     settings = shown(capsys)
-    assert settings["uri"] == ("none", "not set")
+    assert settings["uri"] == ("nothing", "not set")
     assert settings["database"] == ('"browsing"', "default")
 
 

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from dataclasses import asdict, replace
 from datetime import date, timedelta
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -99,6 +100,14 @@ BROKEN = replace(
                 ),
             ),
         ),
+        Correction(
+            "blank at the end ",
+            (
+                FieldChange(
+                    "pages", PAGES, PAGES, ("5 alike", '- "/x"', '+ "/checkout/address"', "1 alike")
+                ),
+            ),
+        ),
     ),
     days=(
         *(
@@ -170,7 +179,12 @@ HOSTILE = replace(
         ),
     ),
     malformed=(OddType(NASTY, NASTY, NASTY, 3, (NASTY, LONG)),),
-    corrections=(Correction(NASTY, (FieldChange("pages", NASTY, LONG),)),),
+    corrections=(
+        Correction(
+            NASTY,
+            (FieldChange("pages", NASTY, LONG), FieldChange(NASTY, NASTY, LONG, (NASTY, LONG))),
+        ),
+    ),
     days=tuple(Day(day, 1, 1, {"empty_pages": 1}) for day in SPAN),
     left=(Left(NASTY, "failed", NASTY), Left(None, "failed", LONG)),
 )
@@ -281,7 +295,15 @@ def test_no_setting_that_is_a_secret_or_was_not_set_is_shown() -> None:
     assert "secret" not in page
     shown = page.partition("<h2>Settings</h2>")[2]
     assert "since" not in shown
-    assert "pages = meta.pages" in shown
+    rows = re.findall(r'<th scope="row">(.*?)</th>.*?<code>(.*?)</code>', shown)
+    assert ("fields.sessions.pages", "meta.pages") in rows
+    assert [it for it in rows if "user_id" in it[0]] == []  # named as here
+
+
+def test_of_lists_the_page_shows_what_is_dropped_and_added() -> None:
+    page = unescape(re.sub(r"<[^>]+>", "", report_page(BROKEN)))
+    assert '5 alike, - "/x", + "/checkout/address", 1 alike' in page
+    assert '"blank at the end "' in page
 
 
 def test_what_was_left_stands_there_with_its_reason() -> None:

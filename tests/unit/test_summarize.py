@@ -19,17 +19,15 @@ from session_repair.repair.report import (
     Symptoms,
     Totals,
 )
+from session_repair.repair.samples import SAMPLES, sample_corrections, sample_findings
 from session_repair.repair.summarize import (
     DAYS,
     EVENT,
-    SAMPLES,
     SESSION,
     count_findings,
     count_odd_types,
     observed,
     passed,
-    sample_corrections,
-    sample_findings,
     symptoms_of,
     totals_of,
 )
@@ -194,7 +192,17 @@ def test_a_sample_correction_shows_what_will_be_written(corrected: DataFrame) ->
             ),
         ),
         # Not the pages of the events: those that the session keeps, and the one that it lacks.
-        Correction("twice", (FieldChange("pages", '["/x","/cart"]', '["/x","/cart","/home"]'),)),
+        Correction(
+            "twice",
+            (
+                FieldChange(
+                    "pages",
+                    '["/x","/cart"]',
+                    '["/x","/cart","/home"]',
+                    ("2 alike", '+ "/home"'),
+                ),
+            ),
+        ),
     )
 
 

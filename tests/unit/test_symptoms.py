@@ -18,8 +18,6 @@ from session_repair.rules import envelope, predicates, shown
 from session_repair.rules.predicates import OF_BASICS as HOLDS
 from session_repair.rules.predicates import shared_facts
 from session_repair.rules.schemas import DIAGNOSED, REBUILT, SESSIONS, STORED
-from session_repair.rules.shown import EVIDENCE_OF_BASICS as EVIDENCE
-from session_repair.rules.shown import TEXT_OF_BASICS as TEXT_OF
 from tests.harness.table import CODES, SYMPTOMS
 from tests.unit.frames import (
     BOB,
@@ -282,8 +280,8 @@ def test_every_symptom_is_documented_and_has_a_table_in_the_same_order() -> None
 
 def test_what_a_symptom_is_and_when_it_holds_stand_side_by_side() -> None:
     assert tuple(HOLDS) == CODES
-    assert set(TEXT_OF) == {symptom.field for symptom in SYMPTOMS} - {None}
-    assert set(EVIDENCE) < set(CODES)
+    assert set(shown.texts_of(BASIC_SHAPE)) == {symptom.field for symptom in SYMPTOMS} - {None}
+    assert set(shown.evidence_of(BASIC_SHAPE)) < set(CODES)
 
 
 def test_every_symptom_looks_at_a_field_that_is_both_stored_and_rebuilt() -> None:
@@ -371,7 +369,7 @@ def test_a_text_of_more_than_500_characters_is_cut(spark: SparkSession) -> None:
 def test_values_are_shown_as_text(spark: SparkSession) -> None:
     assert_table(spark, "bigint", shown.number_text, [(0, "0"), (2**40, "1099511627776")])
     pages = [(["/a", 'b"'], '["/a","b\\""]'), ([], "[]"), (None, None)]
-    assert_table(spark, "array<string>", shown.pages_text, pages)
+    assert_table(spark, "array<string>", shown.texts_of(BASIC_SHAPE)["pages"][0], pages)
     dates = [(at("10:00:00.007"), "2025-10-01T10:00:00.007Z"), (None, None)]
     assert_table(spark, "timestamp", envelope.date_text, dates)
     users = [
@@ -379,4 +377,15 @@ def test_values_are_shown_as_text(spark: SparkSession) -> None:
         ('{"v": "bob"}', '"bob"'),
         (None, None),
     ]
-    assert_table(spark, "string", shown.user_text, users)
+    assert_table(spark, "string", shown.texts_of(BASIC_SHAPE)["user"][0], users)
+
+
+def test_types_are_told_by_the_names_of_the_documents(spark: SparkSession) -> None:
+    named = {"event_count": "pages", "pages": r"a$1\b", "user_id": "user_id"}
+    table = [
+        ("event_count: string", "pages: string"),
+        ("pages: int, event_count: bool, user_id: date", r"a$1\b: int, pages: bool, user_id: date"),
+        ("its duplicate: malformed", "its duplicate: malformed"),
+        (None, None),
+    ]
+    assert_table(spark, "string", lambda types: shown.as_named(types, named), table)

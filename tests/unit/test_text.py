@@ -188,8 +188,8 @@ def test_a_block_sums_up_its_symptoms_and_names_each_sample() -> None:
         "  Sessions whose user differs from their events: 3",
         "  ⚠️  3 sessions disagree with their events, or their events with each other",
         "     fix corrects 2",
-        "     user_mismatch  s1  none → u",
-        "     user_conflict  s2  u → none  why",
+        "     user_mismatch  s1  nothing → u",
+        "     user_conflict  s2  u → nothing  why",
     ]
     assert block(shown, "Malformed")[2] == "     malformed  k3  pages: int"
 
@@ -198,10 +198,10 @@ def test_a_block_sums_up_its_symptoms_and_names_each_sample() -> None:
     ("key", "name"),
     [
         ('{"v": {"$oid": "68f5ec00000000000000003d"}}', "68f5ec00000000000000003d"),
-        ('{"v": {"$numberInt": "5"}}', '{"$numberInt": "5"}'),
+        ('{"v": {"$numberInt": "5"}}', "5"),
         ('{"v": "caf\x1b"}', '"caf\\x1b"'),
         ('{"v": "cut off…', '"cut off…'),
-        (None, "without a session_id"),
+        (None, "without a session id"),
     ],
 )
 def test_what_has_no_session_id_is_named_by_its_own_id(key: str | None, name: str) -> None:
@@ -273,7 +273,7 @@ def test_a_dry_run_shows_old_and_new_values_and_that_nothing_was_written() -> No
         "Would fix 1 session. This was a dry run: nothing was written.\n"
         "  s1\n"
         "    event_count: 0 → 2\n"
-        "    user: none → u\n"
+        "    user: nothing → u\n"
         "\n"
         "⚠️  1 session can be repaired from its events: ./spark-submit.sh fix --apply\n"
     )
@@ -414,7 +414,7 @@ def test_sessions_that_do_not_exist_are_named_and_never_called_sound() -> None:
         "totals": {"sessions": 0},
         "missing": ("s1",),
     }
-    line = "⚠️  No session has the session_id that --session-id names: s1\n"
+    line = "⚠️  No session has the id that --session-id names: s1\n"
     for shown in closings(**asked):
         assert line in shown
         assert "✅" not in last_lines(shown)
@@ -424,10 +424,7 @@ def test_of_several_sessions_those_that_do_not_exist_are_named() -> None:
     ids = ["s1", "s2", "s3", "s3", "s\x1b4", "s5", "s6"]
     missing = ("s2", "s\x1b4", "s5", "s6")
     asked: dict[str, Any] = {"settings": {**WHOLE, "session_ids": ids}, "missing": missing}
-    line = (
-        "⚠️  No session has 4 of the 6 session_ids that --session-id names: "
-        "s2, s\\x1b4, s5, 1 more\n"
-    )
+    line = "⚠️  No session has 4 of the 6 ids that --session-id names: s2, s\\x1b4, s5, 1 more\n"
     for shown in closings(**asked):
         assert line in shown
         assert "✅" not in last_lines(shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from session_repair.cli.layers import IN_A_FILE, layers_of, load_settings, read_
 from session_repair.home import DEFAULT_CONFIG
 from session_repair.reporting.notify import URL_VARIABLE
 from session_repair.settings import SETTINGS, describe
+from session_repair.written import as_written, text_of
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 SECRET = "(a secret)"
@@ -19,11 +19,13 @@ SECRET = "(a secret)"
 def setting_lines(
     uri_file: str | None, config: str | None, given: Mapping[str, Any]
 ) -> Iterator[str]:
-    """A line for each setting: its name, its value as JSON, where that comes from.
+    """A line for each setting: its name as it is written, its value as JSON, where that comes from.
 
     Without a connection string the settings are those that one without a database leads to. Raises
     Refused on what a run would be refused for.
     """
+    given = dict(given)
+    notify = given.pop("notify", None)
     is_set = uri_file is not None or bool(os.environ.get("MONGODB_URI", "").strip())
     uri = read_uri(uri_file) if is_set else ""
     address = f"file {uri_file}" if uri_file else "environment MONGODB_URI"
@@ -32,30 +34,17 @@ def setting_lines(
     origin = {
         path: source
         for source, layer in zip(sources, layers_of(uri, config, given), strict=True)
-        for path in paths_of(layer)
+        for path in as_written(layer)
     }
-    yield setting_line("uri", SECRET if is_set else "none", address if is_set else "not set")
-    given = dict(given)
-    if given.pop("notify", None):
+    yield setting_line("uri", SECRET if is_set else text_of(None), address if is_set else "not set")
+    if notify:
         yield setting_line("notify", SECRET, "command line")
     elif os.environ.get(URL_VARIABLE):
         yield setting_line("notify", SECRET, f"environment {URL_VARIABLE}")
     settings = describe(load_settings(uri, config, given))
     del settings["asked"], settings["reached_by"]
-    for path, value in paths_of(settings).items():
-        shown = json.dumps(value, ensure_ascii=False)
-        yield setting_line(path, shown, origin.get(path, "default"))
-
-
-def paths_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, each field of the documents as one of its own."""
-    paths: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            paths |= {f"{name}.{field}": stored_as for field, stored_as in value.items()}
-        else:
-            paths[name] = value
-    return paths
+    for path, value in as_written(settings).items():
+        yield setting_line(path, text_of(value), origin.get(path, "default"))
 
 
 def setting_line(name: str, value: str, origin: str) -> str:

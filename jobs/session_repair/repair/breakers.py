@@ -20,8 +20,8 @@ from session_repair.mongo.names import is_in_any, names_like
 from session_repair.mongo.spellings import scalar_in, shown_id, types_of_events
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.changes import CHANGE_OF_VERB
-from session_repair.repair.malformed import dates_line, dates_of, remedy, types_met
-from session_repair.repair.report import OddType, Report, Totals
+from session_repair.repair.malformed import dates_like, dates_line, remedy, types_met
+from session_repair.repair.report import Report, Totals
 from session_repair.verbs import FIX
 from session_repair.wording import either, number_of
 
@@ -103,7 +103,7 @@ def require_matches(store: Store) -> None:
             continue
         if not is_of_any(store, it.where):
             raise BreakerTripped(
-                f"no event of {store.events.name!r} is one that the aggregate {it.name} is of: "
+                f"no event of {store.events.name!r} is one that the aggregate {it.path} is of: "
                 f"where {told_where(it.where)}. Nothing was written. Mend where under "
                 f"[[aggregates]] in the config file, or pass --allow-absent {it.path} where there "
                 "is none yet."
@@ -112,7 +112,7 @@ def require_matches(store: Store) -> None:
             for one in ({path: (value,)} for value in values if len(values) > 1):
                 if not is_of_any(store, one):
                     events = f"No event of {store.events.name!r} is yet one"
-                    notice(f"{events} where {told_where(one)}, for the aggregate {it.name}")
+                    notice(f"{events} where {told_where(one)}, for the aggregate {it.path}")
 
 
 Where = Mapping[str, tuple[Any, ...]]
@@ -239,7 +239,7 @@ def require_types(store: Store, fields: Iterable[str]) -> None:
             continue
         kind = {"$project": {"kind": type_expression(field, path, dates)}}
         [told] = store.events.aggregate([{"$match": {"_id": some["_id"]}}, kind])
-        taken = dates_of(OddType(store.events.name, field, told["kind"], 1, ()))
+        taken = dates_like(told["kind"]) if field in DATE_FIELDS else ""
         others = dates_line(taken, "events") if taken else "Other types are not supported yet"
         raise BreakerTripped(
             f"no event of {store.events.name!r} has {wanted} in {path!r}, but one "

@@ -37,11 +37,15 @@ def only_known(report: Report, sessions: int, empty: Mapping[str, int]) -> Repor
 
 def with_odd_ids(report: Report, sessions: Mapping[str, int], events: Mapping[str, int]) -> Report:
     """The report of a look-up, with those that the type of their session_id kept from it."""
+    shape = shape_of(report.settings)
     met = {(it.collection, it.field, it.type): it for it in report.malformed}
     counted: dict[str, int] = {}
-    for side, odd in (("sessions", sessions), ("events", events)):
+    for side, odd, named in (
+        ("sessions", sessions, shape.in_sessions),
+        ("events", events, shape.in_events),
+    ):
         for kind, count in sorted(odd.items()):
-            key = (report.settings[side], "session_id", kind)
+            key = (report.settings[side], named("session_id"), kind)
             seen = met.get(key, OddType(*key, documents=0, samples=()))
             met[key] = replace(seen, documents=seen.documents + count)
         for name in (f"{side}_read", f"{side}_malformed"):

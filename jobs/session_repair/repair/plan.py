@@ -23,8 +23,8 @@ from session_repair.repair.journal import (
 )
 from session_repair.repair.preflight import Preflight, take_preflight
 from session_repair.repair.report import kept_sessions
+from session_repair.repair.samples import count_judged
 from session_repair.repair.spelled import named_by_events
-from session_repair.repair.summarize import count_judged
 from session_repair.repair.survey import Survey, survey
 from session_repair.rules.deletable import copies, orphans
 from session_repair.rules.envelope import last_text

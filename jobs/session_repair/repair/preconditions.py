@@ -41,6 +41,7 @@ from session_repair.mongo.store import Store
 from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.journal import Plan, plan_digest
 from session_repair.settings import SEMANTIC, Settings, as_made, describe, revived
+from session_repair.written import as_written, text_of
 
 Document = dict[str, Any]
 
@@ -118,14 +119,15 @@ def settings_of_run(
     # A plan holds the aggregates that it was made with, whatever is declared since.
     declared = revived({"aggregates": made_with["aggregates"]})
     again = replace(settings, **revived(kept), **declared, asked=(*settings.asked, *kept))
-    now = describe(again)
-    differing = [name for name in deciding if made_with.get(name) != now[name]]
-    if differing:
-        name = differing[0]
-        raise Refused(
-            f"run {document['_id']} was planned with {name} = {made_with.get(name)!r}, now it is "
-            f"{now[name]!r}. Use the settings of the plan."
-        )
+    described = describe(again)
+    then, now = (as_written({it: of.get(it) for it in deciding}) for of in (made_with, described))
+    for name in now:
+        if then.get(name) != now[name]:
+            was, is_now = text_of(then.get(name)), text_of(now[name])
+            raise Refused(
+                f"run {document['_id']} was planned with {name} = {was}, now it is {is_now}. "
+                "Use the settings of the plan."
+            )
     return again
 
 

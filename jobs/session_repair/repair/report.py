@@ -32,6 +32,7 @@ class Sample:
     rebuilt: str | None
     evidence: str | None
     why: str | None = None  # it is left alone, by the code of the reason
+    difference: tuple[str, ...] = ()  # in steps, where it tells more than both values
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class FieldChange:
     field: str
     stored: str | None
     rebuilt: str | None
+    difference: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,10 @@ Made = TypeVar("Made")
 
 def made(kind: type[Made], document: dict[str, Any], **parts: Any) -> Made:
     """One of that kind. What a newer version may have written besides is left out."""
-    values = {**document, **parts}
+    values = {
+        name: tuple(it) if isinstance(it, list) else it
+        for name, it in {**document, **parts}.items()
+    }
     names = inspect.signature(kind).parameters
     return kind(**{name: values[name] for name in names if name in values})
 
@@ -211,15 +216,12 @@ class Report:
     def from_document(document: dict[str, Any]) -> Report:
         """The report that ``asdict`` made the document of, in this version or another."""
         symptoms = [
-            made(Symptoms, it, samples=tuple(made(Sample, sample) for sample in it["samples"]))
+            made(Symptoms, it, samples=tuple(made(Sample, its) for its in it["samples"]))
             for it in document["symptoms"]
         ]
         corrections = [
             made(Correction, it, changes=tuple(made(FieldChange, its) for its in it["changes"]))
             for it in document["corrections"]
-        ]
-        malformed = [
-            made(OddType, it, samples=tuple(it["samples"])) for it in document["malformed"]
         ]
         outcomes, verification = document["outcomes"], document["verification"]
         return made(
@@ -228,13 +230,12 @@ class Report:
             totals=made(Totals, document["totals"]),
             symptoms=tuple(symptoms),
             corrections=tuple(corrections),
-            malformed=tuple(malformed),
+            malformed=tuple(made(OddType, it) for it in document["malformed"]),
             outcomes=made(Outcomes, outcomes) if outcomes else None,
             verification=made(Verification, verification) if verification else None,
             days=tuple(made(Day, it) for it in document["days"]),
             left=tuple(made(Left, it) for it in document["left"]),
-            kept=tuple(made(Kept, it, samples=tuple(it["samples"])) for it in document["kept"]),
-            missing=tuple(document.get("missing", ())),
+            kept=tuple(made(Kept, it) for it in document["kept"]),
         )
 
     def symptom(self, code: str) -> Symptoms:

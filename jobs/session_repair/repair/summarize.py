@@ -6,7 +6,7 @@ are those with findings.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,27 +14,22 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, Observation, Window
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from session_repair.aggregates import BASIC_SHAPE, Shape
 from session_repair.reasons import IN_FLIGHT
 from session_repair.repair.report import (
     OTHER,
-    Correction,
     Day,
-    FieldChange,
     Sample,
     Symptoms,
     Totals,
 )
 from session_repair.rules.held import wrong_beside, wrong_held
-from session_repair.rules.ids import is_enveloped, name_of_id
-from session_repair.rules.predicates import changed_to, held_of
-from session_repair.rules.shown import in_short, texts_of
-from session_repair.symptoms import Symptom, known_symptoms, names_of_changes
+from session_repair.rules.ids import is_enveloped
+from session_repair.symptoms import Symptom, known_symptoms
 
-SAMPLES = 5  # of each symptom, and of the corrections
 DAYS = 366  # the days with most findings are named, a year of them; the rest is one row
 
 
@@ -169,47 +164,6 @@ def day_of(figures: dict[str, Any], codes: Iterable[str]) -> Day:
     return Day(figures["day"], figures["sessions"], figures["planned"], found)
 
 
-def sample_findings(kept: DataFrame) -> dict[str, tuple[Sample, ...]]:
-    """By code, the first findings by _id."""
-    rank = F.row_number().over(Window.partitionBy("code").orderBy("session_key", "session_id"))
-    some = (
-        kept.select("session_key", "session_id", F.inline("findings"))
-        .withColumn("rank", rank)
-        .where(F.col("rank") <= SAMPLES)
-        .withColumn("session_key", in_short(F.col("session_key")))
-        .withColumn("session_id", in_short(name_of_id(F.col("session_id"))))
-    )
-    samples = defaultdict(list)
-    for row in sorted(some.collect(), key=lambda row: row["rank"]):
-        sample = Sample(**{name: row[name] for name in Sample.__dataclass_fields__})
-        samples[row["code"]].append(sample)
-    return {code: tuple(rows) for code, rows in samples.items()}
-
-
-def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample, ...]]:
-    """By what sessions are kept for, how many there are, and the first of them by _id."""
-    alike = Window.partitionBy("kept_for")
-    in_order = alike.orderBy("session_key")
-    rows = (
-        judged.select(
-            "kept_for",
-            F.count(F.lit(1)).over(alike).alias("number"),
-            F.row_number().over(in_order).alias("rank"),
-            in_short(F.col("session_key")).alias("session_key"),
-            in_short(name_of_id(F.col("session_id"))).alias("session_id"),
-        )
-        .where(F.col("rank") <= SAMPLES)
-        .orderBy("kept_for", "rank")
-        .collect()
-    )
-    counts = {row["kept_for"]: row["number"] for row in rows}
-    samples = [
-        Sample(row["session_id"], row["session_key"], None, None, None, row["kept_for"])
-        for row in rows
-    ]
-    return counts, tuple(samples)
-
-
 def symptoms_of(found: Found, samples: dict[str, tuple[Sample, ...]]) -> tuple[Symptoms, ...]:
     """Every symptom of the table, in its order, those not found included."""
     return tuple(
@@ -229,31 +183,6 @@ def totals_of(figures: Mapping[str, int], found: Found) -> Totals:
         events_read=figures["events"],
         events_malformed=figures["events_malformed"],
     )
-
-
-def sample_corrections(corrected: DataFrame, shape: Shape = BASIC_SHAPE) -> tuple[Correction, ...]:
-    """The first planned corrections by _id, each with its fields old and new."""
-    planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
-    name = in_short(name_of_id(F.col("session_id"))).alias("session_id")
-    return tuple(
-        Correction(
-            session_id=row["session_id"],
-            changes=tuple(FieldChange(**change.asDict()) for change in row["changed"]),
-        )
-        for row in planned.select(name, changed_fields(shape).alias("changed")).collect()
-    )
-
-
-def changed_fields(shape: Shape) -> Column:
-    """The fields to be written, as text: what is stored and what will be."""
-    texts, values, changed = texts_of(shape), held_of(shape), []
-    for name in names_of_changes(shape):
-        new = F.col(changed_to(shape, name))
-        text_held, text_said = texts[name]
-        before, after = text_held(values[name]), text_said(new)
-        named = F.struct(F.lit(name).alias("field"), before.alias("stored"), after.alias("rebuilt"))
-        changed.append(F.when(new.isNotNull(), named))
-    return F.array_compact(F.array(*changed))
 
 
 SESSION, EVENT = "session", "event"

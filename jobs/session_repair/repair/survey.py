@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -23,6 +24,7 @@ from session_repair.mongo.spellings import ids_without_session
 from session_repair.mongo.store import Store
 from session_repair.repair.preflight import Preflight
 from session_repair.repair.report import OddType, Report
+from session_repair.repair.samples import sample_corrections, sample_findings
 from session_repair.repair.spelled import spelled_otherwise
 from session_repair.repair.summarize import (
     EVENT,
@@ -31,8 +33,6 @@ from session_repair.repair.summarize import (
     count_odd_types,
     observed,
     passed,
-    sample_corrections,
-    sample_findings,
     symptoms_of,
     totals_of,
 )
@@ -104,7 +104,7 @@ def survey(
         server_time=preflight.now,
         settings=describe(store.settings),
         totals=totals_of(seen, found),
-        symptoms=symptoms_of(found, sample_findings(kept)),
+        symptoms=symptoms_of(found, sample_findings(kept, shape)),
         corrections=sample_corrections(kept, shape),
         malformed=odd_types(store, preflight, odd),
         days=found.days,
@@ -128,12 +128,13 @@ def odd_types(
 ) -> tuple[OddType, ...]:
     """The types that make documents malformed, as the read counted them."""
     odd: list[OddType] = []
-    settings, declared = store.settings, store.settings.aggregates
+    settings, shape, declared = store.settings, store.settings.shape, store.settings.aggregates
     of_sessions = {**settings.written_fields, "_id": "_id"}
     of_events = {**settings.event_fields, **{it.name: it.of for it in declared if it.of}}
     held = {it.name: (*it.holds, *NULL_OR_MISSING) for it in declared if not it.is_list}
     said = {it.name: (*it.reads, *NULL_OR_MISSING) for it in declared}
     in_sessions, in_events = {**SESSION_TYPES, **held}, {**EVENT_TYPES, **said}
+    named = {SESSION: shape.in_sessions, EVENT: shape.in_events}
     for document, census, paths, types, dates in (
         (SESSION, preflight.sessions, of_sessions, in_sessions, settings.session_dates),
         (EVENT, preflight.events, of_events, in_events, settings.event_dates),
@@ -145,8 +146,11 @@ def odd_types(
         allowed = allowed_types(types, dates)
         known = [it for it in of_these if it[0] in paths and it[0] in allowed]
         samples = odd_documents(collection, paths, allowed, known, census.scope, dates)
-        odd += [
-            OddType(collection.name, field, kind, number, samples.get((field, kind), ()))
-            for (field, kind), number in sorted(of_these.items())
-        ]
+        told: dict[tuple[str, str], OddType] = {}
+        # What several read is told once, as the one that met most of it.
+        for (field, kind), number in sorted(of_these.items(), key=itemgetter(1)):
+            path = named[document](field)
+            some = samples.get((field, kind), ())
+            told[path, kind] = OddType(collection.name, path, kind, number, some)
+        odd += [told[it] for it in sorted(told)]
     return tuple(odd)

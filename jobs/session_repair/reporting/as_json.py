@@ -23,7 +23,15 @@ OBJECT_ID_DIGITS = 24
 
 def json_told(value: Any, *, is_ascii: bool = True) -> str:
     """The value as JSON; a moment in it is ISO 8601, any other value extended JSON."""
-    return json.dumps(value, indent=2, default=value_told, ensure_ascii=is_ascii)
+    return seen(json.dumps(value, indent=2, default=value_told, ensure_ascii=is_ascii))
+
+
+def seen(text: str) -> str:
+    """The same JSON; control and formatting characters in it are escaped."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1]
+        for letter in text
+    )
 
 
 def value_told(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from session_repair.aggregates import Shape
 from session_repair.symptoms import DECLARED, known_symptoms
@@ -12,7 +12,8 @@ from session_repair.symptoms import DECLARED, known_symptoms
 class Block:
     """One numbered check, of the symptoms that name it by its heading; its count line.
 
-    ``wrong`` stands behind the number of them, the first of it behind 1. The guide counts all empty
+    ``wrong`` stands behind the number of them, the first of it behind 1; in any of the texts
+    ``{id}`` for what the documents call the id of a session. The guide counts all empty
     sessions in its first two checks, orphans included: a ``total`` of the report.
     """
 
@@ -83,12 +84,12 @@ BLOCKS = (
     ),
     Block(
         "Duplicates",
-        "Documents that repeat a session_id",
+        "Documents that repeat a {id}",
         (
-            "document repeats the session_id of another",
-            "documents repeat the session_id of another",
+            "document repeats the {id} of another",
+            "documents repeat the {id} of another",
         ),
-        "No session_id is repeated",
+        "No {id} is repeated",
     ),
     Block(
         "Orphan Sessions",
@@ -126,4 +127,13 @@ BLOCKS = (
 
 def blocks_of(shape: Shape) -> tuple[Block, ...]:
     """The checks of sessions of this shape."""
-    return tuple(it for it in BLOCKS if it.codes(shape))
+    return tuple(as_named(it, shape) for it in BLOCKS if it.codes(shape))
+
+
+def as_named(block: Block, shape: Shape) -> Block:
+    """The check, in the names of the documents."""
+    counted, one, many, right = (
+        text.format(id=shape.in_sessions("session_id"))
+        for text in (block.counted, *block.wrong, block.right)
+    )
+    return replace(block, counted=counted, wrong=(one, many), right=right)

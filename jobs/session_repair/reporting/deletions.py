@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from session_repair.aggregates import shape_of
 from session_repair.errors import Exit
 from session_repair.repair.report import Report
-from session_repair.reporting.formatting import name_of, printable, shown, title
+from session_repair.reporting.formatting import name_of, shown, title, visible
 from session_repair.reporting.verdicts import (
     in_scope,
     left_lines,
@@ -27,7 +28,7 @@ class Deletable:
     code: str
     one: str
     many: str
-    found: tuple[str, str]
+    found: tuple[str, str]  # {id} stands for what the documents call the id of a session
 
 
 ORPHANS = Deletable(
@@ -43,7 +44,7 @@ COPIES = Deletable(
     "duplicate_session",
     "empty copy",
     "empty copies",
-    ("document that repeats a session_id", "documents that repeat a session_id"),
+    ("document that repeats a {id}", "documents that repeat a {id}"),
 )
 
 
@@ -62,7 +63,8 @@ def deletion_heading(report: Report) -> Iterator[str]:
     yield from title(kind.heading)
     found = report.symptom(kind.code).found
     if found is not None:  # a look-up reads no copies but those of empty sessions
-        yield f"Found {number_of(found, *kind.found)}"
+        session_id = shape_of(report.settings).in_sessions("session_id")
+        yield f"Found {number_of(found, *kind.found)}".format(id=session_id)
     for kept in report.kept:
         spell = f"is kept: events spell its id as {kept.types}"
         if kept.sessions != 1:
@@ -80,7 +82,7 @@ def deletion_plan(report: Report) -> Iterator[str]:
     yield f"{would}. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
         if sample.why is None:
-            yield f"  {printable(name_of(sample))}"
+            yield f"  {visible(name_of(sample))}"
     if report.malformed_beyond:
         yield from malformed_lines(report)
     elif not report.is_green:

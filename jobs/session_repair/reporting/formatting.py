@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from session_repair.repair.plain import plain
 from session_repair.repair.report import Report, Sample, Symptoms
 
 HEAD, TAIL = '{"v": ', "}"  # of what a _id stands in
-OBJECT_ID = re.compile(r'\{"\$oid": "([0-9a-f]{24})"\}')
+NOTHING = "nothing"  # stands for what is absent or null
 LINE = "=" * 60
 SHOWN = 3  # _ids of malformed documents in a line; the JSON has more
 
@@ -21,11 +21,24 @@ def printable(text: str) -> str:
     )
 
 
+def visible(text: str) -> str:
+    """The text, printable; in quotes where it begins or ends with a blank, or is empty."""
+    is_plain = text and text == text.strip(" ")
+    return printable(text) if is_plain else f'"{printable(text)}"'
+
+
 def shown(value: str | None) -> str:
+    """A value as far as a line has room for it."""
     if value is None:
-        return "none"
-    text = printable(value)
+        return NOTHING
+    text = visible(plain(value))
     return text if len(text) <= 100 else text[:99] + "…"
+
+
+def change(stored: str | None, rebuilt: str | None, difference: Iterable[str]) -> str:
+    """What is and what will be: both values, or what differs where that tells more."""
+    steps = ", ".join(map(shown, difference))
+    return steps or f"{shown(stored)} → {shown(rebuilt)}"
 
 
 def title(text: str) -> Iterator[str]:
@@ -40,20 +53,18 @@ def window_line(report: Report) -> Iterator[str]:
 
 
 def name_of(sample: Sample) -> str:
-    """The session_id, else the _id: the digits of an ObjectId, the extended JSON of another."""
+    """The session_id, else the _id."""
     if sample.session_id is not None:
         return sample.session_id
     if sample.session_key is None:
-        return "without a session_id"
-    held = sample.session_key.removeprefix(HEAD).removesuffix(TAIL)
-    is_object_id = OBJECT_ID.fullmatch(held)
-    return is_object_id[1] if is_object_id else held
+        return "without a session id"
+    return plain(sample.session_key.removeprefix(HEAD).removesuffix(TAIL))
 
 
 def sample_line(symptom: Symptoms, sample: Sample) -> str:
-    parts = [printable(name_of(sample))]
+    parts = [visible(name_of(sample))]
     if sample.stored is not None or sample.rebuilt is not None:
-        parts.append(f"{shown(sample.stored)} → {shown(sample.rebuilt)}")
+        parts.append(change(sample.stored, sample.rebuilt, sample.difference))
     if sample.evidence is not None:
-        parts.append(printable(sample.evidence))
+        parts.append(printable(plain(sample.evidence)))
     return f"{symptom.code}  {'  '.join(parts)}"

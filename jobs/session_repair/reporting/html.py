@@ -25,10 +25,13 @@ from session_repair.reporting.deletions import deletable, not_planned
 from session_repair.reporting.formatting import name_of, printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import exceeded_line, left_alone, missing_lines, way_on
+from session_repair.settings import SETTINGS
 from session_repair.symptoms import ORPHAN_EVENTS
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either
+from session_repair.written import as_written
 
+UNTOLD = ("asked", "reached_by")  # settings that say how the run was asked for
 SINCE_THEN = {
     "put_back": "put back to what they were after the repair",
     "moved_on": "changed further by live ingest after the repair",
@@ -256,19 +259,19 @@ def held_back(report: Report) -> list[tuple[int, str]]:
 
 
 def settings_of(report: Report) -> list[tuple[str, str]]:
-    """The settings of the run by name; what was not set is left out."""
+    """The settings of the run by name; what was not set, or is named as here, is left out."""
+    known = {name: it for name, it in report.settings.items() if name in SETTINGS}
+    written = as_written({name: it for name, it in known.items() if name not in UNTOLD})
     return [
         (name, setting_text(value))
-        for name, value in sorted(report.settings.items())
-        if value not in (None, [], {}) and name not in ("asked", "reached_by", "uri")
+        for name, value in sorted(written.items(), key=lambda it: it[0].lstrip("-"))
+        if value not in (None, []) and not name.endswith(f".{value}")
     ]
 
 
 def setting_text(value: Any) -> str:
-    """A setting as text; of a mapping of names those that differ."""
-    if isinstance(value, Mapping):
-        other = [f"{name} = {stored}" for name, stored in value.items() if name != stored]
-        return ", ".join(other) or "as they are named here"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {setting_text(it)}" for name, it in value.items())
+    return "; ".join(map(setting_text, value)) if isinstance(value, list) else str(value)

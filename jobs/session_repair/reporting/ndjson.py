@@ -10,7 +10,7 @@ from typing import Any
 
 from bson import json_util
 
-from session_repair.reporting.as_json import with_iso_dates
+from session_repair.reporting.as_json import seen, with_iso_dates
 
 
 def row_line(row: dict[str, Any]) -> str:
@@ -27,8 +27,9 @@ def row_line(row: dict[str, Any]) -> str:
         "before": row.get("before"),
     }
     known = {name: value for name, value in told.items() if value is not None}
-    return json_util.dumps(
+    text = json_util.dumps(
         with_iso_dates({"_id": held["v"] if isinstance(held, dict) else held, **known}),
         json_options=json_util.CANONICAL_JSON_OPTIONS,
         ensure_ascii=False,
     )
+    return seen(text)

@@ -17,10 +17,12 @@ from session_repair.reporting.deletions import deletion_verdict
 from session_repair.reporting.formatting import (
     LINE,
     SHOWN,
+    change,
     printable,
     sample_line,
     shown,
     title,
+    visible,
     window_line,
 )
 from session_repair.reporting.verdicts import (
@@ -144,9 +146,9 @@ def plan_report(report: Report) -> Iterator[str]:
 
 def correction_lines(report: Report) -> Iterator[str]:
     for correction in report.corrections:
-        yield f"  {printable(correction.session_id)}"
-        for change in correction.changes:
-            yield f"    {change.field}: {shown(change.stored)} → {shown(change.rebuilt)}"
+        yield f"  {visible(correction.session_id)}"
+        for it in correction.changes:
+            yield f"    {printable(it.field)}: {change(it.stored, it.rebuilt, it.difference)}"
     yield ""
 
 
@@ -199,7 +201,7 @@ def reasons(report: Report, outcome: str, count: int) -> Iterator[str]:
     """The sessions of one outcome that have an error, by name; how many more there are."""
     told = [it for it in report.left if it.outcome == outcome and it.error]
     for it in told:
-        yield f"     {printable(str(it.session_id))}  {printable(str(it.error))}"
+        yield f"     {shown(it.session_id)}  {printable(str(it.error))}"
     if told and len(told) < count:
         yield f"     and {count - len(told)} more, as the journal says"
 
@@ -217,7 +219,7 @@ def undo_report(undo: UndoReport, is_apply: bool) -> Iterator[str]:
         return
     for session_id, state, error in undo.left_alone:
         why = f": {printable(error)}" if error else ""
-        yield f"  {printable(str(session_id))}  {state}, left alone{why}"
+        yield f"  {visible(session_id)}  {state}, left alone{why}"
     if REFUSED in undo.counts:
         yield "⚠️  What MongoDB refused stands in the journal: see plan.observed, or before"
     if undo.lost:

@@ -67,8 +67,8 @@ def missing_lines(report: Report) -> Iterator[str]:
     """Which of the sessions that the run was to look at do not exist."""
     if report.missing:
         named = len(set(report.settings["session_ids"]))
-        count = f"{len(report.missing)} of the {named} session_ids"
-        which = "the session_id" if named == 1 else count
+        count = f"{len(report.missing)} of the {named} ids"
+        which = "the id" if named == 1 else count
         yield f"⚠️  No session has {which} that --session-id names: {some_of(report.missing)}"
 
 

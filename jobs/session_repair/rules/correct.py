@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from session_repair.aggregates import BASIC_SHAPE, FROM_NOTHING, Aggregate, Shape
+from session_repair.errors import LONGEST
 from session_repair.reasons import IN_FLIGHT, ONLY, REASONS, SCOPE, SHRINK, TOO_LARGE
 from session_repair.rules import held
 from session_repair.rules.predicates import (
@@ -221,10 +222,7 @@ def finding(symptom: Symptom, shape: Shape) -> Column:
     field, evidence = symptom.field, evidence_of(shape).get(symptom.code)
     held_text, should_text = nothing, nothing
     if field:
-        said = {it.name: held.rebuilt_value(it) for it in shape.declared}
-        text_held, text_said = texts_of(shape)[field]
-        held_text = text_held(held_of(shape)[field])
-        should_text = text_said(said[field] if field in said else rebuilt(field))
+        held_text, should_text = texts_of_finding(field, shape)
     too_large = F.when(F.col("is_too_large"), F.lit(f"left alone: {REASONS[TOO_LARGE].why}"))
     why = F.col(left(symptom.code))
     action = F.when(why.isNull(), "correct").when(why == IN_FLIGHT, "defer").otherwise("report")
@@ -236,6 +234,16 @@ def finding(symptom: Symptom, shape: Shape) -> Column:
         F.coalesce(too_large, evidence() if evidence else nothing).alias("evidence"),
         action.alias("action"),
         why.alias("why"),
+    )
+
+
+def texts_of_finding(field: str, shape: Shape, longest: int = LONGEST) -> tuple[Column, Column]:
+    """What the session holds of the field, and what its events say, as text."""
+    said = {it.name: held.rebuilt_value(it) for it in shape.declared}
+    text_held, text_said = texts_of(shape, longest)[field]
+    return (
+        text_held(held_of(shape)[field]),
+        text_said(said[field] if field in said else rebuilt(field)),
     )
 
 

@@ -159,7 +159,11 @@ CHANGES = StructType(
 FINDING = StructType(
     [
         column("code", StringType(), "the symptom"),
-        column("field", StringType(), "the field of the session it concerns; null for none"),
+        column(
+            "field",
+            StringType(),
+            "the field of the session it concerns, by its name here; null for none",
+        ),
         column("stored", StringType(), "the stored value as text; null when there is none"),
         column("rebuilt", StringType(), "the rebuilt value as text; null when there is none"),
         column("evidence", StringType(), "what else a reader needs to judge; null for none"),
