@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from session_repair.health.page import with_banner
 from session_repair.repair.report import Day
 from session_repair.reporting.html import report_page
 from tests.e2e.browser import chromium
@@ -72,10 +73,14 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture(scope="module", params=list(REPORTS))
+@pytest.fixture(scope="module", params=[*REPORTS, "health"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(report_page(REPORTS[request.param]), encoding="utf-8")
+    if request.param == "health":
+        page = with_banner(report_page(REPORTS["many"]), "degraded", "No run has ended yet. " * 9)
+    else:
+        page = report_page(REPORTS[request.param])
+    path.write_text(page, encoding="utf-8")
     return path
 
 
