@@ -19,10 +19,12 @@ from pymongo.database import Database
 
 from session_repair.health.counts import count_empty
 from session_repair.mongo.connection import connected
+from session_repair.reasons import REASONS
 from session_repair.settings import Settings
 from tests.harness.commands import Command, Ended
 from tests.harness.documents import Document, joined, put_in_place
 from tests.harness.shop import Shop
+from tests.unit.test_page import left_rows
 
 # Neither empty nor filled: of sessions whose other field is as given.
 ODD_COUNTS = (7.0, "9", Decimal128("4"), 0.0, -0.0, float("nan"), Decimal128("0"), [0], [None])
@@ -191,6 +193,13 @@ def test_events_without_a_session_are_told_by_id_and_by_event_and_are_no_session
     assert sum(day["found"].get("orphan_events", 0) for day in figures.json["verify"]["days"]) == 3
     page = (figures.folder / "page.html").read_text("utf-8")
     assert "No session has the 3 session ids of 6 events." in page
+    left = {
+        (it["code"], REASONS[why].why, REASONS[why].remedy or "no option"): count
+        for it in figures.json["verify"]["symptoms"]
+        for why, count in it["left"].items()
+    }
+    assert left_rows(page) == left
+    assert len(left) > 3
     metrics = (figures.folder / "metrics").read_text("utf-8")
     assert re.findall(r"^session_repair_events_without_session\{.*\} (.*)$", metrics, re.M) == [
         "6.0"

@@ -26,6 +26,7 @@ from pymongo.database import Database
 from benchmarks.health_load import a_good_run, load, serving
 from demo.member import free_port
 from demo.server import EmbeddedMongod
+from session_repair import __version__
 from session_repair.health.model import json_schema
 from tests.e2e.test_refusals import one_line
 from tests.harness.commands import PATIENCE, ROOT, Command, Ended
@@ -445,7 +446,9 @@ def test_the_page_follows_its_run(db: Database[Document], mongo_uri: str) -> Non
     run = a_good_run(db)
     with serving(mongo_uri, "--database", db.name, "--cache", "0s") as port:
         page = ask(port, "/").text
-        assert page.index("<body") < page.index('<p role="status">Health at ') < page.index("<h1")
+        told = '<p class="badge">Health: ok</p><p>Health at '
+        assert page.index("<body") < page.index(told) < page.index("<h1")
+        assert page.endswith(f"<footer>session-repair {__version__}</footer>\n</body>\n</html>")
         assert f"The last run, {run}, is fix, done, exit 0." in page
         db[RUNS].update_one(
             {"_id": run}, {"$set": {"state": "undone", "undo": {"counts": {"restored": 1}}}}
@@ -484,6 +487,8 @@ def test_before_any_run_it_is_503_and_the_page_says_so(
         assert (response.status, response.answer["reason"]) == (503, "no run has ended yet")
         page = ask(port, "/")
         assert (page.status, "No run exists yet." in page.text) == (200, True)
+        assert "<h1>Health: unknown</h1>\n<p>No run exists yet.</p>\n" in page.text
+        assert f"session-repair {__version__}" in page.text
 
 
 def test_degraded_is_503(db: Database[Document], mongo_uri: str) -> None:

@@ -326,8 +326,12 @@ def test_the_page_says_that_a_later_run_failed() -> None:
 
 
 def test_what_is_said_above_the_page_is_text() -> None:
-    page = with_banner('<head></head>\n<body class="clean"><main>', "<b>")
-    assert page == '<head></head>\n<body class="clean">\n<p role="status">&lt;b&gt;</p><main>'
+    page = with_banner('<head></head>\n<body class="clean"><main>', "degraded", "<b>")
+    assert page == (
+        '<head></head>\n<body class="clean">\n<div role="status" class="now broken">'
+        '<p class="badge">Health: degraded</p><p>&lt;b&gt;</p></div><main>'
+    )
+    assert 'class="now clean"><p class="badge">Health: ok<' in with_banner("<body>", "ok", "")
 
 
 def test_a_lease_is_held_until_it_expires() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from session_repair.health.page import with_banner
+from session_repair.repair.report import Day
 from session_repair.reporting.html import report_page
 from tests.e2e.browser import chromium
 from tests.unit.test_page import REPORTS
@@ -47,6 +51,21 @@ LEAST_CONTRAST = """() => {
 }"""
 
 
+# What holds more than it shows.
+CUT_OFF = "all => all.filter(it => it.scrollWidth > it.clientWidth).map(it => it.textContent)"
+# The texts of pictures that their picture cuts off, or that run into another.
+LABELS_OUTSIDE = """all => {
+  const box = it => it.getBoundingClientRect()
+  const meet = (one, other) => one.top < other.bottom && other.top < one.bottom
+    && one.left < other.right && other.left < one.right
+  return all.filter(it => {
+    const text = box(it), picture = box(it.ownerSVGElement)
+    return text.left < picture.left || text.right > picture.right || text.top < picture.top
+      || text.bottom > picture.bottom || all.some(one => one !== it && meet(box(one), text))
+  }).map(it => it.textContent)
+}"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for this file; where it cannot be installed, the tests fail."""
@@ -54,10 +73,14 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture(scope="module", params=list(REPORTS))
+@pytest.fixture(scope="module", params=[*REPORTS, "health"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(report_page(REPORTS[request.param]), encoding="utf-8")
+    if request.param == "health":
+        page = with_banner(report_page(REPORTS["many"]), "degraded", "No run has ended yet. " * 9)
+    else:
+        page = report_page(REPORTS[request.param])
+    path.write_text(page, encoding="utf-8")
     return path
 
 
@@ -75,19 +98,19 @@ def opened(
     return page, told
 
 
-@pytest.mark.parametrize("width", [320, 375, 1280])
+@pytest.mark.parametrize("width", [320, 390, 760, 1280])
 def test_it_loads_nothing_complains_of_nothing_and_fits(
     browser: Browser, file: Path, width: int
 ) -> None:
     page, told = opened(browser, file, width)
     page.locator("details").evaluate_all("all => all.forEach(it => it.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    sizes = page.locator("svg text").evaluate_all(
-        "all => all.map(it => it.getBoundingClientRect()).map(it => [it.left, it.right, it.height])"
+    assert page.locator("h1, p, td, tbody th, dd, li, caption").evaluate_all(CUT_OFF) == []
+    assert page.locator("svg:visible text").evaluate_all(LABELS_OUTSIDE) == []
+    heights = page.locator("svg:visible text").evaluate_all(
+        "all => all.map(it => it.getBoundingClientRect().height)"
     )
-    outside = [size for size in sizes if size[0] < 0 or size[1] > width]
-    assert outside == []
-    assert all(height >= 9 for _, _, height in sizes)
+    assert all(height >= 9 for height in heights)
     assert told == []
     page.close()
 
@@ -120,7 +143,7 @@ def test_no_value_of_the_database_becomes_markup_or_runs(browser: Browser, file:
     page, told = opened(browser, file)
     page.wait_for_timeout(200)
     assert page.evaluate("window.hurt") is None
-    assert page.locator("script, img, iframe, object, link, a").count() == 0
+    assert page.locator("script, img, iframe, object, link").count() == 0
     assert told == []
     page.close()
 
@@ -136,9 +159,69 @@ def test_a_reader_of_the_screen_hears_the_verdict_the_charts_and_the_tables(
             "Repaired: 12,540 of 12,545 sessions"
         )
         labels = [it.get_attribute("aria-label") or "" for it in page.get_by_role("img").all()]
-        assert [label.partition(" ")[0] for label in labels] == ["Findings", "Sessions"]
-        assert "empty_pages 12,552" in labels[0]
+        assert [label.partition(" ")[0] for label in labels] == ["Sessions"]
+        found = page.get_by_role("row", name="empty_pages").first
+        assert found.get_by_role("link").inner_text().startswith("empty_pages")
+        assert found.get_by_role("cell").all_inner_texts() == ["12,552", "12,545", "7"]
         row = page.get_by_role("row", name="skipped_gone").last
         assert row.get_by_role("rowheader").inner_text() == "68e33b8e7b61f174166a0002"
         assert row.get_by_role("cell").first.inner_text() == "skipped_gone"
         page.close()
+
+
+@pytest.mark.parametrize("width", [320, 390, 760, 1280])
+def test_no_label_of_the_axes_is_cut_off_whatever_the_span(browser: Browser, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    for span in (1, 2, 5, 7, 8, 15, 22, 29, 32, 61, 92, 180, 366, 800, 4000):
+        last = date(2025, 12, 1)
+        days = (last - timedelta(days=span - 1), last)
+        counted = tuple(Day(f"{day}", 123_456 * span, 0, {}) for day in sorted(set(days)))
+        page.set_content(report_page(replace(REPORTS["broken"], days=counted)))
+        labels = page.locator("svg:visible text")
+        assert labels.count() > 2
+        assert labels.evaluate_all(LABELS_OUTSIDE) == [], span
+        assert page.locator("svg:visible").count() == 1
+    page.close()
+
+
+def test_a_bar_leads_to_its_section_by_mouse_and_by_keyboard(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(report_page(REPORTS["many"]), encoding="utf-8")
+    page, told = opened(browser, path, 390)
+    page.locator(".bar").nth(3).click()
+    code = page.locator(".kind code").nth(3).inner_text()
+    assert page.evaluate("document.querySelector(':target').innerText") == code
+    assert page.locator(f"#{code}").evaluate("it => it.getBoundingClientRect().top") < 800
+    page.keyboard.press("Tab")
+    page.locator(".kind").first.focus()
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    assert told == []
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "badge", "color"),
+    [
+        ("clean", "Clean exit 0", "rgb(26, 127, 75)"),
+        ("broken", "Not clean exit 3", "rgb(168, 67, 0)"),
+        ("partial", "Partial exit 5", "rgb(168, 67, 0)"),
+    ],
+)
+def test_the_badge_stands_first_and_says_by_word_and_colour_how_it_ended(
+    browser: Browser, name: str, badge: str, color: str
+) -> None:
+    page = browser.new_page(color_scheme="light")
+    page.set_content(report_page(REPORTS[name]))
+    shown = page.locator(".badge")
+    assert shown.inner_text() == badge
+    painted = "it => getComputedStyle(it).backgroundColor"
+    assert shown.evaluate(painted) == color
+    top = "it => it.getBoundingClientRect().top"
+    assert shown.evaluate(top) < page.locator("h1").evaluate(top)
+    page.emulate_media(media="print")
+    assert shown.evaluate(painted) == "rgba(0, 0, 0, 0)"
+    assert shown.evaluate("it => getComputedStyle(it).borderStyle") == "solid"
+    page.close()

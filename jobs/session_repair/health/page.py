@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse, Response
 
+from session_repair import __version__
 from session_repair.health.model import Health, LastRun
 from session_repair.health.poller import LOOK_SECONDS, Answer, Watch
 from session_repair.health.queries import ENDED_WELL, bounded, last_reported, unknown
@@ -19,7 +20,22 @@ from session_repair.repair.report import Report
 
 Document = dict[str, Any]
 
-PLAIN = "<!doctype html><meta charset=utf-8><title>session-repair</title><p>{}</p>\n"
+PLAIN = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>session-repair</title>
+<style>
+body {{ margin: 2.5rem auto; padding: 0 1rem; max-width: 44rem; overflow-wrap: anywhere; }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; }}
+</style>
+<h1>Health: {}</h1>
+<p>{}</p>
+<footer><small>session-repair {}</small></footer>
+</html>
+"""
 
 
 class Page:
@@ -35,7 +51,7 @@ class Page:
         """The page as of the latest answer, made once for it however many ask."""
         answer = await self.watch.answer()
         if not answer.is_of_server:
-            return plain_page(answer.health.reason or "", 503)
+            return plain_page(answer.health, answer.health.reason or "", 503)
         async with self.turn:
             if self.shown is None or self.shown[0] is not answer:
                 self.shown = answer, await asyncio.to_thread(self.made, answer.health)
@@ -46,12 +62,12 @@ class Page:
             with bounded(LOOK_SECONDS):
                 run = last_reported(self.watch.store)
             if run is None:
-                return plain_page("No run exists yet.", 200)
+                return plain_page(health, "No run exists yet.", 200)
             told = " ".join(banner(health, run))
-            return HTMLResponse(with_banner(self.report_of(run), told))
+            return HTMLResponse(with_banner(self.report_of(run), health.status, told))
         except Exception as error:
             reason = unknown(self.watch.store.settings, error).reason
-            return plain_page(f"The last report cannot be shown. {reason}", 503)
+            return plain_page(health, f"The last report cannot be shown. {reason}", 503)
 
     def report_of(self, run: Document) -> str:
         """The page without its banner; rendered again when the run has moved on."""
@@ -63,13 +79,15 @@ class Page:
         return self.rendered[1]
 
 
-def plain_page(text: str, status: int) -> Response:
-    return HTMLResponse(PLAIN.format(escape(text)), status)
+def plain_page(health: Health, text: str, code: int) -> Response:
+    return HTMLResponse(PLAIN.format(health.status, escape(text), __version__), code)
 
 
-def with_banner(page: str, text: str) -> str:
-    """The page with the text above all it says."""
-    told = f'\n<p role="status">{escape(text)}</p>'
+def with_banner(page: str, status: str, text: str) -> str:
+    """The page with the health as a badge, and the text, above all it says."""
+    tone = "clean" if status == "ok" else "broken"
+    badge = f'<p class="badge">Health: {status}</p>'
+    told = f'\n<div role="status" class="now {tone}">{badge}<p>{escape(text)}</p></div>'
     return re.sub("<body[^>]*>", lambda body: body[0] + told, page, count=1)
 
 

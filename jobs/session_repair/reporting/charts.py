@@ -1,13 +1,14 @@
-"""Charts: the pictures of the HTML report, as SVG in the colours and the font of the page.
+"""Charts: sessions over time for the HTML report, as SVG in the colours and font of the page.
 
-One picture serves light and dark, screen and paper: matplotlib draws with stand-in colours, which
-are then replaced by the names of the page's own.
+A wide picture is for a desk and for paper, a narrow one for a phone; their text is of one size.
+Each serves light and dark: matplotlib draws with stand-in colours, which are then replaced by the
+names of the page's own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from io import StringIO
@@ -20,9 +21,11 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from session_repair.repair.report import OTHER, Day, Symptoms
+from session_repair.repair.report import OTHER, Day
 
-WIDTH = 400  # units; a phone shows them a little smaller than pixels, a desk a little larger
+# Units of its width and height: about as many pixels.
+WIDE, NARROW = (960, 220), (400, 210)
+LEFT, RIGHT, BOTTOM, TOP = 46, 30, 33, 9  # units around the bars: room for half a label
 TEXT = 13.5
 POINTS = 72  # per inch; a unit of the picture is a point of matplotlib's
 SVG = "{http://www.w3.org/2000/svg}"
@@ -30,13 +33,12 @@ LINK = "{http://www.w3.org/1999/xlink}href"
 
 # What stands in for the colours of the page, by their names there.
 INK, SOFT, LINES = "#000001", "#000002", "#000003"
-REPAIR, WAIT, STAY = "#000004", "#000005", "#000006"
+REPAIR, STAY = "#000004", "#000005"
 NAMES = {
     INK: "ink",
     SOFT: "soft",
     LINES: "lines",
     REPAIR: "repair",
-    WAIT: "wait",
     STAY: "stay",
 }
 STYLE = {
@@ -61,31 +63,6 @@ BINS = 92  # bars; more of them could not be told apart on a phone
 STEPS = (1, 7, 30, 365, 3650, 36500)  # days that one bar may stand for
 CREDIBLE = date(1900, 1, 1), date(2199, 12, 31)  # a day beyond is a sentinel or a mistake
 FAR = 3  # times the span of nearly all sessions: a chart that wide would show nothing
-
-
-def findings_chart(symptoms: Sequence[Symptoms]) -> str:
-    """One bar per symptom, the most frequent on top."""
-    # Of what a look-up cannot count, that is none, there is no bar.
-    found = sorted([(it.found, it) for it in symptoms if it.found], key=lambda it: it[0])
-    row = 42
-    most = found[-1][0]
-    with drawing(len(found) * row) as figure:
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.set_xlim(0, most)
-        axes.set_ylim(0, len(found) * row)
-        for number, (total, symptom) in enumerate(found):
-            bottom = number * row + 6
-            left = 0.0
-            stay = total - symptom.to_correct - symptom.deferred
-            parts = ((symptom.to_correct, REPAIR), (symptom.deferred, WAIT), (stay, STAY))
-            for count, color in parts:
-                visible = max(count, most / WIDTH) if count else 0
-                axes.barh(bottom, visible, 11, left, color=color, align="edge", linewidth=0)
-                left += visible
-            axes.text(0, bottom + 17, symptom.code)
-            axes.text(most, bottom + 17, f"{total:,}", ha="right")
-        return svg(figure, "Findings by kind: " + said(f"{s.code} {n:,}" for n, s in found[::-1]))
 
 
 @dataclass(frozen=True)
@@ -139,10 +116,13 @@ def window(dated: Sequence[tuple[date, int]]) -> tuple[date, date]:
     return (first, last) if (last - first).days <= near else (middle[0], middle[-1])
 
 
-def timeline_chart(line: Timeline) -> str:
+def timeline_chart(line: Timeline, size: tuple[int, int]) -> str:
     """Bars over time: in full what was found, the lower part what stays."""
-    with drawing(210) as figure:
-        axes = figure.add_axes((0.115, 0.13, 0.87, 0.83))
+    wide, high = size
+    with drawing(size) as figure:
+        axes = figure.add_axes(
+            (LEFT / wide, BOTTOM / high, 1 - (LEFT + RIGHT) / wide, 1 - (BOTTOM + TOP) / high)
+        )
         width = line.step * (0.8 if len(line.begins) < BINS / 2 else 0.9)
         begins = [date2num(day) + (line.step - width) / 2 for day in line.begins]
         bars: dict[str, Any] = {"align": "edge", "linewidth": 0}
@@ -151,7 +131,7 @@ def timeline_chart(line: Timeline) -> str:
         first = date2num(line.begins[0])
         axes.set_xlim(first, max(first + len(line.begins) * line.step, first + 7))
         axes.xaxis_date("UTC")
-        locator = AutoDateLocator(minticks=2, maxticks=5)
+        locator = AutoDateLocator(minticks=2, maxticks=wide // 80, interval_multiples=False)
         locator.intervald[3] = [1, 2, 4, 7, 14]  # days
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(
@@ -165,7 +145,8 @@ def timeline_chart(line: Timeline) -> str:
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axes.grid(axis="y", color=LINES, linewidth=0.75)
-        axes.tick_params(length=0, pad=6)
+        axes.tick_params("x", length=0, pad=12)
+        axes.tick_params("y", length=0, pad=6)
         totals = [one + other for one, other in zip(line.repair, line.stay, strict=True)]
         peak = max(range(len(totals)), key=totals.__getitem__)
         return svg(
@@ -184,20 +165,16 @@ def short(count: float) -> str:
     return f"{count:.0f}"
 
 
-def said(words: Iterator[str]) -> str:
-    return ", ".join(words) + "."
-
-
 class drawing:
-    """An empty figure of that height in the look of the page, whatever the user's settings are."""
+    """An empty figure of that size in the look of the page, whatever the user's settings are."""
 
-    def __init__(self, height: float) -> None:
-        self.height = height
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.inches = (size[0] / POINTS, size[1] / POINTS)
         self.style = matplotlib.style.context(["default", STYLE])
 
     def __enter__(self) -> Figure:
         self.style.__enter__()
-        return Figure(figsize=(WIDTH / POINTS, self.height / POINTS))
+        return Figure(figsize=self.inches)
 
     def __exit__(self, *error: Any) -> None:
         self.style.__exit__(*error)
@@ -233,4 +210,4 @@ def themed(style: str) -> str:
     """The style with the page's colours and font."""
     style = re.sub(r"font: ([\d.]+px) [^;]+", r"font-size: \1", style)
     style = re.sub(r"font-family: [^;]+;?", "", style)
-    return re.sub(r"#00000[1-6]", lambda color: f"var(--{NAMES[color[0]]})", style)
+    return re.sub(r"#00000[1-5]", lambda color: f"var(--{NAMES[color[0]]})", style)

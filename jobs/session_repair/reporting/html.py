@@ -5,6 +5,7 @@ Only this module and ``charts`` import the libraries of the extra ``html``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,21 +15,25 @@ from markupsafe import Markup
 
 from session_repair import __version__
 from session_repair.aggregates import shape_of
-from session_repair.errors import Exit
-from session_repair.reasons import REASONS
-from session_repair.repair.malformed import remedy, types_met
 from session_repair.repair.outcomes import WHY
-from session_repair.repair.report import OTHER, Day, Report
-from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
+from session_repair.repair.report import OTHER, Day, Report, Symptoms
+from session_repair.reporting.as_json import value_told
+from session_repair.reporting.charts import NARROW, WIDE, Timeline, timeline, timeline_chart
 from session_repair.reporting.checks import blocks_of
-from session_repair.reporting.deletions import deletable, not_planned
-from session_repair.reporting.formatting import name_of, printable, shown, window_line
+from session_repair.reporting.deletions import deletable
+from session_repair.reporting.formatting import name_of, printable, shown
+from session_repair.reporting.story import (
+    badge,
+    figures,
+    is_deletion,
+    put_back,
+    sessions,
+    story,
+    verdict,
+)
 from session_repair.reporting.text import odd_type_line
-from session_repair.reporting.verdicts import exceeded_line, left_alone, missing_lines, way_on
+from session_repair.reporting.verdicts import left_alone
 from session_repair.settings import SETTINGS
-from session_repair.symptoms import ORPHAN_EVENTS
-from session_repair.verbs import DELETE_ORPHANS
-from session_repair.wording import either
 from session_repair.written import as_written
 
 UNTOLD = ("asked", "reached_by")  # settings that say how the run was asked for
@@ -43,7 +48,8 @@ def report_page(report: Report) -> str:
     """The whole file."""
     if is_deletion(report):
         report = of_deletable(report)
-    found = [symptom for symptom in report.symptoms if symptom.found]
+    # Of what a look-up cannot count, that is none, there is no bar.
+    found = sorted((it for it in report.symptoms if it.found), key=lambda it: -(it.found or 0))
     line = timeline(report.days)
     return (
         environment()
@@ -53,20 +59,22 @@ def report_page(report: Report) -> str:
             version=__version__,
             verdict=verdict(report),
             tone="clean" if report.is_green else "broken",
+            badge=badge(report),
             story=story(report),
             figures=figures(report),
             found=found,
             absent=[symptom.code for symptom in report.symptoms if symptom.found == 0],
             meanings=meanings(report),
-            findings_chart=Markup(findings_chart(found)) if found else None,
+            bars={it.code: bar(it, found[0].found or 0) for it in found},
             line=line,
-            timeline_chart=Markup(timeline_chart(line)) if line else None,
+            charts=charts(line) if line else {},
             caption=caption(line) if line else None,
             key=key(report),
+            is_deletion=is_deletion(report),
             other=OTHER,
             day_codes=day_codes(report),
             held_back=held_back(report),
-            left=[] if is_deletion(report) else list(left_alone(report)),
+            left=list(left_alone(report)),
             odd_types=[printable(odd_type_line(it)) for it in report.malformed],
             why=WHY,
             settings=settings_of(report),
@@ -94,7 +102,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"shown": shown, "number": number, "name": name_of}
+    made.filters |= {"shown": shown, "whole": printable, "number": number, "name": name_of}
     return made
 
 
@@ -114,111 +122,6 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
-def sessions(count: int, kind: str = "") -> str:
-    """The number and its noun: 1 session, 2 orphan sessions."""
-    return f"{count:,} {kind}{either(count, 'session', 'sessions')}"
-
-
-def subjects(count: int, report: Report) -> str:
-    """The number and the noun of what the run is about."""
-    if not is_deletion(report):
-        return sessions(count)
-    kind = deletable(report)
-    return f"{count:,} {either(count, kind.one, kind.many)}"
-
-
-def verdict(report: Report) -> str:
-    """What a reader needs to know if they read one line only."""
-    planned = report.totals.planned
-    if report.outcomes is None:
-        if report.malformed_beyond:
-            return "It cannot be told whether all is right"
-        if planned:
-            done = "deleted" if is_deletion(report) else "repaired"
-            return f"{subjects(planned, report)} can be {done}"
-        if not report.totals.sessions:
-            return "There are no sessions to check"
-        if report.is_named_left:
-            return "What was asked for is not all right, and is left alone"
-        return f"Nothing is to be {'deleted' if is_deletion(report) else 'repaired'}"
-    applied, planned = report.outcomes.applied, report.outcomes.planned
-    done = "Deleted" if is_deletion(report) else "Repaired"
-    if not planned:
-        if report.is_named_left:
-            return "What was asked for is not all right, and is left alone"
-        return f"Nothing was to be {done.lower()}"
-    if put_back(report):
-        were = either(put_back(report), "was", "were")
-        return (
-            f"{done}: {subjects(applied, report)}, but {put_back(report):,} {were} put back since"
-        )
-    if applied < planned:
-        return f"{done}: {applied:,} of {subjects(planned, report)}"
-    return f"{done}: {subjects(planned, report)}"
-
-
-def put_back(report: Report) -> int:
-    """Changed sessions that somebody has made what they were before."""
-    return report.verification.put_back if report.verification else 0
-
-
-def story(report: Report) -> list[str]:
-    """The sentences below the verdict: what was done, and what remains."""
-    totals = report.totals
-    told = list(window_line(report))
-    if report.malformed_beyond:
-        told.append(f"{report.malformed_beyond}: {types_met(report)}. {remedy(report)}")
-    told += [line.removeprefix("⚠️  ") + "." for line in missing_lines(report)]
-    told += [f"{exceeded_line(it)}." for it in report.exceeded]
-    if totals.events is None:
-        told.append(
-            f"Of {sessions(totals.sessions)} the empty ones were compared with their events."
-        )
-    else:
-        events = f"{totals.events:,} {either(totals.events, 'event', 'events')}"
-        told.append(f"{sessions(totals.sessions)} and {events} were compared.")
-    if report.outcomes is None:
-        told.append("Nothing was written to any session.")
-        if totals.planned:
-            told.append(f"{report.verb if is_deletion(report) else 'fix'} --apply does it.")
-    elif report.verdict is not Exit.CLEAN:
-        told.append(f"Not everything was done: {way_on(report)}.")
-    if totals.deferred and not is_deletion(report):
-        wait = either(totals.deferred, "waits", "wait")
-        told.append(f"{sessions(totals.deferred)} in flight {wait} for a later run.")
-    without = 0 if is_deletion(report) else totals.events_without_session
-    if without:
-        ids = report.symptom(ORPHAN_EVENTS).found or 0
-        events = f"{without:,} {either(without, 'event', 'events')}"
-        told.append(f"No session has the {ids:,} session {either(ids, 'id', 'ids')} of {events}.")
-    orphans = 0 if is_deletion(report) else report.symptom("orphan_session").found
-    if orphans:
-        remain = either(orphans, "remains", "remain")
-        told.append(f"{sessions(orphans, 'orphan ')} {remain}, which no event could fill.")
-    return told
-
-
-def figures(report: Report) -> list[tuple[str, int, int | None]]:
-    """The figures that stand out: what they count, before, and after where that was looked at."""
-    totals, checked = report.totals, report.verification
-    empty = checked.empty_remaining if checked else None
-    told: list[tuple[str, int | None, int | None]] = [
-        ("Sessions", totals.sessions, None),
-        ("Events", totals.events, None),
-        ("Empty sessions", totals.potentially_empty, empty),
-    ]
-    known = [(name, count, after) for name, count, after in told if count is not None]
-    if report.outcomes is None:
-        planned = "To be deleted" if is_deletion(report) else "Repairable"
-        return [*known, (planned, totals.planned, None)]
-    done = "Deleted" if is_deletion(report) else "Repaired"
-    return [*known, (done, report.outcomes.applied, None)]
-
-
-def is_deletion(report: Report) -> bool:
-    return report.verb == DELETE_ORPHANS
-
-
 def key(report: Report) -> dict[str, str]:
     """What the colours of the charts stand for."""
     if is_deletion(report):
@@ -228,6 +131,19 @@ def key(report: Report) -> dict[str, str]:
     if not report.outcomes.is_whole or put_back(report):
         return {"repair": "planned to be repaired", "wait": "in flight", "stay": "left as they are"}
     return {"repair": "before the repair only", "wait": "in flight", "stay": "before and after"}
+
+
+def bar(symptom: Symptoms, most: int) -> list[tuple[str, str]]:
+    """The parts of its bar: their colour, and their length in percent of the longest bar."""
+    stay = (symptom.found or 0) - symptom.to_correct - symptom.deferred
+    parts = (("repair", symptom.to_correct), ("wait", symptom.deferred), ("stay", stay))
+    return [(color, f"{count / most:.2%}") for color, count in parts if count]
+
+
+def charts(line: Timeline) -> dict[str, Markup]:
+    """The picture over time by the name of its size, of which the page shows the one that fits."""
+    sizes = {"wide": WIDE, "narrow": NARROW}
+    return {name: Markup(timeline_chart(line, size)) for name, size in sizes.items()}
 
 
 def caption(line: Timeline) -> str:
@@ -242,7 +158,6 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     told = []
     if is_deletion(report):
         told = [(it.sessions, f"kept: events spell the id as {it.types}") for it in report.kept]
-        told += [(count, REASONS[reason].why) for reason, count in not_planned(report).items()]
     else:
         told = [(it.sessions, f"some events spell the id as {it.types}") for it in report.kept]
     if report.totals.deferred and not is_deletion(report):
@@ -258,20 +173,27 @@ def held_back(report: Report) -> list[tuple[int, str]]:
     return told
 
 
-def settings_of(report: Report) -> list[tuple[str, str]]:
-    """The settings of the run by name; what was not set, or is named as here, is left out."""
+def settings_of(report: Report) -> list[tuple[str, list[str]]]:
+    """The settings of the run by name, in lines; what was not set, or is named as here, is not."""
     known = {name: it for name, it in report.settings.items() if name in SETTINGS}
     written = as_written({name: it for name, it in known.items() if name not in UNTOLD})
     return [
-        (name, setting_text(value))
+        (name, setting_lines(value))
         for name, value in sorted(written.items(), key=lambda it: it[0].lstrip("-"))
         if value not in (None, []) and not name.endswith(f".{value}")
     ]
 
 
-def setting_text(value: Any) -> str:
+def setting_lines(value: Any) -> list[str]:
+    """The whole of a setting: of tables of the config file each one in a line."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {setting_text(it)}" for name, it in value.items())
-    return "; ".join(map(setting_text, value)) if isinstance(value, list) else str(value)
+        return ["yes" if value else "no"]
+    if isinstance(value, list) and all(isinstance(it, Mapping) for it in value):
+        return [table_line(it) for it in value]
+    return [", ".join(map(str, value)) if isinstance(value, list) else str(value)]
+
+
+def table_line(table: Mapping[str, Any]) -> str:
+    """A table of the config file in one line."""
+    keys = (f"{key} = {json.dumps(it, default=value_told)}" for key, it in table.items())
+    return ", ".join(keys)
