@@ -16,6 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import zip_longest
+from typing import TextIO
+
+from session_repair.live import LIVE
 
 FORMATS = TEXT, JSON = "text", "json"
 OPTION = "--log-format"
@@ -59,10 +62,18 @@ class Lines(logging.Formatter):
 LINES = Lines(TEXT)
 
 
+class AboveLive(logging.StreamHandler[TextIO]):
+    """Writes each line above the one that lives."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with LIVE.aside():
+            super().emit(record)
+
+
 @contextmanager
 def logging_to_stderr(form: str) -> Iterator[None]:
     """Within, all that is logged stands on stderr; an error of it is nobody's."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = AboveLive(sys.stderr)
     handler.setFormatter(LINES)
     handler.addFilter(is_told)
     LINES.form, LINES.run = form, NO_RUN
