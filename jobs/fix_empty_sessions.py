@@ -16,10 +16,10 @@ from session_repair.cli.options import (
     WRITING,
     examples,
     run_command,
-    show,
     with_options,
     with_told_ending,
 )
+from session_repair.cli.screen import show
 from session_repair.errors import Refused
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise

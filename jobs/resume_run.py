@@ -14,10 +14,10 @@ from session_repair.cli.options import (
     WRITING,
     examples,
     run_command,
-    show,
     with_options,
     with_told_ending,
 )
+from session_repair.cli.screen import show
 from session_repair.logs import notice
 from session_repair.mongo.runs import RESUMABLE, Run
 from session_repair.mongo.store import Store

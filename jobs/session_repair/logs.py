@@ -22,6 +22,8 @@ from datetime import datetime, timezone
 from itertools import zip_longest
 from typing import TextIO
 
+from session_repair.live import LIVE
+
 FORMATS = TEXT, TIME, JSON = "text", "time", "json"
 OPTION = "--log-format"
 
@@ -88,10 +90,18 @@ def instant(seconds: float) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
+class AboveLive(logging.StreamHandler[TextIO]):
+    """Writes each line above the one that lives."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with LIVE.aside():
+            super().emit(record)
+
+
 @contextmanager
 def logging_to_stderr(form: str) -> Iterator[None]:
     """Within, all that is logged stands on stderr; an error of it is nobody's."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = AboveLive(sys.stderr)
     handler.setFormatter(LINES)
     handler.addFilter(is_told)
     LINES.form, LINES.run = form, NO_RUN

@@ -409,6 +409,7 @@ def test_a_lagging_replica_pauses_the_run_until_it_has_caught_up_half(
             "done": 0,
             "rows_per_second": None,
             "waiting": progress["waiting"],
+            "reading": None,
         }
         watch = rest.enter_context(started(three.uri, db.name, "runs", "--watch"))
         line = f"{at_work['id']}  fix planned  0/{broken}  {at_work['waiting']}"

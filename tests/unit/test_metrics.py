@@ -14,7 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from session_repair.errors import BreakerTripped, Exit, Refused, RepairError
 from session_repair.health.metrics import figures_of_health
+from session_repair.health.model import AtWork
 from session_repair.health.queries import unknown
+from session_repair.ongoing import Reading
 from session_repair.repair.outcomes import Outcomes
 from session_repair.repair.report import Report, Symptoms
 from session_repair.reporting.ending import Ending
@@ -86,6 +88,20 @@ def test_without_mongodb_only_the_status_is_known() -> None:
         ("session_repair_health_status", "degraded"): 0,
         ("session_repair_health_status", "unknown"): 1,
         ("session_repair_health_verdict", ""): 2,
+    }
+
+
+def test_a_run_that_reads_is_told_by_what_it_has_read() -> None:
+    reading = Reading(9_000, 3_000, 100)
+    run = AtWork("r1", "fix", "planning", None, 0, None, None, reading)
+    known = replace(unknown(SETTINGS, Refused("who?")), at_work=run)
+    values = read(exposition(figures_of_health(known)), "status")
+    of_run = {name: value for (name, _), value in values.items() if "_health_run_" in name}
+    assert of_run == {
+        "session_repair_health_run_documents": 9_000,
+        "session_repair_health_run_read": 3_000,
+        "session_repair_health_run_done": 0,
+        "session_repair_health_run_waiting": 0,
     }
 
 

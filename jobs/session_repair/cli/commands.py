@@ -23,11 +23,11 @@ from session_repair.cli.options import (
     examples,
     run_command,
     settings_from,
-    show,
     with_options,
     with_told_ending,
 )
 from session_repair.cli.runs import runs
+from session_repair.cli.screen import show, show_data
 from session_repair.errors import Exit, Refused
 from session_repair.health.counts import count_empty, recounted
 from session_repair.health.model import json_schema
@@ -123,7 +123,7 @@ def health(
 ) -> Exit:
     """What is known of the sessions, as one line of JSON; with --serve, over HTTP."""
     if schema:
-        show([json.dumps(json_schema(), indent=2)])
+        show_data([json.dumps(json_schema(), indent=2)])
         return Exit.CLEAN
     settings = settings_from(**options)
     if port is not None:
@@ -146,7 +146,7 @@ def health(
                 answer = recounted(answer, count_empty(store, time_limit))
     except Exception as error:
         answer = unknown(settings, error)
-    show([json.dumps(asdict(answer))])
+    show_data([json.dumps(asdict(answer))])
     return Exit(answer.verdict)
 
 
@@ -163,9 +163,9 @@ def config(
     if is_shown == schema:
         raise Refused("write --show for the settings, or --schema for what a config file may say.")
     if schema:
-        show([json.dumps(config_schema(), indent=2)])
+        show_data([json.dumps(config_schema(), indent=2)])
     else:
-        show(setting_lines(uri_file, config, options))
+        show_data(setting_lines(uri_file, config, options))
     return Exit.CLEAN
 
 

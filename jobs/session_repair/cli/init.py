@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from session_repair.cli.help import verb
-from session_repair.cli.options import CONNECTION, examples, settings_from, show, with_options
+from session_repair.cli.options import CONNECTION, examples, settings_from, with_options
+from session_repair.cli.screen import show_data
 from session_repair.errors import Exit, Refused
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected
@@ -34,7 +35,7 @@ def init(number: int, file: str | None, **options: Any) -> Exit:
     with connected(settings_from(**options)) as store:
         lines = [*config_of(propose(store, number))]
     if file is None:
-        show(lines)
+        show_data(lines)
         return Exit.CLEAN
     try:
         with Path(file).open("x", encoding="utf-8") as opened:

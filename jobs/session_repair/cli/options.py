@@ -248,8 +248,3 @@ def verb_of(command: click.Command, words: Sequence[str]) -> str:
 def complain(name: str, message: str, verdict: Exit) -> int:
     log.error("%s: %s", name, message)
     return int(verdict)
-
-
-def show(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)

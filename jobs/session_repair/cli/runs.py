@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from session_repair.cli.help import verb
-from session_repair.cli.options import CONNECTION, examples, settings_from, show, with_options
+from session_repair.cli.options import CONNECTION, examples, settings_from, with_options
+from session_repair.cli.screen import show, show_data
 from session_repair.errors import Exit, Refused
 from session_repair.health.model import AtWork
 from session_repair.health.queries import run_at_work
@@ -87,7 +88,7 @@ def runs(
             return show_verdict(store, run_id)
         else:
             document = Run.find(store, run_id).read()
-            show([json_told(document_told(document), is_ascii=False)])
+            show_data([json_told(document_told(document), is_ascii=False)])
     return Exit.CLEAN
 
 
@@ -108,7 +109,7 @@ def list_runs(store: Store, limit: int | None, as_json: bool) -> None:
     now = None if at_work is None else at_work.id
     if as_json:
         told = [run_told(it, is_at_work=it["_id"] == now) for it in documents[:limit]]
-        show([json_told(told, is_ascii=False)])
+        show_data([json_told(told, is_ascii=False)])
         return
     if not documents:
         there = names_there(store.database, store.settings.runs)
@@ -123,7 +124,7 @@ def list_rows(store: Store, run_id: str, outcomes: Sequence[str]) -> Exit:
     """Print the rows of a run as they come; PARTIAL where its journal has lost some."""
     document = Run.find(store, run_id).read()
     store = store.using(settings_of_run(document, store.settings, PLACES))
-    show(map(row_line, rows_of_run(store, document, outcomes)))
+    show_data(map(row_line, rows_of_run(store, document, outcomes)))
     if not (lost := lost_rows(store, document)):
         return Exit.CLEAN
     are = either(lost, "is lost or has", "are lost or have")

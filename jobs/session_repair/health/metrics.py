@@ -28,6 +28,10 @@ def figures_of_health(health: Health) -> Iterator[Figure]:
     yield figure("health_sessions_age_seconds", "How long ago that was", ages, "kind")
     yield figure("health_last_run_verdict", "Exit code of the last run", verdict)
     yield figure("health_last_run_age_seconds", "Since the last run", age)
+    of_run = run.reading if run else None
+    documents, read = (of_run.documents, of_run.read) if of_run else (None, None)
+    yield figure("health_run_documents", "Documents that it is to read, about", documents)
+    yield figure("health_run_read", "Those of them that were read", read)
     yield figure("health_run_planned", "Sessions that the run at work is to change", planned)
     yield figure("health_run_done", "Those of them that were gone through", done)
     yield figure("health_run_waiting", "1 while the run at work waits", waits)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import timedelta
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from session_repair.kinds import show_duration
+from session_repair.ongoing import Reading, pace_text
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,15 @@ class AtWork:
     done: Annotated[int, "of them, those that were gone through"]
     rows_per_second: Annotated[int | None, "how fast; null before the first batch"]
     waiting: Annotated[str | None, "why it waits; null while it does not"]
+    reading: Annotated[Reading | None, "while it makes its plan, from some seconds on; else null"]
 
     def __str__(self) -> str:
         far = f"{self.id}  {self.verb} {self.state}"
+        if self.reading is not None:
+            far += f"  {self.reading}"
         if self.planned is not None:
             far += f"  {self.done}/{self.planned}"
-            if self.rows_per_second:
-                left = timedelta(seconds=(self.planned - self.done) // self.rows_per_second)
-                far += f", {self.rows_per_second} rows/s, {show_duration(left)} left"
+            far += pace_text(self.planned - self.done, self.rows_per_second, " rows")
         return far if self.waiting is None else f"{far}  {self.waiting}"
 
 

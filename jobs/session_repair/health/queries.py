@@ -23,6 +23,7 @@ from session_repair.mongo.lease import LEASE_ID, LEASE_TIME, LONG_AGO
 from session_repair.mongo.rights import FOR_HEALTH, require_rights
 from session_repair.mongo.runs import APPLYING, PLANNED, PLANNING, UNDOING, counted
 from session_repair.mongo.store import Store
+from session_repair.ongoing import Reading
 from session_repair.repair.outcomes import APPLIED
 from session_repair.settings import PARTIAL, Settings
 from session_repair.typed import typed
@@ -95,6 +96,7 @@ def at_work(store: Store, lease: HeldLease) -> AtWork | None:
     part = "undo" if is_undo else "progress"
     progress = document.get(part) or {}
     applied = counted(document, "progress").get(APPLIED, 0)
+    reading = progress.get("reading")  # of a plan that is whole there is none any more
     return AtWork(
         id=document["_id"],
         verb=document.get("verb", "?"),
@@ -103,6 +105,7 @@ def at_work(store: Store, lease: HeldLease) -> AtWork | None:
         done=sum(counted(document, part).values()),
         rows_per_second=progress.get("rows_per_second"),
         waiting=progress.get("waiting"),
+        reading=None if reading is None else Reading(**reading),
     )
 
 

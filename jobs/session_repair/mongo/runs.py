@@ -180,8 +180,12 @@ class Run:
     def plan_anew(self) -> int:
         """The number of the attempt to plan that begins now; rows of earlier ones never count."""
         attempt: int = self.read()["attempt"] + 1
-        self.record(attempt=attempt)
+        self.record(attempt=attempt, **{"progress.reading": None})
         return attempt
+
+    def note(self, **told: Any) -> None:
+        """Say how far the planning is; a plan that is whole begins its own progress."""
+        self.record(**{f"progress.{name}": value for name, value in told.items()})
 
     def planned(self, planned: int, digest: str, report: Document) -> None:
         """The plan is whole and frozen; only from here on can it be applied."""

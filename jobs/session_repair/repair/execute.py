@@ -29,6 +29,7 @@ from session_repair.mongo.runs import (
     recorded_errors,
 )
 from session_repair.mongo.store import Store
+from session_repair.ongoing import ongoing, since
 from session_repair.repair.batches import Batches
 from session_repair.repair.changes import change_of
 from session_repair.repair.journal import Plan
@@ -126,9 +127,11 @@ def carry_out(store: Store, run: Run, lease: Lease) -> Report:
     with progress_of(document["planned"]) as on_progress, pace.interruptible(batches.is_atomic):
         batches.carry_out(on_progress)
     document = run.read()
-    planned, again = planned_report(document), read_back(store, document)
-    is_part = is_partial(document["settings"], document["report"])
-    verification = again.verification(store, None if is_part else planned.totals)
+    planned = planned_report(document)
+    with ongoing(since("Reading back what was written")):
+        again = read_back(store, document)
+        is_part = is_partial(document["settings"], document["report"])
+        verification = again.verification(store, None if is_part else planned.totals)
     log.info("read %s back as planned", number_of(verification.as_planned, "changed session"))
     report = replace(
         planned,

@@ -26,6 +26,7 @@ from session_repair.repair.report import kept_sessions
 from session_repair.repair.samples import count_judged
 from session_repair.repair.spelled import named_by_events
 from session_repair.repair.survey import Survey, survey
+from session_repair.repair.watching import Keep, nowhere, waiting_to_look_again, working
 from session_repair.rules.deletable import copies, orphans
 from session_repair.rules.envelope import last_text
 from session_repair.rules.journal_rows import PlanRows, deletion_rows, journal_rows
@@ -43,14 +44,16 @@ def survey_corrections(
     store: Store,
     preflight: Preflight,
     run_id: str,
+    keep: Keep = nowhere,
 ) -> Survey:
     """What is to be corrected; with ``--confirm-delay``, what two surveys both say."""
-    found = survey(spark, store, preflight, FIX, run_id)
+    found = survey(spark, store, preflight, FIX, run_id, keep=keep)
     if store.settings.confirm_delay:
-        time.sleep(store.settings.confirm_delay.total_seconds())
+        with waiting_to_look_again(store.settings.confirm_delay, keep):
+            time.sleep(store.settings.confirm_delay.total_seconds())
         # The same window, were it one of an age: what only one of them holds would be deferred.
         again, earlier = take_preflight(store, FIX, preflight.reading.window), found
-        found = survey(spark, store, again, FIX, run_id, earlier.corrected)
+        found = survey(spark, store, again, FIX, run_id, earlier.corrected, keep)
         earlier.release()
     totals = found.report.totals
     require_bounded(totals.planned, store.settings.max_changes, totals, "--max-changes")
@@ -82,12 +85,13 @@ def survey_deletions(
     store: Store,
     preflight: Preflight,
     run_id: str,
+    keep: Keep = nowhere,
 ) -> Survey:
     """The orphan sessions, or with ``--duplicates`` the empty copies, that are to be deleted.
 
     In the report the samples of that finding are those to be deleted, and some of each reason.
     """
-    found = survey(spark, store, preflight, DELETE_ORPHANS, run_id)
+    found = survey(spark, store, preflight, DELETE_ORPHANS, run_id, keep=keep)
     code, judge = (DUPLICATE, copies) if store.settings.duplicates else (ORPHAN, orphans)
     judged = judge(found.corrected, preflight.now, store.settings.min_age, store.settings.shape)
     deletable, left = judged.where("kept_for IS NULL"), judged.where("kept_for IS NOT NULL")
@@ -133,12 +137,13 @@ def plan_run(
     plan = Plan(run.run_id, run.plan_anew())
     if preflight.reading.window is not None:
         run.record(window=asdict(preflight.reading.window))  # one to plan anew, not a later one
-    found = look(spark, store, preflight, run.run_id)
+    found = look(spark, store, preflight, run.run_id, run.note)
     require_few_malformed(found.report)
     expires_at = preflight.now + store.settings.journal_ttl
     usual, shape = names_of(preflight.sessions.usual), store.settings.shape
     rows = rows_of(found.corrected, PlanRows(plan.run_id, plan.prefix, expires_at, usual, shape))
-    write_journal(rows, store)
+    with working(spark, "Writing the plan"):
+        write_journal(rows, store)
     drop_other_attempts(store, plan)
     planned = found.report.totals.planned
     digest = plan_digest(store, plan, planned)

@@ -1,4 +1,7 @@
-"""Progress: a live bar on a terminal, with rate and time left; elsewhere a line now and then."""
+"""Progress: how many of the sessions are done, with rate and time left.
+
+On a terminal in a line that lives; elsewhere in a line now and then.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from contextlib import contextmanager
 
 import click
 
+from session_repair.live import LIVE, is_terminal
+from session_repair.ongoing import is_live, pace_text
 from session_repair.wording import number_of
 
 STEP = 1_000  # sessions between two lines: a night's log has no use for one of each batch
@@ -17,33 +22,29 @@ STEP = 1_000  # sessions between two lines: a night's log has no use for one of 
 @contextmanager
 def progress_of(total: int) -> Iterator[Callable[[int], None]]:
     """A function to be told how many of the total are done."""
-    click.echo(f"Processing {number_of(total, 'session')}...")
-    if not sys.stdout.isatty():
-        yield lines_of(total)
-        return
-    began = time.monotonic()
-    with click.progressbar(
-        length=total, label="  Processed", show_pos=True, item_show_func=rate_text
-    ) as bar:
+    say(f"Processing {number_of(total, 'session')}...")
+    is_shown = is_live()
+    step = total if is_shown and is_terminal(sys.stdout) else STEP
+    first, began, told = -1, 0.0, 0
 
-        def show(done: int) -> None:
-            step = done - bar.pos
-            bar.update(step, round(done / max(time.monotonic() - began, 0.001)))
-
-        yield show
-
-
-def lines_of(total: int) -> Callable[[int], None]:
-    told = 0
-
-    def tell(done: int) -> None:
-        nonlocal told
-        if done - told >= STEP or done == total:
+    def show(done: int) -> None:
+        nonlocal first, began, told
+        if first < 0:
+            first, began = done, time.monotonic()
+        if is_shown:
+            rate = round((done - first) / max(time.monotonic() - began, 0.001))
+            pace = pace_text(total - done, rate)
+            LIVE.show(f"  Processed {done} of {number_of(total, 'session')}{pace}")
+        if done - told >= step or done == total:
             told = done
-            click.echo(f"  Processed {done}/{total}...")
+            say(f"  Processed {done}/{total}...")
 
-    return tell
+    try:
+        yield show
+    finally:
+        LIVE.clear()
 
 
-def rate_text(rate: int | None) -> str | None:
-    return None if rate is None else f"{rate} rows/s"
+def say(line: str) -> None:
+    with LIVE.aside():
+        click.echo(line)

@@ -36,6 +36,7 @@ from session_repair.repair.summarize import (
     symptoms_of,
     totals_of,
 )
+from session_repair.repair.watching import Keep, nowhere, reading
 from session_repair.rules.confirm import confirm
 from session_repair.rules.correct import correct
 from session_repair.rules.usual_types import NO_UTF8
@@ -67,11 +68,27 @@ def survey(
     verb: str,
     run_id: str,
     earlier: DataFrame | None = None,
+    keep: Keep = nowhere,
 ) -> Survey:
     """Read both collections and find what does not match. Raises IncompleteRead on lost rows.
 
-    With an ``earlier`` corrected frame, only what it would have done alike is to be done.
+    With an ``earlier`` corrected frame, only what it would have done alike is to be done. How far
+    it is is told to ``keep``.
     """
+    what = "Reading" if earlier is None else "Reading again"
+    with reading(spark, preflight.documents, keep, what):
+        return surveyed(spark, store, preflight, verb, run_id, earlier)
+
+
+def surveyed(
+    spark: SparkSession,
+    store: Store,
+    preflight: Preflight,
+    verb: str,
+    run_id: str,
+    earlier: DataFrame | None,
+) -> Survey:
+    """What ``survey`` finds."""
     log.info("reading about %d documents by %s", preflight.documents, preflight.reading.strategy)
     passing, read, shape = Observation(), Observation(), store.settings.shape
     corrected = (
@@ -83,7 +100,7 @@ def survey(
     if earlier is not None:
         corrected = corrected.transform(confirm, earlier)
     kept = corrected.persist()
-    found, reading = count_findings(kept, shape), preflight.reading
+    found, way = count_findings(kept, shape), preflight.reading
     is_sound = not any(found.by_code[code]["found"] for code in (MALFORMED, ORPHAN_EVENTS))
     kept_types = types_of(store.settings.session_fields, SESSION_TYPES)
     allowed = allowed_types({**kept_types, **ID_TYPES}, shape.dates)
@@ -91,9 +108,9 @@ def survey(
     if not preflight.asks_of_marks and any(kind == NO_UTF8 for *_, kind in odd):
         log.info("text is shown with U+FFFD: reading again, for the server to tell what it holds")
         kept.unpersist()
-        return survey(spark, store, preflight.asking_of_marks(), verb, run_id, earlier)
+        return surveyed(spark, store, preflight.asking_of_marks(), verb, run_id, earlier)
     seen = passed(passing)
-    reading.require_all_read(store, preflight, seen, read)
+    way.require_all_read(store, preflight, seen, read)
     log.info(
         "read %s and %s",
         *(number_of(seen[f"{name}s"], name) for name in ("session", "event")),
@@ -108,14 +125,14 @@ def survey(
         corrections=sample_corrections(kept, shape),
         malformed=odd_types(store, preflight, odd),
         days=found.days,
-        strategy=reading.strategy,
-        window=asdict(reading.window) if reading.window else None,
+        strategy=way.strategy,
+        window=asdict(way.window) if way.window else None,
         missing=ids_without_session(store),
     )
     if verb != DELETE_ORPHANS:  # which asks of those that it would delete
-        spelled = spelled_otherwise(store, kept, seen, reading.strategy == SCAN)
+        spelled = spelled_otherwise(store, kept, seen, way.strategy == SCAN)
         report = replace(report, kept=spelled)
-    return Survey(kept, reading.known(report, preflight), kept)
+    return Survey(kept, way.known(report, preflight), kept)
 
 
 def correcting(settings: Settings) -> tuple[str, bool, tuple[str, ...], Shape]:

@@ -17,6 +17,7 @@ from session_repair.repair.journal import FIRST_ATTEMPT, Plan
 from session_repair.repair.outcomes import APPLIED
 from session_repair.repair.report import Report
 from session_repair.repair.survey import Survey
+from session_repair.repair.watching import working
 from session_repair.reporting.folders import move, plain, remove, require_writable_folder, touch
 from session_repair.rules.envelope import readable, type_name
 from session_repair.rules.held import declared_values, with_numbers
@@ -76,8 +77,9 @@ def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> N
         "summary": (summary_rows(spark, report), 1),
     }
     partition = f"run_date={report.server_time:%Y-%m-%d}/run_id={report.run_id}"
-    for name, (rows, expected) in datasets.items():
-        write(rows, f"{aside}/{name}", expected)
+    with working(spark, "Writing the datasets"):
+        for name, (rows, expected) in datasets.items():
+            write(rows, f"{aside}/{name}", expected)
     for name in datasets:
         move(spark, f"{aside}/{name}", f"{root}/{name}/{partition}")
     touch(spark, f"{root}/summary/{partition}/_SUCCESS")

@@ -60,6 +60,10 @@ USUAL_CORES = 64  # on more, few rows are no quicker in as many parts
 # Each task that reads writes a block for each partition: of more, billions of events are dust.
 MOST_PARTITIONS = 10_000
 
+# How often an executor tells what its tasks have read; so long it waits for an answer too, and on a
+# busy machine one took more than a second.
+HEARTBEAT, OFTEN = "spark.executor.heartbeatInterval", "5s"
+
 TESTED_CONNECTOR = "10.5.0"
 LOGGING_VALUES = ("10.6.", "11.0.")  # connectors that log the values of documents at INFO
 
@@ -71,6 +75,8 @@ def new_session(app_name: str, more: Mapping[str, str]) -> SparkSession:
     SparkContext._ensure_initialized()  # else the user's settings are not known yet
     known, builder = SparkConf(), SparkSession.builder.appName(app_name)
     widened = {name: either_of(REQUIRED[name], known.get(name, "")) for name in REDACTED}
+    if is_local(known):
+        more = {HEARTBEAT: OFTEN, **more}
     for name, value in {**REQUIRED, **widened, **more}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
@@ -80,6 +86,11 @@ def new_session(app_name: str, more: Mapping[str, str]) -> SparkSession:
         if not isinstance(found, Remembered):
             setattr(jvm, name, Remembered(found))
     return spark
+
+
+def is_local(conf: SparkConf) -> bool:
+    """Whether all of Spark is in one process, and the user leaves its heartbeat to us."""
+    return conf.get("spark.master", "").startswith("local") and not conf.contains(HEARTBEAT)
 
 
 def either_of(ours: str, theirs: str | None) -> str:

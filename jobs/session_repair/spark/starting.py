@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from subprocess import TimeoutExpired
@@ -29,6 +29,7 @@ from session_repair.mongo.connection import NO_SCAN, SCANS_FORBIDDEN
 from session_repair.mongo.lookup import may_look_up
 from session_repair.mongo.rights import require_rights, rights_to_read
 from session_repair.mongo.store import Store
+from session_repair.ongoing import ongoing, since
 from session_repair.settings import Settings
 from session_repair.spark.session import (
     connector_version,
@@ -79,6 +80,7 @@ class StartingSpark:
     found: SparkSession | None = None
     failure: BaseException | None = None
     is_given_up: bool = False
+    told: ExitStack = field(default_factory=ExitStack)  # that it is starting
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -104,6 +106,7 @@ class StartingSpark:
         Raises what kept it from starting; Stopped where the time was over first.
         """
         self.thread.join(None if self.until is None else max(self.until - time.monotonic(), 0))
+        self.told.close()
         if self.thread.is_alive():
             raise Stopped(
                 "--max-time is over, and Spark has not started: no session was read or written. "
@@ -172,7 +175,8 @@ def starting_spark(verb: str, store: Store) -> Iterator[StartingSpark]:
     until = None if limit is None else time.monotonic() + limit.total_seconds()
     spark = StartingSpark(f"session-repair {verb}", is_ours, pem, until)
     try:
-        with time_limit(spark, limit):
+        with time_limit(spark, limit), spark.told as told:
+            told.enter_context(ongoing(since("Starting Spark, and asking what there is to read")))
             yield spark
     except (Py4JJavaError, PySparkException) as error:
         raise spark_error(error) from error
