@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-import click
-
 from session_repair.cli.help import verb
+from session_repair.cli.modes import APPLY, DRY_RUN, PLAN, mode_of, with_modes
 from session_repair.cli.options import (
     CONNECTION,
     OUTPUT,
@@ -20,7 +19,6 @@ from session_repair.cli.options import (
     with_options,
     with_told_ending,
 )
-from session_repair.errors import Refused
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.lease import Lease
@@ -37,8 +35,6 @@ from session_repair.reporting.text import dry_run_report, fix_heading, fix_repor
 from session_repair.settings import Settings
 from session_repair.spark.starting import starting_spark
 from session_repair.verbs import FIX
-
-DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 
 def fix(settings: Settings, mode: str) -> Report:
@@ -107,16 +103,12 @@ def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]
     ),
 )
 @with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
-@click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
-@click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
+@with_modes("Write; without it nothing is written.")
 @with_options("only", "max_changes", "confirm_delay", "allow_ttl")
 @with_told_ending
 def command(settings: Settings, is_plan: bool, is_apply: bool) -> Report:
     """Rebuild empty sessions from their events; a dry run unless --plan or --apply is given."""
-    if is_plan and is_apply:
-        raise Refused("--plan and --apply exclude each other; --apply plans and applies.")
-    mode = APPLY if is_apply else PLAN if is_plan else DRY_RUN
-    return fix(settings, mode)
+    return fix(settings, mode_of(is_plan, is_apply))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,8 +22,7 @@ from session_repair.repair.journal import (
     write_journal,
 )
 from session_repair.repair.preflight import Preflight, take_preflight
-from session_repair.repair.report import kept_sessions
-from session_repair.repair.spelled import named_by_events
+from session_repair.repair.spelled import kept_sessions, named_by_events
 from session_repair.repair.summarize import count_judged
 from session_repair.repair.survey import Survey, survey
 from session_repair.rules.deletable import copies, orphans
@@ -134,6 +133,7 @@ def plan_run(
     if preflight.reading.window is not None:
         run.record(window=asdict(preflight.reading.window))  # one to plan anew, not a later one
     found = look(spark, store, preflight, run.run_id)
+    found = replace(found, report=replace(found.report, is_frozen=True))
     require_few_malformed(found.report)
     expires_at = preflight.now + store.settings.journal_ttl
     usual, shape = names_of(preflight.sessions.usual), store.settings.shape

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
 from session_repair.aggregates import shape_of
-from session_repair.errors import Exit, shortened
+from session_repair.errors import Exit
 from session_repair.kinds import levels_of, limit_of
 from session_repair.repair.outcomes import Outcomes
 from session_repair.settings import SCAN
@@ -165,17 +164,6 @@ class Kept:
     samples: tuple[str, ...]
 
 
-def kept_sessions(named: Iterable[tuple[str, Sequence[str]]]) -> tuple[Kept, ...]:
-    """The sessions that are kept, of whose session_ids the types are given."""
-    alike = defaultdict(list)
-    for session_id, names in named:
-        alike[", ".join(names)].append(session_id)
-    return tuple(
-        Kept(names, len(ids), tuple(shortened(it) for it in sorted(ids)[:LISTED]))
-        for names, ids in sorted(alike.items())
-    )
-
-
 Made = TypeVar("Made")
 
 
@@ -206,6 +194,7 @@ class Report:
     strategy: str = SCAN  # a look-up finds nothing in the sessions that it does not read
     window: dict[str, datetime] | None = None  # since and until: only what is active in it was read
     missing: tuple[str, ...] = ()  # session_ids that --session-id names and no session has
+    is_frozen: bool = False  # as a plan in the journal, which can be applied
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> Report:
@@ -288,7 +277,8 @@ class Report:
     def verdict(self) -> Exit:
         """The exit code of the run: read from what was found and written, not counted again."""
         if self.outcomes is None:
-            is_fixable_left = self.totals.planned and self.verb != DELETE_ORPHANS
+            is_of_fix = self.verb != DELETE_ORPHANS
+            is_fixable_left = self.totals.planned and (is_of_fix or self.is_frozen)
             is_allowed = self.settings.get("allow") and not self.exceeded
             is_told = (is_fixable_left and not is_allowed) or self.malformed_beyond
             return Exit.FIXABLE_REMAINS if is_told else Exit.CLEAN
