@@ -96,7 +96,7 @@ def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]
 )
 @with_options(CONNECTION, IDENTITY, ENDING, WRITING)
 @with_modes("Delete; without it nothing is deleted.")
-@with_options("duplicates", "min_age", "max_delete")
+@with_options("duplicates", "min_age", "max_delete", "samples")
 @with_told_ending
 def command(settings: Settings, is_plan: bool, is_apply: bool) -> Report:
     """Delete empty sessions without events, or empty copies; a dry run unless --plan or --apply is

@@ -248,13 +248,15 @@ def test_who_lost_the_run_is_told_where_to_look(
 
 @pytest.mark.needs("spark_process")
 def test_what_is_found_is_repaired_as_it_says(
-    command: Command, db: Db, config: str, shell: Shell
+    command: Command, db: Db, config: str, shell: Shell, tmp_path: Path
 ) -> None:
     night(db)
+    (tmp_path / "some ids").write_text("s3\n")
     recent = datetime.now(timezone.utc)  # in flight, but for --settle 0s
     db["hits"].update_many({"session_id": "s2"}, {"$set": {"timestamp": recent}})
     verify = partial(command, "verify", "--config", config, on=db)
-    found = verify("--settle", "0s", "--session-id", "s2", "--session-id", "s3")
+    ids = ("--session-id", "s2", "--session-ids-from", f"{tmp_path}/some ids")
+    found = verify("--settle", "0s", *ids)
     assert found.code == 3
     fixed = shell(printed(found.out))
     assert (fixed.code, repaired(db)) == (0, [2, 3, 4]), fixed.told

@@ -22,7 +22,6 @@ from session_repair.repair.report import (
 from session_repair.repair.summarize import (
     DAYS,
     EVENT,
-    SAMPLES,
     SESSION,
     count_findings,
     count_odd_types,
@@ -35,6 +34,7 @@ from session_repair.repair.summarize import (
 )
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import diagnose
+from session_repair.settings import SAMPLES
 from tests.harness.table import CODES
 from tests.unit.frames import (
     BOB,

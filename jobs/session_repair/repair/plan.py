@@ -92,7 +92,7 @@ def survey_deletions(
     deletable, left = judged.where("kept_for IS NULL"), judged.where("kept_for IS NOT NULL")
     kept = named_by_events(store, deletable, but_own=store.settings.duplicates)
     deletable = deletable.transform(without, list(kept))
-    counts, samples = count_judged(deletable.unionByName(left))
+    counts, samples = count_judged(deletable.unionByName(left), store.settings.samples)
     totals = replace(found.report.totals, planned=counts.get(None, 0))
     reasons = {reason: count for reason, count in counts.items() if reason}
     symptoms = [

@@ -32,9 +32,9 @@ from session_repair.rules.held import wrong_held
 from session_repair.rules.ids import is_enveloped, name_of_id
 from session_repair.rules.predicates import changed_to, held_of
 from session_repair.rules.shown import in_short, texts_of
+from session_repair.settings import SAMPLES
 from session_repair.symptoms import Symptom, known_symptoms, names_of_changes
 
-SAMPLES = 5  # of each symptom, and of the corrections
 DAYS = 366  # the days with most findings are named, a year of them; the rest is one row
 
 
@@ -169,13 +169,13 @@ def day_of(figures: dict[str, Any], codes: Iterable[str]) -> Day:
     return Day(figures["day"], figures["sessions"], figures["planned"], found)
 
 
-def sample_findings(kept: DataFrame) -> dict[str, tuple[Sample, ...]]:
+def sample_findings(kept: DataFrame, most: int = SAMPLES) -> dict[str, tuple[Sample, ...]]:
     """By code, the first findings by _id."""
     rank = F.row_number().over(Window.partitionBy("code").orderBy("session_key", "session_id"))
     some = (
         kept.select("session_key", "session_id", F.inline("findings"))
         .withColumn("rank", rank)
-        .where(F.col("rank") <= SAMPLES)
+        .where(F.col("rank") <= most)
         .withColumn("session_key", in_short(F.col("session_key")))
         .withColumn("session_id", in_short(name_of_id(F.col("session_id"))))
     )
@@ -186,7 +186,9 @@ def sample_findings(kept: DataFrame) -> dict[str, tuple[Sample, ...]]:
     return {code: tuple(rows) for code, rows in samples.items()}
 
 
-def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample, ...]]:
+def count_judged(
+    judged: DataFrame, most: int = SAMPLES
+) -> tuple[dict[str | None, int], tuple[Sample, ...]]:
     """By what sessions are kept for, how many there are, and the first of them by _id."""
     alike = Window.partitionBy("kept_for")
     in_order = alike.orderBy("session_key")
@@ -198,7 +200,7 @@ def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample
             in_short(F.col("session_key")).alias("session_key"),
             in_short(name_of_id(F.col("session_id"))).alias("session_id"),
         )
-        .where(F.col("rank") <= SAMPLES)
+        .where(F.col("rank") <= max(most, 1))
         .orderBy("kept_for", "rank")
         .collect()
     )
@@ -206,6 +208,7 @@ def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample
     samples = [
         Sample(row["session_id"], row["session_key"], None, None, None, row["kept_for"])
         for row in rows
+        if row["rank"] <= most
     ]
     return counts, tuple(samples)
 
@@ -231,9 +234,11 @@ def totals_of(figures: Mapping[str, int], found: Found) -> Totals:
     )
 
 
-def sample_corrections(corrected: DataFrame, shape: Shape = BASIC_SHAPE) -> tuple[Correction, ...]:
+def sample_corrections(
+    corrected: DataFrame, shape: Shape = BASIC_SHAPE, most: int = SAMPLES
+) -> tuple[Correction, ...]:
     """The first planned corrections by _id, each with its fields old and new."""
-    planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
+    planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(most)
     name = in_short(name_of_id(F.col("session_id"))).alias("session_id")
     return tuple(
         Correction(

@@ -74,6 +74,7 @@ def survey(
     """
     log.info("reading about %d documents by %s", preflight.documents, preflight.reading.strategy)
     passing, read, shape = Observation(), Observation(), store.settings.shape
+    most = store.settings.samples
     corrected = (
         preflight.reading.diagnosed(spark, store, preflight, read)
         .transform(observed, passing, preflight.mark, shape)
@@ -104,8 +105,8 @@ def survey(
         server_time=preflight.now,
         settings=describe(store.settings),
         totals=totals_of(seen, found),
-        symptoms=symptoms_of(found, sample_findings(kept)),
-        corrections=sample_corrections(kept, shape),
+        symptoms=symptoms_of(found, sample_findings(kept, most)),
+        corrections=sample_corrections(kept, shape, most),
         malformed=odd_types(store, preflight, odd),
         days=found.days,
         strategy=reading.strategy,

@@ -262,7 +262,7 @@ def settings_of(report: Report) -> list[tuple[str, str]]:
     return [
         (name, setting_text(value))
         for name, value in sorted(report.settings.items())
-        if value not in (None, [], {}) and name not in ("asked", "reached_by", "uri")
+        if value not in (None, [], {}) and name not in ("asked", "reached_by", "named_by", "uri")
     ]
 
 
