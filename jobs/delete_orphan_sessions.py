@@ -13,8 +13,8 @@ from session_repair.cli.help import verb
 from session_repair.cli.modes import APPLY, DRY_RUN, PLAN, mode_of, with_modes
 from session_repair.cli.options import (
     CONNECTION,
-    ENDING,
     IDENTITY,
+    OUTPUT,
     WRITING,
     examples,
     run_command,
@@ -33,6 +33,7 @@ from session_repair.repair.plan import plan_run, survey_deletions
 from session_repair.repair.preconditions import require_ready
 from session_repair.repair.preflight import before_plan
 from session_repair.repair.report import Report
+from session_repair.reporting.datasets import keep_findings, require_report_folder, write_datasets
 from session_repair.reporting.deletions import deletion_heading, deletion_plan
 from session_repair.reporting.text import fix_report, plan_report
 from session_repair.settings import Settings
@@ -52,20 +53,28 @@ def delete_orphans(settings: Settings, mode: str) -> Report:
             report = carry_out(store, run, lease)
             lines = fix_report(report)
         show(lines)
+        if settings.report:
+            unlimited = replace(settings, max_time=None)  # the deletion is done
+            with starting_spark(DELETE_ORPHANS, store.using(unlimited)) as starting:
+                spark = starting.session(report.totals.planned, report.run_id)
+                write_datasets(spark, report, settings)
         return report
 
 
 def dry_run(store: Store) -> Report:
-    """What would be deleted."""
+    """What would be deleted; nothing is written but the datasets."""
     with starting_spark(DELETE_ORPHANS, store) as starting:
         require_bytewise(*store.collections)
         preflight = before_plan(store, DELETE_ORPHANS)
         run_id = new_run_id(preflight.now)
         notice(str(preflight))
         spark = starting.session(preflight.documents, run_id)
+        require_report_folder(spark, store.settings)
         found = survey_deletions(spark, store, preflight, run_id)
+        keep_findings(found, store.settings)
         found.release()
         show([*deletion_heading(found.report), *deletion_plan(found.report)])
+        write_datasets(spark, found.report, store.settings)
         return found.report
 
 
@@ -78,9 +87,11 @@ def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]
         preflight = before_plan(store, DELETE_ORPHANS)
         lease = stack.enter_context(new_lease(store, preflight.now))
         spark = starting.session(preflight.documents, lease.run_id)
+        require_report_folder(spark, store.settings)
         run = stack.enter_context(new_run(store, DELETE_ORPHANS, preflight.now, lease, goal))
         notice(str(preflight))
         found = plan_run(spark, store, preflight, run)
+        keep_findings(found, store.settings)
         found.release()
         show(deletion_heading(found.report))
     return found.report, run, lease
@@ -94,15 +105,14 @@ def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]
         "delete-orphans --apply --min-age 7d",
     ),
 )
-@with_options(CONNECTION, IDENTITY, ENDING, WRITING)
+@with_options(CONNECTION, IDENTITY, OUTPUT, WRITING)
 @with_modes("Delete; without it nothing is deleted.")
-@with_options("duplicates", "min_age", "max_delete", "samples")
+@with_options("duplicates", "min_age", "max_delete")
 @with_told_ending
 def command(settings: Settings, is_plan: bool, is_apply: bool) -> Report:
     """Delete empty sessions without events, or empty copies; a dry run unless --plan or --apply is
     given.
     """
-    settings = replace(settings, report=None)  # datasets are of verify and fix
     return delete_orphans(settings, mode_of(is_plan, is_apply))
 
 

@@ -59,7 +59,7 @@ def command(settings: Settings, run_id: str) -> Report:
 
     RUN is the id of a run, or the word last.
     """
-    settings = replace(settings, report=None)  # datasets are of verify and fix
+    settings = replace(settings, report=None)  # datasets are of the verbs that read
     report = resume(settings, run_id)
     show(plan_report(report) if report.outcomes is None else fix_report(report))
     return report

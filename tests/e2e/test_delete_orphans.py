@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bson
+import pandas
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 from bson.binary import UuidRepresentation
@@ -141,7 +143,15 @@ def test_a_plan_says_what_would_go_and_how_it_is_applied_under_its_own_settings(
 ) -> None:
     keys = orphans(db, 8)
     before = stored_bytes(db)
-    ended = command(*DRY, "--plan", on=db)
+    page, told = tmp_path / "page.html", tmp_path / "told.json"
+    ended = command(*DRY, "--plan", "--html", f"{page}", "--json", f"{told}", on=db)
+    report = json.loads(told.read_text())
+    assert report["deletions"] == [
+        {"session_key": {"$oid": str(key)}, "session_id": str(key), "canonical_key": None}
+        for key in keys
+    ]
+    listed = page.read_text().partition("<h2>What would be deleted</h2>")[2].partition("</table>")
+    assert [listed[0].count(str(key)) for key in keys] == [2] * 8
     run = last_run(db)["_id"]
     apply = f"Apply this plan with: {COMMAND} apply {run} --database {db.name}"
     assert (ended.code, ended.out.splitlines()[3:]) == (
@@ -189,8 +199,17 @@ def test_a_dry_run_of_deletion_writes_nothing(command: Command, db: Db) -> None:
     assert sorted(db.list_collection_names()) == ["events", "sessions"]
 
 
+def listed_in(folder: Path, run: str, *columns: str) -> dict[str, list[Any]]:
+    """By the _id of each document that a run was to delete, these columns of its row."""
+    summary = pandas.read_parquet(folder / "summary")
+    assert set(summary["run_id"].astype(str)) == {run}
+    rows = pandas.read_parquet(folder / "deletions")
+    assert (set(rows["run_id"].astype(str)), set(rows["session_type"])) == ({run}, {"objectId"})
+    return dict(zip(rows["session"], rows[[*columns]].to_numpy().tolist(), strict=True))
+
+
 def test_only_empty_old_sessions_without_events_are_deleted_and_undo_restores_every_byte(
-    command: Command, db: Db
+    command: Command, db: Db, tmp_path: Path
 ) -> None:
     gone = orphans(db, 4)
     kept = [
@@ -206,8 +225,10 @@ def test_only_empty_old_sessions_without_events_are_deleted_and_undo_restores_ev
     db["sessions"].insert_one(old_enough)
     before = stored_bytes(db)
 
-    code, report = reported(command, *APPLY, on=db)
+    code, report = reported(command, *APPLY, "--report", str(tmp_path), on=db)
     gone.append(old_enough["_id"])
+    rows = {str(key): [str(key), None, "applied"] for key in gone}
+    assert listed_in(tmp_path, report["run_id"], "session_id", "canonical", "outcome") == rows
     assert (code, report["outcomes"]["applied"], report["outcomes"]["planned"]) == (0, 5, 5)
     after = stored_bytes(db)
     assert after == {key: before[key] for key in before if key not in gone}
@@ -479,14 +500,15 @@ def copies(db: Db, session_id: str, *snippets: Document) -> list[Any]:
 
 
 def test_only_empty_old_copies_are_deleted_and_the_unique_index_can_be_made(
-    command: Command, db: Db
+    command: Command, db: Db, tmp_path: Path
 ) -> None:
     orphan = session_of(LONG_AGO)
     db["sessions"].insert_one(orphan)
     gone = copies(db, "one full", {}, FULL, {})
-    del gone[1]
-    gone += copies(db, "all empty", {}, {}, {"pages": None}, {"event_count": Int64(0)}, {})[1:]
-    gone += copies(db, "two full", FULL, {**FULL, "event_count": 2}, {})[2:]
+    full = gone.pop(1)
+    empty, *more = copies(db, "all empty", {}, {}, {"pages": None}, {"event_count": Int64(0)}, {})
+    _, fullest, last = copies(db, "two full", FULL, {**FULL, "event_count": 2}, {})
+    gone += [*more, last]
     copies(db, "a young copy", FULL, {"_id": ObjectId.from_datetime(now() - timedelta(hours=23))})
     copies(db, "malformed", {**FULL, "event_count": 2.5}, {})
     copies(db, "malformed copy", FULL, {"pages": "/home"})
@@ -496,9 +518,15 @@ def test_only_empty_old_copies_are_deleted_and_the_unique_index_can_be_made(
 
     assert command(*DRY_COPIES, on=db).code == 0
     assert stored_bytes(db) == before  # a dry run
-    code, report = reported(command, *DRY_COPIES, "--plan", on=db)
+    code, report = reported(command, *DRY_COPIES, "--plan", "--report", str(tmp_path), on=db)
     assert (code, report["totals"]["planned"], stored_bytes(db)) == (3, 7, before)
     run_id = report["run_id"]
+    stays = {str(gone[0]): full, str(gone[1]): full, str(gone[6]): fullest}
+    stays |= {str(key): empty for key in gone[2:6]}
+    rows = {key: [str(it), None] for key, it in stays.items()}
+    assert listed_in(tmp_path, run_id, "canonical", "outcome") == rows
+    listed = {it["session_key"]["$oid"]: it["canonical_key"] for it in report["deletions"]}
+    assert listed == {key: {"$oid": str(it)} for key, it in stays.items()}
     code, report = reported(command, "apply", run_id, on=db)
     assert (code, report["outcomes"]["applied"], report["outcomes"]["planned"]) == (0, 7, 7)
     after = stored_bytes(db)
@@ -556,6 +584,7 @@ def assert_all_go_and_come_back(command: Command, db: Db, number: int) -> None:
     before = stored_bytes(db)
     code, report = reported(command, *APPLY, on=db)
     assert (code, report["outcomes"]["applied"]) == (0, number)
+    assert len(report["deletions"]) == min(number, 1_000)
     assert db["sessions"].count_documents({}) == 1
     assert command("undo", report["run_id"], "--apply", on=db).code == 0
     assert last_run(db)["undo"]["counts"] == {"restored": number}

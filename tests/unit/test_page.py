@@ -308,6 +308,7 @@ def test_wrong_types_are_listed_with_some_of_their_documents() -> None:
 
 def test_what_a_deletion_leaves_alone_is_told() -> None:
     page = report_page(COPIES)
+    assert "What would be deleted" not in page
     assert '<td class="n">3</td><td>a copy that is not empty</td>' in page
     assert "orphan session" not in page
 

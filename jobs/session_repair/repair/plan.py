@@ -21,9 +21,9 @@ from session_repair.repair.journal import (
     plan_digest,
     write_journal,
 )
+from session_repair.repair.judged import count_judged
 from session_repair.repair.preflight import Preflight, take_preflight
 from session_repair.repair.spelled import kept_sessions, named_by_events
-from session_repair.repair.summarize import count_judged
 from session_repair.repair.survey import Survey, survey
 from session_repair.rules.deletable import copies, orphans
 from session_repair.rules.envelope import last_text
@@ -92,15 +92,15 @@ def survey_deletions(
     deletable, left = judged.where("kept_for IS NULL"), judged.where("kept_for IS NOT NULL")
     kept = named_by_events(store, deletable, but_own=store.settings.duplicates)
     deletable = deletable.transform(without, list(kept))
-    counts, samples = count_judged(deletable.unionByName(left), store.settings.samples)
-    totals = replace(found.report.totals, planned=counts.get(None, 0))
-    reasons = {reason: count for reason, count in counts.items() if reason}
+    seen = count_judged(deletable.unionByName(left), store.settings.samples)
+    totals = replace(found.report.totals, planned=seen.counts.get(None, 0))
+    reasons = {reason: count for reason, count in seen.counts.items() if reason}
     symptoms = [
-        replace(it, left=reasons, samples=samples) if it.code == code else it
+        replace(it, left=reasons, samples=seen.samples) if it.code == code else it
         for it in found.report.symptoms
     ]
     report = replace(found.report, totals=totals, symptoms=tuple(symptoms), corrections=())
-    report = replace(report, kept=kept_sessions(kept.values()))
+    report = replace(report, kept=kept_sessions(kept.values()), deletions=seen.deletions)
     require_bounded(totals.planned, store.settings.max_delete, totals, "--max-delete")
     return replace(found, corrected=deletable, report=report)
 

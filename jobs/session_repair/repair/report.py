@@ -18,6 +18,7 @@ from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
 LISTED = 20  # sessions by name, of each kind that is kept, left or not restored
+MOST_DELETIONS = 1_000  # documents by name; a report has to fit into one document
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
 
 
@@ -110,6 +111,15 @@ class Correction:
 
 
 @dataclass(frozen=True)
+class Deletion:
+    """One document that a deletion is to remove, by its _id; of a copy also the one that stays."""
+
+    session_key: str
+    session_id: str | None
+    canonical_key: str | None
+
+
+@dataclass(frozen=True)
 class Verification:
     """What the database says after the write: of all sessions, unless the run was about a few.
 
@@ -194,6 +204,7 @@ class Report:
     strategy: str = SCAN  # a look-up finds nothing in the sessions that it does not read
     window: dict[str, datetime] | None = None  # since and until: only what is active in it was read
     missing: tuple[str, ...] = ()  # session_ids that --session-id names and no session has
+    deletions: tuple[Deletion, ...] = ()  # the first by _id; totals.planned says how many there are
     is_frozen: bool = False  # as a plan in the journal, which can be applied
 
     @staticmethod
@@ -224,6 +235,7 @@ class Report:
             left=tuple(made(Left, it) for it in document["left"]),
             kept=tuple(made(Kept, it, samples=tuple(it["samples"])) for it in document["kept"]),
             missing=tuple(document.get("missing", ())),
+            deletions=tuple(made(Deletion, it) for it in document.get("deletions", ())),
         )
 
     def symptom(self, code: str) -> Symptoms:

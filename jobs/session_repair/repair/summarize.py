@@ -186,33 +186,6 @@ def sample_findings(kept: DataFrame, most: int = SAMPLES) -> dict[str, tuple[Sam
     return {code: tuple(rows) for code, rows in samples.items()}
 
 
-def count_judged(
-    judged: DataFrame, most: int = SAMPLES
-) -> tuple[dict[str | None, int], tuple[Sample, ...]]:
-    """By what sessions are kept for, how many there are, and the first of them by _id."""
-    alike = Window.partitionBy("kept_for")
-    in_order = alike.orderBy("session_key")
-    rows = (
-        judged.select(
-            "kept_for",
-            F.count(F.lit(1)).over(alike).alias("number"),
-            F.row_number().over(in_order).alias("rank"),
-            in_short(F.col("session_key")).alias("session_key"),
-            in_short(name_of_id(F.col("session_id"))).alias("session_id"),
-        )
-        .where(F.col("rank") <= max(most, 1))
-        .orderBy("kept_for", "rank")
-        .collect()
-    )
-    counts = {row["kept_for"]: row["number"] for row in rows}
-    samples = [
-        Sample(row["session_id"], row["session_key"], None, None, None, row["kept_for"])
-        for row in rows
-        if row["rank"] <= most
-    ]
-    return counts, tuple(samples)
-
-
 def symptoms_of(found: Found, samples: dict[str, tuple[Sample, ...]]) -> tuple[Symptoms, ...]:
     """Every symptom of the table, in its order, those not found included."""
     return tuple(

@@ -45,7 +45,12 @@ def name_of(sample: Sample) -> str:
         return sample.session_id
     if sample.session_key is None:
         return "without a session_id"
-    held = sample.session_key.removeprefix(HEAD).removesuffix(TAIL)
+    return name_of_key(sample.session_key)
+
+
+def name_of_key(key: str) -> str:
+    """The digits of an ObjectId, the extended JSON of another _id."""
+    held = key.removeprefix(HEAD).removesuffix(TAIL)
     is_object_id = OBJECT_ID.fullmatch(held)
     return is_object_id[1] if is_object_id else held
 

@@ -22,7 +22,7 @@ from session_repair.repair.report import OTHER, Day, Report
 from session_repair.reporting.charts import Timeline, findings_chart, timeline, timeline_chart
 from session_repair.reporting.checks import blocks_of
 from session_repair.reporting.deletions import deletable, not_planned
-from session_repair.reporting.formatting import name_of, printable, shown, window_line
+from session_repair.reporting.formatting import name_of, name_of_key, printable, shown, window_line
 from session_repair.reporting.text import odd_type_line
 from session_repair.reporting.verdicts import exceeded_line, left_alone, missing_lines, way_on
 from session_repair.symptoms import ORPHAN_EVENTS
@@ -91,7 +91,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"shown": shown, "number": number, "name": name_of}
+    made.filters |= {"shown": shown, "number": number, "name": name_of, "key": name_of_key}
     return made
 
 
