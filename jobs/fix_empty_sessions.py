@@ -25,6 +25,7 @@ from session_repair.mongo.lease import Lease
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import DONE, PLANNED, Run, new_run_id
 from session_repair.mongo.store import Store
+from session_repair.repair.bounds import require_bounded
 from session_repair.repair.execute import carry_out, new_lease, new_run
 from session_repair.repair.plan import plan_run, survey_corrections
 from session_repair.repair.preconditions import require_ready
@@ -67,6 +68,7 @@ def dry_run(store: Store) -> Report:
         spark = starting.session(preflight.documents, run_id)
         require_report_folder(spark, store.settings)
         found = survey_corrections(spark, store, preflight, run_id)
+        require_bounded(found.report, store.settings)
         keep_findings(found, store.settings)
         found.release()
         show([*fix_heading(found.report), *dry_run_report(found.report)])

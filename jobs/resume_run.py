@@ -52,7 +52,7 @@ def plan_again(store: Store, run: Run) -> None:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
-@with_options("plan_ttl", "allow_ttl")
+@with_options("plan_ttl", "max_changes", "max_delete", "allow_ttl")
 @with_told_ending
 def command(settings: Settings, run_id: str) -> Report:
     """Finish an interrupted run.

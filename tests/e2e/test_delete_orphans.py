@@ -252,8 +252,13 @@ def test_more_orphans_than_max_delete_stop_the_run_before_it_writes(
     assert (ended.code, ended.out) == (4, "")
     assert "4 of 5 sessions are in the plan, --max-delete 5% allows 1." in ended.err
     assert stored_bytes(db) == before
-    assert db[JOURNAL].count_documents({}) == 0
-    assert last_run(db)["verdict"] == 4
+    assert (last_run(db)["verdict"], last_run(db)["state"]) == (4, "stopped")
+    assert outcomes(db) == {"none": 4}
+    for verb in ("apply", "resume"):
+        assert command(verb, "last", on=db).code == 4
+    assert stored_bytes(db) == before
+    assert command("apply", "last", "--max-delete", "4", on=db).code == 0
+    assert db["sessions"].count_documents({}) == 1
 
 
 def test_what_happened_between_plan_and_deletion_saves_a_session(

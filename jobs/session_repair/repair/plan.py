@@ -11,9 +11,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.aggregates import BASICS
-from session_repair.mongo.runs import Run
+from session_repair.mongo.runs import PLANNED, STOPPED, Run
 from session_repair.mongo.store import Store
-from session_repair.repair.breakers import require_bounded, require_few_malformed
+from session_repair.repair.bounds import beyond, stopped
+from session_repair.repair.breakers import require_few_malformed
 from session_repair.repair.expiry import Expiry, require_lasting
 from session_repair.repair.journal import (
     Plan,
@@ -51,8 +52,6 @@ def survey_corrections(
         again, earlier = take_preflight(store, FIX, preflight.reading.window), found
         found = survey(spark, store, again, FIX, run_id, earlier.corrected)
         earlier.release()
-    totals = found.report.totals
-    require_bounded(totals.planned, store.settings.max_changes, totals, "--max-changes")
     require_lasting(store, lambda expiry: count_expiring(found, store, expiry), "written")
     return found
 
@@ -101,7 +100,6 @@ def survey_deletions(
     ]
     report = replace(found.report, totals=totals, symptoms=tuple(symptoms), corrections=())
     report = replace(report, kept=kept_sessions(kept.values()), deletions=seen.deletions)
-    require_bounded(totals.planned, store.settings.max_delete, totals, "--max-delete")
     return replace(found, corrected=deletable, report=report)
 
 
@@ -127,8 +125,13 @@ def plan_run(
     preflight: Preflight,
     run: Run,
 ) -> Survey:
-    """Survey, then freeze the plan in the journal: whole, or the run stays in ``planning``."""
-    look, rows_of = PLANNERS[run.read()["verb"]]
+    """Survey, then freeze the plan in the journal: whole, or the run stays in ``planning``.
+
+    Raises BreakerTripped where it is larger than its limit: then it is kept, and never applied
+    unless that is raised.
+    """
+    verb = run.read()["verb"]
+    look, rows_of = PLANNERS[verb]
     plan = Plan(run.run_id, run.plan_anew())
     if preflight.reading.window is not None:
         run.record(window=asdict(preflight.reading.window))  # one to plan anew, not a later one
@@ -142,6 +145,9 @@ def plan_run(
     drop_other_attempts(store, plan)
     planned = found.report.totals.planned
     digest = plan_digest(store, plan, planned)
-    run.planned(planned, digest, asdict(found.report))
+    told = beyond(found.report, store.settings)
+    run.planned(planned, digest, asdict(found.report), STOPPED if told else PLANNED)
     log.info("sealed a plan of %s, SHA-256 %s", number_of(planned, "row"), digest)
+    if told:
+        raise stopped(run, verb, told, planned)
     return found
