@@ -14,22 +14,29 @@ from pyspark.sql.types import ArrayType, DataType, StructField, StructType
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "jobs"))
 
 from session_repair.repair.outcomes import APPLIED, WHY
-from session_repair.rules.schemas import CORRECTION_ROWS, FINDING_ROWS, SCHEMA_VERSION, SUMMARY_ROWS
+from session_repair.rules.schemas import (
+    CORRECTION_ROWS,
+    DELETION_ROWS,
+    FINDING_ROWS,
+    SCHEMA_VERSION,
+    SUMMARY_ROWS,
+)
 
 HEAD = f"""# The report's data dictionary
 
-What `--report DIR` writes: three datasets in parquet, each under `run_date=…/run_id=…`, which
-readers show as columns too. Instants are UTC. Every row says its `schema_version`
-({SCHEMA_VERSION} now), which rises when a column is added; columns are only ever added. (Version
-4, the last before the first release, dropped `batch` of `corrections`, which was null since
-version 3.) A run is complete once it stands in `summary`, which is written last; the file
-`_SUCCESS` beside it is the very last.
+What `--report DIR` writes: datasets in parquet, each under `run_date=…/run_id=…`, which readers
+show as columns too; of `delete-orphans` only `deletions` and `summary`. Instants are UTC. Every row
+says its `schema_version` ({SCHEMA_VERSION} now), which rises when a column is added; columns are
+only ever added. (Version 4, the last before the first release, dropped `batch` of `corrections`,
+which was null since version 3.) A run is complete once it stands in `summary`, which is written
+last; the file `_SUCCESS` beside it is the very last.
 
 Made by `docs/data_dictionary.py` from `jobs/session_repair/rules/schemas.py`."""
 
 DATASETS = (
     ("findings", "One row per session and symptom, of the sessions that were read.", FINDING_ROWS),
     ("corrections", "One row per planned document.", CORRECTION_ROWS),
+    ("deletions", "One row per document that `delete-orphans` planned to delete.", DELETION_ROWS),
     ("summary", "One row per run and metric.", SUMMARY_ROWS),
 )
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-import click
-
 from session_repair.cli.help import verb
+from session_repair.cli.modes import APPLY, DRY_RUN, PLAN, mode_of, with_modes
 from session_repair.cli.options import (
     CONNECTION,
     OUTPUT,
@@ -20,13 +19,13 @@ from session_repair.cli.options import (
     with_told_ending,
 )
 from session_repair.cli.screen import show
-from session_repair.errors import Refused
 from session_repair.logs import notice
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.lease import Lease
 from session_repair.mongo.rights import TO_PLAN
 from session_repair.mongo.runs import DONE, PLANNED, Run, new_run_id
 from session_repair.mongo.store import Store
+from session_repair.repair.bounds import require_bounded
 from session_repair.repair.execute import carry_out, new_lease, new_run
 from session_repair.repair.plan import plan_run, survey_corrections
 from session_repair.repair.preconditions import require_ready
@@ -37,8 +36,6 @@ from session_repair.reporting.text import dry_run_report, fix_heading, fix_repor
 from session_repair.settings import Settings
 from session_repair.spark.starting import starting_spark
 from session_repair.verbs import FIX
-
-DRY_RUN, PLAN, APPLY = "dry run", "plan", "apply"
 
 
 def fix(settings: Settings, mode: str) -> Report:
@@ -71,6 +68,7 @@ def dry_run(store: Store) -> Report:
         spark = starting.session(preflight.documents, run_id)
         require_report_folder(spark, store.settings)
         found = survey_corrections(spark, store, preflight, run_id)
+        require_bounded(found.report, store.settings)
         keep_findings(found, store.settings)
         found.release()
         show([*fix_heading(found.report), *dry_run_report(found.report)])
@@ -107,16 +105,12 @@ def plan(store: Store, stack: ExitStack, goal: str) -> tuple[Report, Run, Lease]
     ),
 )
 @with_options(CONNECTION, SELECTION, OUTPUT, WRITING)
-@click.option("--plan", "is_plan", is_flag=True, help="Write the plan into the journal only.")
-@click.option("--apply", "is_apply", is_flag=True, help="Write; without it nothing is written.")
+@with_modes("Write; without it nothing is written.")
 @with_options("only", "max_changes", "confirm_delay", "allow_ttl")
 @with_told_ending
 def command(settings: Settings, is_plan: bool, is_apply: bool) -> Report:
     """Rebuild empty sessions from their events; a dry run unless --plan or --apply is given."""
-    if is_plan and is_apply:
-        raise Refused("--plan and --apply exclude each other; --apply plans and applies.")
-    mode = APPLY if is_apply else PLAN if is_plan else DRY_RUN
-    return fix(settings, mode)
+    return fix(settings, mode_of(is_plan, is_apply))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -52,14 +52,14 @@ def plan_again(store: Store, run: Run) -> None:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
-@with_options("plan_ttl", "allow_ttl")
+@with_options("plan_ttl", "max_changes", "max_delete", "allow_ttl")
 @with_told_ending
 def command(settings: Settings, run_id: str) -> Report:
     """Finish an interrupted run.
 
     RUN is the id of a run, or the word last.
     """
-    settings = replace(settings, report=None)  # datasets are of verify and fix
+    settings = replace(settings, report=None)  # datasets are of the verbs that read
     report = resume(settings, run_id)
     show(plan_report(report) if report.outcomes is None else fix_report(report))
     return report

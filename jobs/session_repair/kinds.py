@@ -13,6 +13,7 @@ from session_repair.secret import is_text
 
 FURTHEST = timedelta(days=18_250)  # before now; an ObjectId knows no time before 1970
 PERIOD = re.compile(r"(\d+)(ms|s|m|h|d)")
+LAST_SUCCESS = "last-success"
 SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 FIELD_PATH = re.compile(r"[^.$][^.]*(\.[^.$][^.]*)*")
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}  # in milliseconds
@@ -41,10 +42,13 @@ class Kind:
     def require(self, name: str, value: Any) -> None:
         """Raise Refused where the value of the setting with this name is out of bounds."""
         known, least = self.bounds.get("enum"), self.bounds.get("minimum")
+        most = self.bounds.get("maximum")
         if known is not None and value not in known:
             raise Refused(f"{name} {value!r} is unknown; write {' or '.join(known)}.")
         if least is not None and value < least:
             raise Refused(f"{name} {value} is too small; write {least} or more.")
+        if most is not None and value > most:
+            raise Refused(f"{name} {value} is too large; write {most} or less.")
         for text in value if isinstance(value, tuple) else (value,):
             require_utf8(name, text)
         self.check(name, value)
@@ -101,6 +105,16 @@ def instant_of(text: str) -> datetime:
         return instant.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a date; write 2025-10-20 or 2025-10-20T15:00") from None
+
+
+def checked_since(text: str) -> str:
+    """The text, if ``--since`` can be that. Raises ValueError."""
+    if text != LAST_SUCCESS and not PERIOD.fullmatch(text):
+        try:
+            instant_of(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, a duration such as 7d, or {LAST_SUCCESS}") from None
+    return text
 
 
 def limit_of(limit: str, total: int) -> int:
@@ -173,6 +187,8 @@ DURATION = Kind(
     told=format_duration,
     check=require_not_too_long,
 )
+SAMPLE = Kind(int, "N", {"minimum": 0, "maximum": 100})  # a report has to fit into a document
+SINCE = Kind(metavar=f"DATE|AGE|{LAST_SUCCESS}", read=checked_since)
 INSTANT = Kind(metavar="INSTANT", read=instant_of, told=datetime.isoformat)
 LIMIT = Kind(
     metavar="N|P%",

@@ -33,12 +33,12 @@ from session_repair.kinds import (
     INSTANT,
     LIMIT,
     NAME,
-    PERIOD,
+    SAMPLE,
+    SINCE,
     SIZE,
     SWITCH,
     Kind,
     format_duration,
-    instant_of,
     levels_of,
     names,
     one_of,
@@ -49,9 +49,9 @@ from session_repair.logs import FORMATS, TEXT
 from session_repair.roles import GUARD, LATER, ONCE, PART, PLACE, PLAN, SOURCE, VIEW, Role
 from session_repair.symptoms import EMPTY, SCOPES, require_corrected
 
-LAST_SUCCESS = "last-success"
 # Rows of a batch: in larger ones the writes of others wait for longer.
 BATCH_SIZE = 250
+SAMPLES = 5  # of each finding
 STRATEGIES = AUTO, SCAN, LOOKUP = "auto", "scan", "lookup"
 
 TLS_FILES = {"ca_file": "tlsCAFile", "certificate_key_file": "tlsCertificateKeyFile"}
@@ -82,19 +82,6 @@ def setting(default: Any, kind: Kind, *row: Any, **more: Any) -> Any:
     if kind.plain is dict:
         return field(default_factory=lambda: kind.read(default), metadata=metadata)
     return field(default=None if default is None else kind.read(default), metadata=metadata)
-
-
-def checked_since(text: str) -> str:
-    """The text, if ``--since`` can be that. Raises ValueError."""
-    if text != LAST_SUCCESS and not PERIOD.fullmatch(text):
-        try:
-            instant_of(text)
-        except ValueError as error:
-            raise ValueError(f"{error}, a duration such as 7d, or {LAST_SUCCESS}") from None
-    return text
-
-
-SINCE = Kind(metavar=f"DATE|AGE|{LAST_SUCCESS}", read=checked_since)
 
 
 @dataclass(frozen=True)
@@ -197,6 +184,7 @@ class Settings:
     # PEM: the authorities that sign the server's certificate; the certificate to show, and its key
     tls_ca_file: str | None = setting(None, FILE, key="tls.ca_file")
     tls_certificate_key_file: str | None = setting(None, FILE, key="tls.certificate_key_file")
+    samples: int = setting(SAMPLES, SAMPLE, "So many samples of each finding (5).", role=GUARD)
     report: str | None = setting(None, FOLDER, "Write findings as parquet (any Hadoop path).")
     json: str | None = setting(None, FILE, "Write the report as JSON; - for stdout.", "ending")
     html: str | None = setting(None, FILE, "Write the report as one HTML page.", "ending")
@@ -211,6 +199,7 @@ class Settings:
         TEXT, one_of(*FORMATS), "Of the lines on stderr (text).", "connection"
     )
     asked: tuple[str, ...] = setting((), names(), role=ONCE)  # of ASKED, by the command line
+    named_by: tuple[str, ...] = setting((), names(), role=GUARD | ONCE)  # where a file names ids
     # Options of the command line that led to the database and its runs: --config night.toml
     reached_by: tuple[str, ...] = setting((), names(), role=ONCE)
 

@@ -30,14 +30,16 @@ def called() -> str:
 
 def on_the_same(*words: str, settings: Mapping[str, Any]) -> str:
     """The command over what one with these settings, described, was asked to look at."""
-    asked = [word for name in settings.get("asked", ()) for word in option(name, settings[name])]
-    return typed(settings.get("reached_by", ()), *words, *asked)
+    named_by = settings.get("named_by") or ()  # in place of all the ids that a file names
+    names = [it for it in settings.get("asked", ()) if it != "session_ids" or not named_by]
+    asked = [word for name in names for word in option(name, settings[name])]
+    return typed(settings.get("reached_by", ()), *words, *named_by, *asked)
 
 
 def option(name: str, value: Any) -> list[str]:
     """The words that ask for the setting; none for the database, which is reached otherwise."""
     row = SETTINGS[name]
-    if name == "database" or not value:
+    if name == "database" or not row.help or value is None or value is False or value == []:
         return []
     if row.kind.plain is bool:
         return [row.typed(name)]

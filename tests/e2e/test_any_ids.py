@@ -202,8 +202,9 @@ def test_a_text_and_the_number_that_it_spells_are_two_ids_and_told(
 
 
 def test_what_session_id_names_is_tried_as_text_and_as_what_it_spells(
-    command: Command, db: Db
+    command: Command, db: Db, tmp_path: Path
 ) -> None:
+    """The lines of a file too."""
     shop = Shop(db)
     digits, key = "68f0000000000000000000aa", uuid.UUID(int=5)
     day = {"$date": {"$numberLong": str(int(MORNING.timestamp()) * 1000)}}
@@ -221,11 +222,17 @@ def test_what_session_id_names_is_tried_as_text_and_as_what_it_spells(
         shop.session(session_id)
         shop.events(session_id, {1: "/home"})
     before = stored_bytes(db)
-    words = [word for text in (*named, "779") for word in ("--session-id", text)]
+    first, *others_named = [*named, "779"]
+    file = tmp_path / "ids.txt"
+    file.write_text("\n".join([*others_named, "", first]))
+    words = ("--session-id", first, "--session-ids-from", str(file), "--samples", "1")
 
     code, report = reported(command, "fix", "--apply", *words, on=db)
 
     assert (code, report["outcomes"]["applied"], report["missing"]) == (0, 7, ["779"])
+    assert report["settings"]["session_ids"] == [*named, "779"]
+    samples = {it["code"]: len(it["samples"]) for it in report["symptoms"] if it["found"]}
+    assert (set(samples.values()), len(report["corrections"])) == ({1}, 1)
     left = [it["session_id"] for it in db[SESSIONS].find({"event_count": 0})]
     assert left == [Int64(great - 1), ObjectId(f"{7:024x}"), others[2], "778"]
     # What others changed since is named as an option takes it, to be looked at again.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from demo.generate import generate
+from session_repair.home import COMMAND
+from session_repair.mongo.lease import LEASE_ID
 from tests.harness.commands import Command, Ended
-from tests.harness.documents import JOURNAL, Db, fingerprint, stored_bytes
+from tests.harness.documents import RUNS, Db, fingerprint, stored_bytes
 from tests.harness.runs import last_run, outcomes
 
 LONG_AGO = datetime(2025, 10, 1, tzinfo=timezone.utc)
@@ -58,21 +62,62 @@ def test_another_collection_taken_for_events_stops_the_run(
     assert_stopped(command, db, "fix", "--apply", "--config", str(wrong))
 
 
-def test_more_changes_than_allowed_stop_the_run_in_number_and_in_percent(
-    command: Command, db: Db
+def test_more_changes_than_allowed_stop_the_run_and_keep_a_plan_that_nobody_applies_by_accident(
+    command: Command, db: Db, tmp_path: Path
 ) -> None:
     """What a limit allows is told in tests/unit/test_limits.py."""
     figures = generate(db, 100)
-    before = stored_bytes(db)
-    assert command("fix", "--apply", "--max-changes", "27%", on=db).code == 4
-    assert (last_run(db)["verdict"], last_run(db)["state"]) == (4, "planning")
-    assert db[JOURNAL].count_documents({}) == 0
-    run = last_run(db)["_id"]
-    assert command("resume", run, on=db).code == 4  # the limit is that of the run
-    assert stored_bytes(db) == before
     assert figures.broken == 28
-    assert command("fix", "--apply", "--max-changes", "28%", on=db).code == 0
-    assert outcomes(db) == {"applied": 28}
+    before = stored_bytes(db)
+    dry = command("fix", "--max-changes", "27%", on=db)
+    told = "28 of 100 sessions are in the plan, --max-changes 27% allows 27. "
+    why = f"fix: {told}Nothing was written. Look at the plan by a dry run with a higher limit.\n"
+    assert (dry.code, dry.out, dry.complaints) == (4, "", why)
+    ended = command("fix", "--apply", "--max-changes", "27%", on=db)
+    run = last_run(db)
+    why = (
+        f"{told}No session is written. The plan is kept: apply it with --max-changes 28 if it is "
+        f"right after all. Look at it with: {COMMAND} runs {run['_id']} --rows "
+        f"--database {db.name}"
+    )
+    assert (ended.code, ended.out, ended.complaints) == (4, "", f"fix: {why}\n")
+    assert (run["verdict"], run["state"], run["error"]) == (4, "stopped", f"BreakerTripped: {why}")
+    assert outcomes(db) == {"none": 28}
+    rows = command("runs", "last", "--rows", "--outcome", "planned", on=db)
+    assert (rows.code, len(rows.out.splitlines())) == (0, 28)
+
+    config = tmp_path / "generous.toml"
+    config.write_text('max_changes = "100%"\n')
+    for more in ((), ("--config", str(config)), ("--max-changes", "27"), ("--plan-ttl", "1d")):
+        for verb in ("apply", "resume"):
+            again = command(verb, run["_id"], *more, on=db)
+            assert (again.code, "The plan is kept: " in again.err) == (4, True)
+    others = command("apply", run["_id"], "--max-delete", "100%", on=db)
+    assert (others.code, "--max-delete is about delete-orphans" in others.err) == (2, True)
+    assert command("undo", run["_id"], "--apply", on=db).code == 0
+    assert (stored_bytes(db), last_run(db)["state"]) == (before, "stopped")
+
+    let = ("apply", run["_id"], "--max-changes", "28%")
+    with held_lease_of_another(db):
+        assert command(*let, on=db).code == 6
+    assert last_run(db)["state"] == "stopped"
+    pause = tmp_path / "pause"
+    pause.touch()
+    assert command(*let, "--pause-file", str(pause), on=db).code == 5
+    assert (last_run(db)["state"], outcomes(db)) == ("planned", {"none": 28})
+    assert command("resume", run["_id"], on=db).code == 0  # it was let
+    assert (last_run(db)["state"], outcomes(db)) == ("done", {"applied": 28})
+
+
+@contextmanager
+def held_lease_of_another(db: Db) -> Iterator[None]:
+    """Inside, another run holds the lease."""
+    free = db[RUNS].find_one({"_id": LEASE_ID})
+    assert free is not None
+    until = datetime(2999, 1, 1, tzinfo=timezone.utc)
+    db[RUNS].update_one({"_id": LEASE_ID}, {"$set": {"holder": "r1", "expires_at": until}})
+    yield
+    db[RUNS].replace_one({"_id": LEASE_ID}, free)
 
 
 def test_sessions_whose_session_id_has_another_name_are_not_deleted(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import bson
+import pandas
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 from bson.binary import UuidRepresentation
@@ -19,6 +21,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from demo.ingest import new_event, new_session
+from session_repair.home import COMMAND
 from tests.harness.commands import Command, reported, started
 from tests.harness.documents import (
     JOURNAL,
@@ -90,10 +93,9 @@ ASKED_AGAIN = Point("aggregate", "events", skip=1)
 
 
 def planned_deletion(command: Command, db: Db, options: Sequence[str]) -> str:
-    """A run that has its plan, and was stopped before its first batch."""
-    with tempfile.NamedTemporaryFile() as pause:
-        assert command(*options, "--pause-file", pause.name, on=db).code == 5
-    assert (last_run(db)["state"], outcomes(db).keys() - {"none"}) == ("planned", set())
+    """A run that is a plan."""
+    assert command(*options, "--plan", on=db).code == 3
+    assert (last_run(db)["state"], outcomes(db).keys()) == ("planned", {"none"})
     return str(last_run(db)["_id"])
 
 
@@ -124,7 +126,7 @@ def plan_of_eight(mongo_client: MongoClient[Document], command: Command) -> Iter
 
     def make(db: Db) -> None:
         orphans(db, 8)
-        planned_deletion(command, db, APPLY)
+        planned_deletion(command, db, DRY)
 
     with made_once(mongo_client[CONDEMNED], make) as made:
         yield made
@@ -134,6 +136,54 @@ def plan_of_eight(mongo_client: MongoClient[Document], command: Command) -> Iter
 def condemned(plan_of_eight: Snapshot) -> Db:
     """Eight orphans whose deletion is planned and not begun, the same for each test."""
     return plan_of_eight.restored()
+
+
+def test_a_plan_says_what_would_go_and_how_it_is_applied_under_its_own_settings(
+    command: Command, db: Db, tmp_path: Path
+) -> None:
+    keys = orphans(db, 8)
+    before = stored_bytes(db)
+    page, told = tmp_path / "page.html", tmp_path / "told.json"
+    ended = command(*DRY, "--plan", "--html", f"{page}", "--json", f"{told}", on=db)
+    report = json.loads(told.read_text())
+    assert report["deletions"] == [
+        {"session_key": {"$oid": str(key)}, "session_id": str(key), "canonical_key": None}
+        for key in keys
+    ]
+    listed = page.read_text().partition("<h2>What would be deleted</h2>")[2].partition("</table>")
+    assert [listed[0].count(str(key)) for key in keys] == [2] * 8
+    run = last_run(db)["_id"]
+    apply = f"Apply this plan with: {COMMAND} apply {run} --database {db.name}"
+    assert (ended.code, ended.out.splitlines()[3:]) == (
+        3,
+        [
+            "Found 8 orphan sessions (no events)",
+            "",
+            "Planned to delete 8 sessions. Nothing was written to them.",
+            *(f"  {key}" for key in keys[:5]),
+            apply,
+        ],
+    )
+    assert (last_run(db)["state"], outcomes(db), stored_bytes(db)) == (
+        "planned",
+        {"none": 8},
+        before,
+    )
+    younger = tmp_path / "younger.toml"
+    younger.write_text('min_age = "1h"\n')
+    for verb in ("apply", "resume"):
+        refused = command(verb, run, "--config", str(younger), on=db)
+        why = f"run {run} was planned with min_age = '1d', now it is '1h'."
+        assert (refused.code, why in refused.err) == (2, True)
+        stale = command(verb, run, "--plan-ttl", "1ms", on=db)
+        assert (stale.code, "--plan-ttl allows 1ms. Plan again." in stale.err) == (2, True)
+    both = command(*DRY, "--plan", "--apply", on=db)
+    assert (both.code, "--plan and --apply exclude each other" in both.err) == (2, True)
+    assert stored_bytes(db) == before
+    db["sessions"].update_one({"_id": keys[0]}, {"$set": {"last_event_at": now()}})
+    assert command("apply", run, on=db).code == 5
+    assert outcomes(db) == {"applied": 7, "skipped_changed": 1}
+    assert db["sessions"].count_documents({"_id": {"$in": keys}}) == 1
 
 
 def planned_ids(db: Db) -> list[Any]:
@@ -149,8 +199,17 @@ def test_a_dry_run_of_deletion_writes_nothing(command: Command, db: Db) -> None:
     assert sorted(db.list_collection_names()) == ["events", "sessions"]
 
 
+def listed_in(folder: Path, run: str, *columns: str) -> dict[str, list[Any]]:
+    """By the _id of each document that a run was to delete, these columns of its row."""
+    summary = pandas.read_parquet(folder / "summary")
+    assert set(summary["run_id"].astype(str)) == {run}
+    rows = pandas.read_parquet(folder / "deletions")
+    assert (set(rows["run_id"].astype(str)), set(rows["session_type"])) == ({run}, {"objectId"})
+    return dict(zip(rows["session"], rows[[*columns]].to_numpy().tolist(), strict=True))
+
+
 def test_only_empty_old_sessions_without_events_are_deleted_and_undo_restores_every_byte(
-    command: Command, db: Db
+    command: Command, db: Db, tmp_path: Path
 ) -> None:
     gone = orphans(db, 4)
     kept = [
@@ -166,8 +225,10 @@ def test_only_empty_old_sessions_without_events_are_deleted_and_undo_restores_ev
     db["sessions"].insert_one(old_enough)
     before = stored_bytes(db)
 
-    code, report = reported(command, *APPLY, on=db)
+    code, report = reported(command, *APPLY, "--report", str(tmp_path), on=db)
     gone.append(old_enough["_id"])
+    rows = {str(key): [str(key), None, "applied"] for key in gone}
+    assert listed_in(tmp_path, report["run_id"], "session_id", "canonical", "outcome") == rows
     assert (code, report["outcomes"]["applied"], report["outcomes"]["planned"]) == (0, 5, 5)
     after = stored_bytes(db)
     assert after == {key: before[key] for key in before if key not in gone}
@@ -191,8 +252,13 @@ def test_more_orphans_than_max_delete_stop_the_run_before_it_writes(
     assert (ended.code, ended.out) == (4, "")
     assert "4 of 5 sessions are in the plan, --max-delete 5% allows 1." in ended.err
     assert stored_bytes(db) == before
-    assert db[JOURNAL].count_documents({}) == 0
-    assert last_run(db)["verdict"] == 4
+    assert (last_run(db)["verdict"], last_run(db)["state"]) == (4, "stopped")
+    assert outcomes(db) == {"none": 4}
+    for verb in ("apply", "resume"):
+        assert command(verb, "last", on=db).code == 4
+    assert stored_bytes(db) == before
+    assert command("apply", "last", "--max-delete", "4", on=db).code == 0
+    assert db["sessions"].count_documents({}) == 1
 
 
 def test_what_happened_between_plan_and_deletion_saves_a_session(
@@ -322,7 +388,7 @@ def test_an_event_that_spells_the_id_in_another_type_saves_its_session_after_the
     gone = orphans(db, 2)
     spelled(db)
     before = stored_bytes(db)
-    planned_deletion(command, db, APPLY)
+    planned_deletion(command, db, DRY)
     with applying(command, db):
         spell(db)
     assert outcomes(db) == {"applied": 2, "skipped_changed": len(PAIRS)}
@@ -421,7 +487,8 @@ def test_empty_sessions_without_a_session_id_end_as_an_outcome(command: Command,
     assert db[RUNS].find_one({"_id": last_run(db)["_id"]})["state"] == "done"  # type: ignore[index]
 
 
-COPIES = (*APPLY, "--duplicates", "--max-malformed", "100%")
+DRY_COPIES = (*DRY, "--duplicates", "--max-malformed", "100%")
+COPIES = (*DRY_COPIES, "--apply")
 FULL = {"event_count": 1, "pages": ["/home"], "last_event_at": LONG_AGO}
 
 
@@ -438,14 +505,15 @@ def copies(db: Db, session_id: str, *snippets: Document) -> list[Any]:
 
 
 def test_only_empty_old_copies_are_deleted_and_the_unique_index_can_be_made(
-    command: Command, db: Db
+    command: Command, db: Db, tmp_path: Path
 ) -> None:
     orphan = session_of(LONG_AGO)
     db["sessions"].insert_one(orphan)
     gone = copies(db, "one full", {}, FULL, {})
-    del gone[1]
-    gone += copies(db, "all empty", {}, {}, {"pages": None}, {"event_count": Int64(0)}, {})[1:]
-    gone += copies(db, "two full", FULL, {**FULL, "event_count": 2}, {})[2:]
+    full = gone.pop(1)
+    empty, *more = copies(db, "all empty", {}, {}, {"pages": None}, {"event_count": Int64(0)}, {})
+    _, fullest, last = copies(db, "two full", FULL, {**FULL, "event_count": 2}, {})
+    gone += [*more, last]
     copies(db, "a young copy", FULL, {"_id": ObjectId.from_datetime(now() - timedelta(hours=23))})
     copies(db, "malformed", {**FULL, "event_count": 2.5}, {})
     copies(db, "malformed copy", FULL, {"pages": "/home"})
@@ -453,13 +521,21 @@ def test_only_empty_old_copies_are_deleted_and_the_unique_index_can_be_made(
     db["events"].insert_one(event_of({"session_id": "an event just now"}, timestamp=now()))
     before = stored_bytes(db)
 
-    assert command(*[it for it in COPIES if it != "--apply"], on=db).code == 0
+    assert command(*DRY_COPIES, on=db).code == 0
     assert stored_bytes(db) == before  # a dry run
-    code, report = reported(command, *COPIES, on=db)
+    code, report = reported(command, *DRY_COPIES, "--plan", "--report", str(tmp_path), on=db)
+    assert (code, report["totals"]["planned"], stored_bytes(db)) == (3, 7, before)
+    run_id = report["run_id"]
+    stays = {str(gone[0]): full, str(gone[1]): full, str(gone[6]): fullest}
+    stays |= {str(key): empty for key in gone[2:6]}
+    rows = {key: [str(it), None] for key, it in stays.items()}
+    assert listed_in(tmp_path, run_id, "canonical", "outcome") == rows
+    listed = {it["session_key"]["$oid"]: it["canonical_key"] for it in report["deletions"]}
+    assert listed == {key: {"$oid": str(it)} for key, it in stays.items()}
+    code, report = reported(command, "apply", run_id, on=db)
     assert (code, report["outcomes"]["applied"], report["outcomes"]["planned"]) == (0, 7, 7)
     after = stored_bytes(db)
     assert after == {key: before[key] for key in before if key not in gone}
-    run_id = report["run_id"]
     assert command("undo", run_id, "--apply", on=db).code == 0
     assert stored_bytes(db) == before
 
@@ -475,7 +551,7 @@ def test_a_copy_whose_canonical_document_has_gone_stays(command: Command, db: Db
     kept, copy = copies(db, "s", FULL, {})
     _, other_copy = copies(db, "renamed", FULL, {})
     _, third_copy = copies(db, "sound", FULL, {})
-    planned_deletion(command, db, COPIES)
+    planned_deletion(command, db, DRY_COPIES)
     with applying(command, db):
         db["sessions"].delete_one({"_id": kept})
         db["sessions"].update_one(
@@ -492,7 +568,7 @@ def test_a_canonical_document_deleted_beside_the_deletion_brings_its_copy_back(
 ) -> None:
     kept, copy = copies(db, "s", FULL, {})
     before = stored_bytes(db)
-    planned_deletion(command, db, COPIES)
+    planned_deletion(command, db, DRY_COPIES)
     with applying(command, db, point=DELETED):
         # the transaction has seen the canonical document, and has not deleted yet
         db["sessions"].delete_one({"_id": kept})
@@ -513,6 +589,7 @@ def assert_all_go_and_come_back(command: Command, db: Db, number: int) -> None:
     before = stored_bytes(db)
     code, report = reported(command, *APPLY, on=db)
     assert (code, report["outcomes"]["applied"]) == (0, number)
+    assert len(report["deletions"]) == min(number, 1_000)
     assert db["sessions"].count_documents({}) == 1
     assert command("undo", report["run_id"], "--apply", on=db).code == 0
     assert last_run(db)["undo"]["counts"] == {"restored": number}
@@ -591,7 +668,7 @@ def test_a_batch_of_large_orphans_holds_no_more_than_8_mb_of_them(
             sizes["undo", sent["txnNumber"]] += sum(put_back)
 
     before_command(weigh)
-    run = planned_deletion(command, db, APPLY)
+    run = planned_deletion(command, db, DRY)
     assert command("apply", run, on=db).code == 0
     assert db["sessions"].count_documents({}) == 1
     assert command("undo", run, "--apply", on=db).code == 0

@@ -35,7 +35,7 @@ def test_each_orphan_that_stays_is_told_with_its_reason(command: Command, db: Db
 
     dry = command("delete-orphans", *how, on=db)
     named = command("delete-orphans", *how, "--session-id", "bare", "--session-id", "goes", on=db)
-    code, report = reported(command, "delete-orphans", "--apply", *how, on=db)
+    code, report = reported(command, "delete-orphans", "--apply", *how, "--samples", "2", on=db)
 
     assert dry.out.split("nothing was written.\n")[1] == (
         "  goes\n"
@@ -53,6 +53,7 @@ def test_each_orphan_that_stays_is_told_with_its_reason(command: Command, db: Db
     assert orphans["left"] == {"bare": 1, "in_flight": 7, "young": 1}
     told = [(it["session_id"], it["why"]) for it in orphans["samples"] if it["why"] != "in_flight"]
     assert told == [("goes", None), ("bare", "bare"), ("ageless", "young")]
+    assert len(orphans["samples"]) == len(told) + 2
     assert sum(orphans["left"].values()) + 1 + report["totals"]["planned"] == orphans["found"]
     assert differing(db, before) == [gone]
 

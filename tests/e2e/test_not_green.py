@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from session_repair.home import COMMAND
 from tests.harness.commands import Command, Ended, reported
 from tests.harness.documents import RUNS, Db, Document, stored_bytes
 from tests.harness.runs import last_run
@@ -100,7 +101,7 @@ def test_a_session_that_is_named_and_may_not_shrink_is_told_and_so_is_what_is_mi
         "⚠️  No session has 1 of the 2 ids that --session-id names: s2\n"
         "Left alone, and what changes that:\n"
         "       1  count_mismatch  never shrink: events may have expired: "
-        "--scope all --allow-shrink\n"
+        f"{COMMAND} fix --scope all --allow-shrink {' '.join(names)} --database {db.name}\n"
         "          count_mismatch  s1  17 → 14\n"
     )
     report = last_run(db)["report"]

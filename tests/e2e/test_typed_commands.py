@@ -52,6 +52,7 @@ TRIED = {
     "mongo/lease.py 'runs', self.run_id": "test_who_lost_the_run_is_told_where_to_look",
     "mongo/runs.py 'runs'": "test_who_lost_the_run_is_told_where_to_look",
     "mongo/runs.py verb, self.run_id, *words": "test_a_plan_is_applied_as_it_says",
+    "repair/bounds.py 'runs', '--rows'": "test_a_plan_that_is_too_large_is_looked_at_as_it_says",
     "repair/execute.py 'undo', '--apply'": "test_what_mongodb_refused_to_undo_says_how_to_undo_it",
     "repair/execute.py *FINISH['progress']": "test_what_broke_off_says_how_to_finish_it",
     "repair/execute.py *FINISH[part]": "test_what_broke_off_says_how_to_finish_it",
@@ -62,6 +63,7 @@ TRIED = {
     "reporting/text.py 'verify'": "test_what_is_found_is_repaired_as_it_says",
     "reporting/text.py verb, '--apply'": "test_what_is_found_is_repaired_as_it_says",
     "reporting/verdicts.py FIX, '--apply'": "test_what_is_found_is_repaired_as_it_says",
+    "reporting/verdicts.py verb, *options": "test_what_is_left_alone_is_dealt_with_as_it_says",
 }
 
 
@@ -150,6 +152,15 @@ def test_a_plan_is_applied_as_it_says(command: Command, db: Db, config: str, she
         True,
         True,
     )
+
+
+def test_a_plan_that_is_too_large_is_looked_at_as_it_says(
+    command: Command, db: Db, config: str, shell: Shell
+) -> None:
+    ended = command("fix", "--plan", "--max-changes", "3", "--config", config, on=night(db))
+    assert ended.code == 4, ended.told
+    rows = shell(printed(ended.err))
+    assert (rows.code, len(rows.out.splitlines())) == (0, EMPTY + 1), rows.told
 
 
 def test_what_init_writes_is_looked_at_as_it_says(
@@ -248,13 +259,15 @@ def test_who_lost_the_run_is_told_where_to_look(
 
 @pytest.mark.needs("spark_process")
 def test_what_is_found_is_repaired_as_it_says(
-    command: Command, db: Db, config: str, shell: Shell
+    command: Command, db: Db, config: str, shell: Shell, tmp_path: Path
 ) -> None:
     night(db)
+    (tmp_path / "some ids").write_text("s3\n")
     recent = datetime.now(timezone.utc)  # in flight, but for --settle 0s
     db["hits"].update_many({"session_id": "s2"}, {"$set": {"timestamp": recent}})
     verify = partial(command, "verify", "--config", config, on=db)
-    found = verify("--settle", "0s", "--session-id", "s2", "--session-id", "s3")
+    ids = ("--session-id", "s2", "--session-ids-from", f"{tmp_path}/some ids")
+    found = verify("--settle", "0s", *ids)
     assert found.code == 3
     fixed = shell(printed(found.out))
     assert (fixed.code, repaired(db)) == (0, [2, 3, 4]), fixed.told
@@ -274,3 +287,30 @@ def test_what_is_found_is_repaired_as_it_says(
     assert (back.code, repaired(db)) == (3, [4]), back.told
     fixed = shell(printed(back.out))
     assert (fixed.code, repaired(db)) == (0, [2, 3, 4]), fixed.told
+
+
+@pytest.mark.needs("spark_process")
+def test_what_is_left_alone_is_dealt_with_as_it_says(
+    command: Command, db: Db, config: str, shell: Shell
+) -> None:
+    night(db)
+    shrunk = {"$set": {"event_count": 3, "meta.pages": ["/a", "/b"]}}
+    db["visits"].update_one({"_id": 4}, shrunk)
+    old = {"first_event_at": NOON, "last_event_at": NOON, "user_id": 7}
+    gone = {"session_id": "gone", "event_count": 0, "meta": {"pages": []}, **old}
+    copy = {**gone, "session_id": "s4"}
+    db["visits"].insert_many([{"_id": 5, **gone}, {"_id": 6, **copy}])
+    how = ("--scope", "empty", "--settle", "2m", "--samples", "0")
+    looked = command("verify", "--config", config, *how, on=db)
+    assert looked.code == 3, looked.told
+    steps = {
+        "fix --scope all --settle": (3, "Would fix 4 sessions."),
+        "fix --scope all --allow-shrink --settle": (3, "Would fix 5 sessions."),
+        "delete-orphans --settle": (0, "Would delete 1 session."),
+        "delete-orphans --duplicates --settle": (0, "Would delete 1 session."),
+    }
+    printed_there = PRINTED.findall(looked.out)
+    for words, (code, told) in steps.items():
+        line = next(it for it in printed_there if f" {words} 2m " in it)
+        ended = shell(line)
+        assert (ended.code, told in ended.out) == (code, True), ended.told

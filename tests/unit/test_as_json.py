@@ -43,14 +43,16 @@ def test_an_id_is_the_value_of_which_it_is_the_text(key: Any, told: Any) -> None
         ],
         "malformed": [{"field": "pages", "samples": [str(key) if key is OID else text]}],
         "kept": [{"types": "int", "samples": ["7"]}],
+        "deletions": [{**sample(f'{{"v": {text}}}'), "canonical_key": f'{{"v": {text}}}'}],
     }
     of_run = document_told({"_id": "r1", "report": report})["report"]
     assert [it["session_key"] for it in of_run["symptoms"][0]["samples"]] == [told, None]
     assert of_run["malformed"] == [{"field": "pages", "samples": [told]}]
+    assert of_run["deletions"] == [{**sample(told), "canonical_key": told}]
     assert of_run["kept"] == report["kept"]  # by their session_ids
 
 
-def sample(key: str | None) -> dict[str, Any]:
+def sample(key: Any) -> dict[str, Any]:
     return {"session_id": "s", "session_key": key}
 
 

@@ -410,6 +410,7 @@ def test_wrong_types_are_listed_with_some_of_their_documents() -> None:
 
 def test_what_a_deletion_leaves_alone_is_told() -> None:
     page = report_page(COPIES)
+    assert "What would be deleted" not in page
     assert left_rows(page) == {("duplicate_session", "a copy that is not empty", "no option"): 3}
     assert "orphan session" not in page
 

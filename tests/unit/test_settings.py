@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import sys
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
@@ -23,10 +24,11 @@ else:
 from session_repair.cli import layers
 from session_repair.cli.layers import load_settings, read_uri
 from session_repair.errors import Refused
-from session_repair.home import DEFAULT_CONFIG
+from session_repair.home import COMMAND, DEFAULT_CONFIG
 from session_repair.kinds import format_duration, limit_of, parse_duration, show_duration
 from session_repair.repair.preflight import require_time_to_confirm
 from session_repair.settings import Settings, describe, revived, semantics
+from session_repair.typed import on_the_same
 
 URI = "mongodb://repair:hush@db.example:27017"
 
@@ -201,6 +203,7 @@ def test_what_a_config_file_must_not_say_is_refused_by_name(
     [
         ("scope", "everything", "scope 'everything' is unknown; write empty or all"),
         ("batch_size", 0, "batch_size 0 is too small"),
+        ("samples", 101, "samples 101 is too large; write 100 or less"),
         ("max_changes", "many", "'many' is no limit"),
         ("max_delete", "5 %", "'5 %' is no limit"),
     ],
@@ -242,6 +245,43 @@ def test_a_plan_that_could_outlive_its_journal_is_refused(
         load_settings(URI, config(tmp_path, f'{name} = "{value}"\n'), {})
     equal = {"journal_ttl": timedelta(days=2), "plan_ttl": timedelta(days=2)}
     assert load_settings(URI, None, equal).plan_ttl == timedelta(days=2)
+
+
+def test_a_file_names_session_ids_beside_those_of_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "ids"
+    file.write_bytes("\ufeffs1\r\n\n  \n a b \ns1\n商品\u2028\nlast".encode())
+    made = load_settings(URI, None, {"session_ids": ("s0", "last"), "session_ids_from": str(file)})
+    assert made.session_ids == ("s0", "last", "s1", " a b ", "商品\u2028")
+    words = ["--session-id", "s0", "--session-id", "last", "--session-ids-from", str(file)]
+    assert on_the_same("fix", settings=describe(made)) == shlex.join([COMMAND, "fix", *words])
+    assert load_settings(URI, None, {"session_ids_from": str(file)}).asked[0] == "session_ids"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, ": No such file or directory. Name a readable file."),
+        (b"", " names no session. Write an id on each line."),
+        (b"\n \r\n", " names no session. Write an id on each line."),
+        (b"s1\n\xff\n", " is not text in UTF-8. Write it again."),
+        ("s1\n".encode("utf-16-le"), " is not text in UTF-8. Write it again."),
+        (
+            b"s\n" * 10_001,
+            " names 10001 sessions, more than 10000. Split it, or leave it out: to look at all "
+            "is quicker.",
+        ),
+        (b"x" * (2 * 1024 * 1024 + 1), " is larger than 2 MB. Split it."),
+    ],
+)
+def test_a_file_that_names_no_session_ids_is_refused(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    file = tmp_path / "ids"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Refused) as refused:
+        load_settings(URI, None, {"session_ids_from": str(file)})
+    assert str(refused.value) == f"--session-ids-from {file}{why}"
 
 
 def test_a_lookback_without_last_success_is_refused() -> None:

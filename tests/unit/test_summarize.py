@@ -19,7 +19,7 @@ from session_repair.repair.report import (
     Symptoms,
     Totals,
 )
-from session_repair.repair.samples import SAMPLES, sample_corrections, sample_findings
+from session_repair.repair.samples import sample_corrections, sample_findings
 from session_repair.repair.summarize import (
     DAYS,
     EVENT,
@@ -33,6 +33,7 @@ from session_repair.repair.summarize import (
 )
 from session_repair.rules.correct import correct
 from session_repair.rules.diagnose import diagnose
+from session_repair.settings import SAMPLES
 from tests.harness.table import CODES
 from tests.unit.frames import (
     BOB,

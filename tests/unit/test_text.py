@@ -171,6 +171,7 @@ def test_empty_sessions_are_counted_as_the_guide_does_and_judged_by_their_events
         "\n\n⚠️  3 sessions can be repaired from their events: ./spark-submit.sh fix --apply\n"
         "   2 sessions are in flight and were left for a later run\n"
         "   4 orphan sessions remain (created but no events)\n"
+        "   Which of them may go: ./spark-submit.sh delete-orphans\n"
     )
 
 
@@ -380,7 +381,7 @@ def test_what_is_still_empty_after_a_whole_run_is_accounted_for() -> None:
         "✅ All fixable sessions have been fixed!\n"
         "   4 orphan sessions remain (created but no events)\n"
         "Left alone, and what changes that:\n"
-        "       1  count_mismatch  outside of --scope empty: --scope all\n"
+        "       1  count_mismatch  outside of --scope empty: ./spark-submit.sh fix --scope all\n"
         "       2  malformed  a wrong type, or too large: nothing can be told: "
         "right names or types\n"
         "   5 others name no page or count nothing: by their events, malformed, copies, in flight "
@@ -469,9 +470,9 @@ def test_a_session_that_is_named_and_left_alone_is_not_called_right_and_it_is_sa
     why = (
         "Left alone, and what changes that:\n"
         "       1  count_mismatch  never shrink: events may have expired: "
-        "--scope all --allow-shrink\n"
+        "./spark-submit.sh fix --scope all --allow-shrink\n"
         "          count_mismatch  s1  17 → 14\n"
-        "       1  user_mismatch  outside of --scope empty: --scope all\n"
+        "       1  user_mismatch  outside of --scope empty: ./spark-submit.sh fix --scope all\n"
         "          user_mismatch  s1  a → b\n"
     )
     line = "⚠️  What --session-id names is not all right, and is left alone\n"
@@ -492,7 +493,7 @@ def test_of_all_sessions_what_is_left_alone_is_a_table_below_the_verdict() -> No
         "✅ Nothing in this scope is left to repair\n"
         "Left alone, and what changes that:\n"
         "       4  count_mismatch  never shrink: events may have expired: "
-        "--scope all --allow-shrink\n"
+        "./spark-submit.sh fix --scope all --allow-shrink\n"
         "       1  count_mismatch  in flight, or it changed between two looks: a later run\n"
         "       3  malformed  a wrong type, or too large: nothing can be told: "
         "right names or types\n"
@@ -526,6 +527,37 @@ def test_what_is_no_utf8_is_to_be_converted_and_is_no_id_of_another_type() -> No
         "Text has to be UTF-8: convert it. "
         "Or leave them alone, with a higher --max-malformed."
     )
+
+
+def test_what_changes_a_finding_is_a_command_over_what_was_looked_at() -> None:
+    found = (
+        Symptoms("count_mismatch", 299, 0, 0, (), {"scope": 259, "shrink": 40}),
+        Symptoms("user_conflict", 2, 0, 0, (), {"conflict": 2}),
+        Symptoms("zero_events", 5, 0, 0, (), {"only": 5}),
+        Symptoms("duplicate_session", 3, 0, 0, (), {"copy": 3}),
+    )
+    given: dict[str, Any] = {
+        "scope": "empty",
+        "only": ["empty_pages"],
+        "allow_shrink": True,
+        "since": "7d",
+        "settle": "1h",
+        "strategy": "lookup",
+    }
+    asked = {**WHOLE, **given, "asked": [*given], "reached_by": ["--config", "a b.toml"]}
+    shown = text(verification_report(report(*found, settings=asked)))
+    fix, delete = "./spark-submit.sh fix", "./spark-submit.sh delete-orphans"
+    at = "--since 7d --settle 1h --strategy lookup --config 'a b.toml'"
+    assert shown.splitlines()[-5:] == [
+        f"       5  zero_events  not named by --only: {fix} --scope empty --allow-shrink {at}",
+        "     259  count_mismatch  outside of --scope empty: "
+        f"{fix} --scope all --allow-shrink {at}",
+        "      40  count_mismatch  never shrink: events may have expired: "
+        f"{fix} --scope all --allow-shrink {at}",
+        "       2  user_conflict  its events name several users: nothing",
+        "       3  duplicate_session  another document is the one to keep: "
+        f"{delete} --duplicates --settle 1h --strategy lookup --config 'a b.toml'",
+    ]
 
 
 def test_what_is_in_flight_is_left_to_repair() -> None:

@@ -34,7 +34,7 @@ from session_repair.health.model import json_schema
 from session_repair.health.queries import MAX_AGE, bounded, look, unknown
 from session_repair.mongo.connection import connected, require_bytewise
 from session_repair.mongo.newest import WROTE
-from session_repair.mongo.runs import PLANNED, Run
+from session_repair.mongo.runs import APPLICABLE, Run
 from session_repair.repair.execute import finish, take_back, working
 from session_repair.repair.preconditions import (
     require_not_undone,
@@ -58,14 +58,14 @@ def commands() -> None:
 )
 @click.argument("run_id", metavar="RUN")
 @with_options(CONNECTION, ENDING, WRITING)
-@with_options("plan_ttl", "allow_ttl")
+@with_options("plan_ttl", "max_changes", "max_delete", "allow_ttl")
 @with_told_ending
 def apply(settings: Settings, run_id: str) -> Report:
     """Carry out a planned run, that plan and no other.
 
     RUN is the id of a run, or the word last.
     """
-    report = finish(settings, run_id, (PLANNED,))
+    report = finish(settings, run_id, APPLICABLE)
     show(fix_report(report))
     return report
 

@@ -42,7 +42,8 @@ def setting_lines(
     elif os.environ.get(URL_VARIABLE):
         yield setting_line("notify", SECRET, f"environment {URL_VARIABLE}")
     settings = describe(load_settings(uri, config, given))
-    del settings["asked"], settings["reached_by"]
+    for name in ("asked", "reached_by", "named_by"):
+        del settings[name]
     for path, value in as_written(settings).items():
         yield setting_line(path, text_of(value), origin.get(path, "default"))
 

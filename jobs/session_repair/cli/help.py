@@ -23,11 +23,12 @@ HEADINGS = {
     "notices": "Notices",
     "connection": "Connection and log",
 }
-# Options that are no settings, and one that some verbs share though it is in no group.
+# Options that are no settings, and those that some verbs share though they are in no group.
 BESIDE = {
     **dict.fromkeys(("uri_file", "config", "verbose"), "connection"),
+    "session_ids_from": "sessions",
     "notify": "notices",
-    "report": "ending",
+    **dict.fromkeys(("report", "samples"), "ending"),
 }
 WIDEST = 30  # of what stands before the text of an option
 

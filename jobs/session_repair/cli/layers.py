@@ -14,16 +14,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from session_repair.cli.session_ids import named_in
 from session_repair.errors import Refused
 from session_repair.home import COMMAND, DEFAULT_CONFIG, IS_CHECKOUT
-from session_repair.kinds import FIELD_PATH, Kind
+from session_repair.kinds import FIELD_PATH, LAST_SUCCESS, Kind
 from session_repair.launch.options import meant
 from session_repair.roles import ONCE
 from session_repair.secret import read_secret
 from session_repair.settings import (
     ASKED,
     COLLECTIONS,
-    LAST_SUCCESS,
     SETTINGS,
     TLS_FILES,
     Settings,
@@ -80,10 +80,13 @@ def layers_of(uri: str, config: str | None, options: Mapping[str, Any]) -> list[
     """
     file = Path(config) if config else DEFAULT_CONFIG
     named = database_in(uri)
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if ids_from := given.pop("session_ids_from", None):
+        given |= named_in(ids_from, given.get("session_ids", ()))
     return [
         {**({"database": named} if named else {}), **tls_files_in(uri)},
         read_config(file) if config or file.exists() else {},
-        {name: value for name, value in options.items() if value not in (None, ())},
+        given,
     ]
 
 

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 VerbFunction = Callable[..., Exit]
 
-SETTINGS_OPTIONS = {"uri_file", "config", *SETTINGS}
+SETTINGS_OPTIONS = {"uri_file", "config", "session_ids_from", *SETTINGS}
 
 Option = Callable[[Any], Any]  # what click.option makes, a decorator
 
@@ -74,7 +74,8 @@ def option_of(name: str) -> Option:
     if kind.plain is bool:
         how = {"is_flag": True, "default": None}
     elif kind.plain is int:
-        how = {"type": click.IntRange(kind.bounds["minimum"])}
+        bounds = kind.bounds["minimum"], kind.bounds.get("maximum")
+        how |= {"type": click.IntRange(*bounds)}
     elif kind.plain is list:
         how |= {"type": str, "multiple": True, "callback": lambda _, __, texts: kind.read(texts)}
     elif known is not None:
@@ -101,14 +102,20 @@ CONNECTION = (
         help="Tell each step on stderr; -vv tells more, and all that Spark does.",
     ),
 )
-IDENTITY = (*options_in("sessions"), *options_in("reading"))
+IDENTITY = (
+    click.option(
+        "--session-ids-from", metavar="FILE", help="Only those in the file, an id on each line."
+    ),
+    *options_in("sessions"),
+    *options_in("reading"),
+)
 SELECTION = (*IDENTITY, *options_in("window"), *options_in("scope"))
 ENDING = (
     *options_in("ending"),
     click.option("--notify", metavar="URL", help="Post there when the verdict has changed."),
     *options_in("notices"),
 )
-OUTPUT = (*ENDING, option_of("report"))
+OUTPUT = (*ENDING, option_of("report"), option_of("samples"))
 WRITING = options_in("writing")
 
 

@@ -11,12 +11,11 @@ from pymongo.errors import PyMongoError
 
 from session_repair.errors import Exit
 from session_repair.health.model import UNKNOWN_COUNT, Count, Health
-from session_repair.kinds import format_duration
+from session_repair.kinds import LAST_SUCCESS, format_duration
 from session_repair.mongo.empty import empty_sessions
 from session_repair.mongo.runs import DONE, UNDOING, UNDONE, counted, is_partial
 from session_repair.mongo.store import Store
 from session_repair.repair.outcomes import ALREADY_RIGHT, APPLIED, RESTORED, SKIPPED_GONE
-from session_repair.settings import LAST_SUCCESS
 from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 

@@ -25,7 +25,7 @@ class LastRun:
     id: Annotated[str, "as the verb runs lists it"]
     verb: Annotated[str, "fix or delete-orphans"]
     state: Annotated[
-        str, "planning, planned, applying, done, undoing or undone; ? where it says none"
+        str, "planning, planned, stopped, applying, done, undoing or undone; ? where it says none"
     ]
     verdict: Annotated[int | None, "its exit code; null for a plan that waits, or a run that died"]
     ended_at: Annotated[str, "when it ended, or gave its last sign of life, by the server's clock"]
@@ -47,7 +47,7 @@ class AtWork:
 
     id: Annotated[str, "as the verb runs lists it"]
     verb: Annotated[str, "fix or delete-orphans"]
-    state: Annotated[str, "planning, planned, applying or undoing"]
+    state: Annotated[str, "planning, planned, stopped, applying or undoing"]
     planned: Annotated[int | None, "sessions to be changed, or put back; null till that is known"]
     done: Annotated[int, "of them, those that were gone through"]
     rows_per_second: Annotated[int | None, "how fast; null before the first batch"]

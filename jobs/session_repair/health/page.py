@@ -15,7 +15,7 @@ from session_repair.health.model import Health, LastRun
 from session_repair.health.poller import LOOK_SECONDS, Answer, Watch
 from session_repair.health.queries import ENDED_WELL, bounded, last_reported, unknown
 from session_repair.kinds import instant_of, show_duration
-from session_repair.mongo.runs import APPLYING, PLANNED, UNDOING, UNDONE
+from session_repair.mongo.runs import APPLYING, PLANNED, STOPPED, UNDOING, UNDONE
 from session_repair.repair.report import Report
 
 Document = dict[str, Any]
@@ -110,6 +110,8 @@ def state_note(state: str | None, is_at_work: bool) -> Iterator[str]:
     """What the report of a run in this state does not say."""
     if state == PLANNED:
         yield "That run is a plan: nothing of it was written."
+    elif state == STOPPED:
+        yield "That run is a plan that a limit stopped: nothing of it was written."
     elif state == APPLYING and is_at_work:
         yield "That run is being applied: its report is that of its plan."
     elif state == APPLYING:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from session_repair.errors import Refused
+from session_repair.kinds import LAST_SUCCESS
 from session_repair.mongo.store import Store
-from session_repair.settings import COLLECTIONS, LAST_SUCCESS, Settings
+from session_repair.settings import COLLECTIONS, Settings
 
 Document = dict[str, Any]
 Rights = Mapping[str, frozenset[str]]  # actions by the setting of a collection, or by one of these:

@@ -27,10 +27,13 @@ from session_repair.typed import typed
 Document = dict[str, Any]
 
 # planning: its journal is not whole, nothing was written to sessions. planned: its journal is
-# frozen. applying: some batches are done. undoing: some may be undone. done, undone: at an end.
-PLANNING, PLANNED, APPLYING, DONE = "planning", "planned", "applying", "done"
+# frozen. stopped: so it is, but with more than a limit allows, and only who raises that has it
+# applied. applying: some batches are done. undoing: some may be undone. done, undone: at an end.
+PLANNING, PLANNED, STOPPED = "planning", "planned", "stopped"
+APPLYING, DONE = "applying", "done"
 UNDOING, UNDONE = "undoing", "undone"
-RESUMABLE = (PLANNING, PLANNED, APPLYING)
+APPLICABLE = (PLANNED, STOPPED)
+RESUMABLE = (PLANNING, *APPLICABLE, APPLYING)
 OPEN = (*RESUMABLE, UNDOING)
 JOURNAL_FORMAT = 3  # of a run's journal rows and of its progress
 
@@ -187,11 +190,11 @@ class Run:
         """Say how far the planning is; a plan that is whole begins its own progress."""
         self.record(**{f"progress.{name}": value for name, value in told.items()})
 
-    def planned(self, planned: int, digest: str, report: Document) -> None:
-        """The plan is whole and frozen; only from here on can it be applied."""
+    def planned(self, planned: int, digest: str, report: Document, state: str) -> None:
+        """The plan is whole and frozen, to be applied or ``stopped``."""
         self.record(
             "planned_at",
-            state=PLANNED,
+            state=state,
             planned=planned,
             digest=digest,
             report=report,

@@ -10,7 +10,6 @@ from pymongo.collection import Collection
 from session_repair.aggregates import Aggregate
 from session_repair.dates import DATE_FIELDS, NUMBERS
 from session_repair.errors import BreakerTripped, Refused
-from session_repair.kinds import limit_of
 from session_repair.logs import notice
 from session_repair.mongo.bson_bytes import elements
 from session_repair.mongo.bson_types import IDS, type_expression
@@ -21,9 +20,8 @@ from session_repair.mongo.spellings import scalar_in, shown_id, types_of_events
 from session_repair.mongo.store import Store, raw
 from session_repair.repair.changes import CHANGE_OF_VERB
 from session_repair.repair.malformed import dates_like, dates_line, remedy, types_met
-from session_repair.repair.report import Report, Totals
+from session_repair.repair.report import Report
 from session_repair.verbs import FIX
-from session_repair.wording import either, number_of
 
 Document = dict[str, Any]
 
@@ -151,19 +149,6 @@ def absent_fields(
         if field in required or path not in store.settings.allow_absent
     }
     return {it: path for it, path in asked.items() if not is_in_any(collection, path)}
-
-
-def require_bounded(planned: int, limit: str | None, totals: Totals, option: str) -> None:
-    """Raise BreakerTripped when the plan is larger than the limit allows."""
-    if limit is None:
-        return
-    most = limit_of(limit, totals.sessions)
-    if planned > most:
-        raise BreakerTripped(
-            f"{planned} of {number_of(totals.sessions, 'session')} "
-            f"{either(planned, 'is', 'are')} in the plan, {option} {limit} allows "
-            f"{most}. Nothing was written. Look at the plan by a dry run with a higher limit."
-        )
 
 
 def require_few_malformed(report: Report) -> None:

@@ -20,6 +20,7 @@ class Change(Protocol):
     rights: Rights
     rights_to_undo: Rights
     needs_transactions: bool
+    limit: str  # the setting that says how many sessions a run may change
     required: tuple[str, ...]  # fields without whose right name it must not run at all
     is_of_empty_in_both: bool  # its sessions lack pages and count, not either
 

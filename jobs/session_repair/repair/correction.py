@@ -163,6 +163,7 @@ class Correction:
     verb = FIX
     rights = rights_to_undo = TO_CORRECT
     needs_transactions = False
+    limit = "max_changes"
     required: tuple[str, ...] = ("session_id",)
     is_of_empty_in_both = False
     apply, undo = ApplyCorrections, UndoCorrections

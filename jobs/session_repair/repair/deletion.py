@@ -140,6 +140,7 @@ class Deletion:
     verb = DELETE_ORPHANS
     rights, rights_to_undo = TO_DELETE, TO_PUT_BACK
     needs_transactions = True
+    limit = "max_delete"
     # What makes a session empty: where it is not known by its name, filled ones would be deleted.
     required: tuple[str, ...] = ("session_id", "event_count", "pages")
     is_of_empty_in_both = True

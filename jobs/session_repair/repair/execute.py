@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from session_repair.errors import Exit
@@ -31,6 +30,7 @@ from session_repair.mongo.runs import (
 from session_repair.mongo.store import Store
 from session_repair.ongoing import ongoing, since
 from session_repair.repair.batches import Batches
+from session_repair.repair.bounds import let, require_let
 from session_repair.repair.changes import change_of
 from session_repair.repair.journal import Plan
 from session_repair.repair.outcomes import REFUSED
@@ -153,18 +153,24 @@ def finish(
     """
     with connected(settings) as store:
         run = Run.find(store, run_id)
-        document, is_in_state = run.read(), partial(require_state, run, states=states)
-        is_in_state(document)
+
+        def require_fit(document: Document) -> None:
+            require_state(run, document, states)
+            require_let(run, document, settings)
+
+        document = run.read()
+        require_fit(document)
         store = store.using(settings_of_run(document, settings))
         require_ready(store, document["verb"], *([] if plan is None else [TO_PLAN]))
         if document["state"] != PLANNING:
             require_young_plan(store, run)
-        with working(store, run, is_in_state) as (run, lease):
+        with working(store, run, require_fit) as (run, lease):
             if plan is not None and run.read()["state"] == PLANNING:
                 plan(store, run)
                 if document.get("goal") == PLANNED:  # nobody has seen it
                     return planned_report(run.read())
             require_intact_plan(store, run)
+            let(run, settings)
             return carry_out(store, run, lease)
 
 

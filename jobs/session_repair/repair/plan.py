@@ -11,9 +11,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from session_repair.aggregates import BASICS
-from session_repair.mongo.runs import Run
+from session_repair.mongo.runs import PLANNED, STOPPED, Run
 from session_repair.mongo.store import Store
-from session_repair.repair.breakers import require_bounded, require_few_malformed
+from session_repair.repair.bounds import beyond, stopped
+from session_repair.repair.breakers import require_few_malformed
 from session_repair.repair.expiry import Expiry, require_lasting
 from session_repair.repair.journal import (
     Plan,
@@ -21,10 +22,9 @@ from session_repair.repair.journal import (
     plan_digest,
     write_journal,
 )
+from session_repair.repair.judged import count_judged
 from session_repair.repair.preflight import Preflight, take_preflight
-from session_repair.repair.report import kept_sessions
-from session_repair.repair.samples import count_judged
-from session_repair.repair.spelled import named_by_events
+from session_repair.repair.spelled import kept_sessions, named_by_events
 from session_repair.repair.survey import Survey, survey
 from session_repair.repair.watching import Keep, nowhere, waiting_to_look_again, working
 from session_repair.rules.deletable import copies, orphans
@@ -55,8 +55,6 @@ def survey_corrections(
         again, earlier = take_preflight(store, FIX, preflight.reading.window), found
         found = survey(spark, store, again, FIX, run_id, earlier.corrected, keep)
         earlier.release()
-    totals = found.report.totals
-    require_bounded(totals.planned, store.settings.max_changes, totals, "--max-changes")
     require_lasting(store, lambda expiry: count_expiring(found, store, expiry), "written")
     return found
 
@@ -97,16 +95,15 @@ def survey_deletions(
     deletable, left = judged.where("kept_for IS NULL"), judged.where("kept_for IS NOT NULL")
     kept = named_by_events(store, deletable, but_own=store.settings.duplicates)
     deletable = deletable.transform(without, list(kept))
-    counts, samples = count_judged(deletable.unionByName(left))
-    totals = replace(found.report.totals, planned=counts.get(None, 0))
-    reasons = {reason: count for reason, count in counts.items() if reason}
+    seen = count_judged(deletable.unionByName(left), store.settings.samples)
+    totals = replace(found.report.totals, planned=seen.counts.get(None, 0))
+    reasons = {reason: count for reason, count in seen.counts.items() if reason}
     symptoms = [
-        replace(it, left=reasons, samples=samples) if it.code == code else it
+        replace(it, left=reasons, samples=seen.samples) if it.code == code else it
         for it in found.report.symptoms
     ]
     report = replace(found.report, totals=totals, symptoms=tuple(symptoms), corrections=())
-    report = replace(report, kept=kept_sessions(kept.values()))
-    require_bounded(totals.planned, store.settings.max_delete, totals, "--max-delete")
+    report = replace(report, kept=kept_sessions(kept.values()), deletions=seen.deletions)
     return replace(found, corrected=deletable, report=report)
 
 
@@ -132,12 +129,18 @@ def plan_run(
     preflight: Preflight,
     run: Run,
 ) -> Survey:
-    """Survey, then freeze the plan in the journal: whole, or the run stays in ``planning``."""
-    look, rows_of = PLANNERS[run.read()["verb"]]
+    """Survey, then freeze the plan in the journal: whole, or the run stays in ``planning``.
+
+    Raises BreakerTripped where it is larger than its limit: then it is kept, and never applied
+    unless that is raised.
+    """
+    verb = run.read()["verb"]
+    look, rows_of = PLANNERS[verb]
     plan = Plan(run.run_id, run.plan_anew())
     if preflight.reading.window is not None:
         run.record(window=asdict(preflight.reading.window))  # one to plan anew, not a later one
     found = look(spark, store, preflight, run.run_id, run.note)
+    found = replace(found, report=replace(found.report, is_frozen=True))
     require_few_malformed(found.report)
     expires_at = preflight.now + store.settings.journal_ttl
     usual, shape = names_of(preflight.sessions.usual), store.settings.shape
@@ -147,6 +150,9 @@ def plan_run(
     drop_other_attempts(store, plan)
     planned = found.report.totals.planned
     digest = plan_digest(store, plan, planned)
-    run.planned(planned, digest, asdict(found.report))
+    told = beyond(found.report, store.settings)
+    run.planned(planned, digest, asdict(found.report), STOPPED if told else PLANNED)
     log.info("sealed a plan of %s, SHA-256 %s", number_of(planned, "row"), digest)
+    if told:
+        raise stopped(run, verb, told, planned)
     return found

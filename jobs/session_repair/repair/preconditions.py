@@ -9,7 +9,7 @@
                         second look; no stale reads; both collections, that can be counted; a window
                         and its indexes, a way to read; some event; each field by its name
     what begins         the lease, a folder for ``--report``; only then the run's document
-    what has a plan     no more than the limits allow: ``breakers.require_bounded``
+    what has a plan     no more than the limits allow: ``bounds``
 
 Whatever is found wrong after that is a row's, and decided in its batch.
 """

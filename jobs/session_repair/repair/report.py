@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
 from session_repair.aggregates import shape_of
-from session_repair.errors import Exit, shortened
+from session_repair.errors import Exit
 from session_repair.kinds import levels_of, limit_of
 from session_repair.repair.outcomes import Outcomes
 from session_repair.settings import SCAN
@@ -19,6 +18,7 @@ from session_repair.verbs import DELETE_ORPHANS
 from session_repair.wording import either, number_of
 
 LISTED = 20  # sessions by name, of each kind that is kept, left or not restored
+MOST_DELETIONS = 1_000  # documents by name; a report has to fit into one document
 OTHER = "other"  # stands for the days that are not named, and for sessions without a date
 
 
@@ -113,6 +113,15 @@ class Correction:
 
 
 @dataclass(frozen=True)
+class Deletion:
+    """One document that a deletion is to remove, by its _id; of a copy also the one that stays."""
+
+    session_key: str
+    session_id: str | None
+    canonical_key: str | None
+
+
+@dataclass(frozen=True)
 class Verification:
     """What the database says after the write: of all sessions, unless the run was about a few.
 
@@ -167,17 +176,6 @@ class Kept:
     samples: tuple[str, ...]
 
 
-def kept_sessions(named: Iterable[tuple[str, Sequence[str]]]) -> tuple[Kept, ...]:
-    """The sessions that are kept, of whose session_ids the types are given."""
-    alike = defaultdict(list)
-    for session_id, names in named:
-        alike[", ".join(names)].append(session_id)
-    return tuple(
-        Kept(names, len(ids), tuple(shortened(it) for it in sorted(ids)[:LISTED]))
-        for names, ids in sorted(alike.items())
-    )
-
-
 Made = TypeVar("Made")
 
 
@@ -211,6 +209,8 @@ class Report:
     strategy: str = SCAN  # a look-up finds nothing in the sessions that it does not read
     window: dict[str, datetime] | None = None  # since and until: only what is active in it was read
     missing: tuple[str, ...] = ()  # session_ids that --session-id names and no session has
+    deletions: tuple[Deletion, ...] = ()  # the first by _id; totals.planned says how many there are
+    is_frozen: bool = False  # as a plan in the journal, which can be applied
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> Report:
@@ -223,7 +223,6 @@ class Report:
             made(Correction, it, changes=tuple(made(FieldChange, its) for its in it["changes"]))
             for it in document["corrections"]
         ]
-        outcomes, verification = document["outcomes"], document["verification"]
         return made(
             Report,
             document,
@@ -231,11 +230,12 @@ class Report:
             symptoms=tuple(symptoms),
             corrections=tuple(corrections),
             malformed=tuple(made(OddType, it) for it in document["malformed"]),
-            outcomes=made(Outcomes, outcomes) if outcomes else None,
-            verification=made(Verification, verification) if verification else None,
+            outcomes=made(Outcomes, it) if (it := document["outcomes"]) else None,
+            verification=made(Verification, it) if (it := document["verification"]) else None,
             days=tuple(made(Day, it) for it in document["days"]),
             left=tuple(made(Left, it) for it in document["left"]),
             kept=tuple(made(Kept, it) for it in document["kept"]),
+            deletions=tuple(made(Deletion, it) for it in document.get("deletions", ())),
         )
 
     def symptom(self, code: str) -> Symptoms:
@@ -289,7 +289,8 @@ class Report:
     def verdict(self) -> Exit:
         """The exit code of the run: read from what was found and written, not counted again."""
         if self.outcomes is None:
-            is_fixable_left = self.totals.planned and self.verb != DELETE_ORPHANS
+            is_of_fix = self.verb != DELETE_ORPHANS
+            is_fixable_left = self.totals.planned and (is_of_fix or self.is_frozen)
             is_allowed = self.settings.get("allow") and not self.exceeded
             is_told = (is_fixable_left and not is_allowed) or self.malformed_beyond
             return Exit.FIXABLE_REMAINS if is_told else Exit.CLEAN

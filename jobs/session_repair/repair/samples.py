@@ -18,9 +18,9 @@ from session_repair.rules.correct import texts_of_finding
 from session_repair.rules.ids import name_of_id
 from session_repair.rules.predicates import changed_to, held_of
 from session_repair.rules.shown import in_short, texts_of
+from session_repair.settings import SAMPLES
 from session_repair.symptoms import known_symptoms, names_of_changes
 
-SAMPLES = 5  # of each symptom, and of the corrections
 VALUES = ("stored", "rebuilt", "evidence")  # which may be extended JSON
 COMPARED = 100_000  # characters of a value that is compared; of longer ones their beginnings are
 
@@ -29,13 +29,15 @@ TOO_LONG = "too long to be compared here; --report has both"
 Texts = tuple[str | None, str | None]  # of what is stored, and of what is rebuilt
 
 
-def sample_findings(kept: DataFrame, shape: Shape = BASIC_SHAPE) -> dict[str, tuple[Sample, ...]]:
+def sample_findings(
+    kept: DataFrame, shape: Shape = BASIC_SHAPE, most: int = SAMPLES
+) -> dict[str, tuple[Sample, ...]]:
     """By code, the first findings by _id."""
     rank = F.row_number().over(Window.partitionBy("code").orderBy("session_key", "session_id"))
     some = (
         kept.select("session_key", "session_id", F.inline("findings"))
         .withColumn("rank", rank)
-        .where(F.col("rank") <= SAMPLES)
+        .where(F.col("rank") <= most)
         .withColumn("session_key", in_short(F.col("session_key")))
         .withColumn("session_id", in_short(name_of_id(F.col("session_id"))))
     )
@@ -91,33 +93,11 @@ def differences(
     return (TOO_LONG,) if is_list and is_cut else difference(stored, rebuilt, is_list)
 
 
-def count_judged(judged: DataFrame) -> tuple[dict[str | None, int], tuple[Sample, ...]]:
-    """By what sessions are kept for, how many there are, and the first of them by _id."""
-    alike = Window.partitionBy("kept_for")
-    in_order = alike.orderBy("session_key")
-    rows = (
-        judged.select(
-            "kept_for",
-            F.count(F.lit(1)).over(alike).alias("number"),
-            F.row_number().over(in_order).alias("rank"),
-            in_short(F.col("session_key")).alias("session_key"),
-            in_short(name_of_id(F.col("session_id"))).alias("session_id"),
-        )
-        .where(F.col("rank") <= SAMPLES)
-        .orderBy("kept_for", "rank")
-        .collect()
-    )
-    counts = {row["kept_for"]: row["number"] for row in rows}
-    samples = [
-        Sample(row["session_id"], row["session_key"], None, None, None, row["kept_for"])
-        for row in rows
-    ]
-    return counts, tuple(samples)
-
-
-def sample_corrections(corrected: DataFrame, shape: Shape = BASIC_SHAPE) -> tuple[Correction, ...]:
+def sample_corrections(
+    corrected: DataFrame, shape: Shape = BASIC_SHAPE, most: int = SAMPLES
+) -> tuple[Correction, ...]:
     """The first planned corrections by _id, each with its fields old and new."""
-    planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(SAMPLES)
+    planned = corrected.where("changes IS NOT NULL").orderBy("session_key").limit(most)
     name = in_short(name_of_id(F.col("session_id"))).alias("session_id")
     return tuple(
         Correction(

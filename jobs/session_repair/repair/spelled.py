@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from session_repair.errors import shortened
 from session_repair.mongo.spellings import of_json, shown_id, types_of_events
 from session_repair.mongo.store import Store
 from session_repair.mongo.usual import are_all_plain
-from session_repair.repair.report import Kept, kept_sessions
+from session_repair.repair.report import LISTED, Kept
 from session_repair.rules.envelope import HEAD, TAIL
 from session_repair.rules.ids import stored_id
 
@@ -58,3 +60,14 @@ def ids_of(sessions: DataFrame) -> Iterator[tuple[str, Any]]:
     rows = sessions.groupBy("session_id").agg(F.min(envelope).alias("envelope"))
     for row in rows.toLocalIterator():
         yield row["session_id"], of_json(row["envelope"])
+
+
+def kept_sessions(named: Iterable[tuple[str, Sequence[str]]]) -> tuple[Kept, ...]:
+    """The sessions that are kept, of whose session_ids the types are given."""
+    alike = defaultdict(list)
+    for session_id, names in named:
+        alike[", ".join(names)].append(session_id)
+    return tuple(
+        Kept(names, len(ids), tuple(shortened(it) for it in sorted(ids)[:LISTED]))
+        for names, ids in sorted(alike.items())
+    )

@@ -91,6 +91,7 @@ def surveyed(
     """What ``survey`` finds."""
     log.info("reading about %d documents by %s", preflight.documents, preflight.reading.strategy)
     passing, read, shape = Observation(), Observation(), store.settings.shape
+    most = store.settings.samples
     corrected = (
         preflight.reading.diagnosed(spark, store, preflight, read)
         .transform(observed, passing, preflight.mark, shape)
@@ -121,8 +122,8 @@ def surveyed(
         server_time=preflight.now,
         settings=describe(store.settings),
         totals=totals_of(seen, found),
-        symptoms=symptoms_of(found, sample_findings(kept, shape)),
-        corrections=sample_corrections(kept, shape),
+        symptoms=symptoms_of(found, sample_findings(kept, shape, most)),
+        corrections=sample_corrections(kept, shape, most),
         malformed=odd_types(store, preflight, odd),
         days=found.days,
         strategy=way.strategy,

@@ -8,12 +8,11 @@ from typing import Any
 from pymongo import DESCENDING
 
 from session_repair.errors import Exit, Refused
-from session_repair.kinds import instant_of, parse_duration
+from session_repair.kinds import LAST_SUCCESS, instant_of, parse_duration
 from session_repair.mongo.runs import DONE
 from session_repair.mongo.store import Store
 from session_repair.mongo.window import ActiveWindow
 from session_repair.settings import (
-    LAST_SUCCESS,
     SAME,
     as_before,
     describe,

@@ -19,6 +19,7 @@ from session_repair.wording import iso
 Document = dict[str, Any]
 
 OBJECT_ID_DIGITS = 24
+KEYS = ("session_key", "canonical_key")
 
 
 def json_told(value: Any, *, is_ascii: bool = True) -> str:
@@ -52,19 +53,21 @@ def document_told(document: Document) -> Document:
 
 def report_told(report: Document) -> Document:
     """A report, as its run's document or asdict has it."""
-    samples_told: dict[str, Callable[[Any], Any]] = {"symptoms": sample_told, "malformed": id_told}
+    samples_told: dict[str, Callable[[Any], Any]] = {"symptoms": keys_told, "malformed": id_told}
     parts = {
         name: [{**it, "samples": [*map(told, it.get("samples", ()))]} for it in report[name]]
         for name, told in samples_told.items()
         if name in report
     }
+    parts["deletions"] = [*map(keys_told, report.get("deletions", ()))]
     return {**report, **parts, "settings": settings_told(report.get("settings", {}))}
 
 
-def sample_told(sample: Document) -> Document:
-    held = sample["session_key"]
-    key = held and id_told(held.removeprefix(HEAD).removesuffix(TAIL))
-    return {**sample, "session_key": key}
+def keys_told(named: Document) -> Document:
+    """What names documents by their _ids."""
+    keys = {name: named[name] for name in KEYS if named.get(name)}
+    told = {name: id_told(it.removeprefix(HEAD).removesuffix(TAIL)) for name, it in keys.items()}
+    return {**named, **told}
 
 
 def settings_told(settings: Document) -> Document:

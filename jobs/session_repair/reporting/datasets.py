@@ -1,4 +1,4 @@
-"""Datasets: findings, corrections and summary as parquet, one partition per run."""
+"""Datasets: findings, corrections or deletions, and summary as parquet, one partition per run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from session_repair.repair.report import Report
 from session_repair.repair.survey import Survey
 from session_repair.repair.watching import working
 from session_repair.reporting.folders import move, plain, remove, require_writable_folder, touch
+from session_repair.rules.declared_json import declared_values, with_numbers
 from session_repair.rules.envelope import readable, type_name
-from session_repair.rules.held import declared_values, with_numbers
 from session_repair.rules.ids import name_of_id
 from session_repair.rules.schemas import (
     CHANGES,
     CORRECTION_ROWS,
+    DELETION_ROWS,
     FINDING_ROWS,
     JOURNAL_OUTCOMES,
     SCHEMA_VERSION,
@@ -32,6 +33,7 @@ from session_repair.rules.schemas import (
 )
 from session_repair.rules.shapes import KEPT, kept_rows_of
 from session_repair.settings import Settings
+from session_repair.verbs import DELETE_ORPHANS
 
 ROWS_PER_FILE = 500_000
 NAMES = ("sessions", "events", "session_fields", "event_fields")  # what a reader needs of them
@@ -56,7 +58,7 @@ def keep_findings(found: Survey, settings: Settings) -> None:
 
 
 def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> None:
-    """Write the three datasets of a run under ``--report``, of the findings that were kept.
+    """Write the datasets of a run under ``--report``, of the findings that were kept.
 
     No other run's files are touched.
 
@@ -74,8 +76,10 @@ def write_datasets(spark: SparkSession, report: Report, settings: Settings) -> N
     datasets = {
         "findings": (finding_rows(kept, outcomes), findings),
         "corrections": (correction_rows(kept, outcomes, settings.shape), report.totals.planned),
-        "summary": (summary_rows(spark, report), 1),
     }
+    if report.verb == DELETE_ORPHANS:  # of which nothing but what goes was kept
+        datasets = {"deletions": (deletion_rows(kept, outcomes), report.totals.planned)}
+    datasets["summary"] = (summary_rows(spark, report), 1)
     partition = f"run_date={report.server_time:%Y-%m-%d}/run_id={report.run_id}"
     with working(spark, "Writing the datasets"):
         for name, (rows, expected) in datasets.items():
@@ -135,6 +139,17 @@ def correction_rows(kept: DataFrame, outcomes: DataFrame, shape: Shape) -> DataF
         .withColumn("new_declared", declared_of(shape, "changes"))
         .transform(with_readable_id)
         .select(*CORRECTION_ROWS.fieldNames())
+    )
+
+
+def deletion_rows(kept: DataFrame, outcomes: DataFrame) -> DataFrame:
+    """One row per document to be deleted, shape DELETION_ROWS."""
+    key = F.col("canonical_key")
+    return (
+        kept.join(outcomes, "session_key", "left")
+        .withColumn("canonical", F.when(key != F.col("session_key"), readable(key)))
+        .transform(with_readable_id)
+        .select(*DELETION_ROWS.fieldNames())
     )
 
 

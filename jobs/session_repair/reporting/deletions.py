@@ -17,7 +17,7 @@ from session_repair.reporting.verdicts import (
     not_green,
     way_on,
 )
-from session_repair.wording import number_of
+from session_repair.wording import either, number_of
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,14 @@ def deletion_heading(report: Report) -> Iterator[str]:
 
 
 def deletion_plan(report: Report) -> Iterator[str]:
-    """What ``delete-orphans`` prints when it writes nothing."""
+    """What ``delete-orphans`` prints when it deletes nothing."""
     kind, planned = deletable(report), report.totals.planned
-    would = f"Would delete {number_of(planned, 'session')}"
-    yield f"{would}. This was a dry run: nothing was written."
+    number = number_of(planned, "session")
+    if report.is_frozen:
+        them = either(planned, "it", "them")
+        yield f"Planned to delete {number}. Nothing was written to {them}."
+    else:
+        yield f"Would delete {number}. This was a dry run: nothing was written."
     for sample in report.symptom(kind.code).samples:
         if sample.why is None:
             yield f"  {visible(name_of(sample))}"

@@ -58,7 +58,12 @@ def name_of(sample: Sample) -> str:
         return sample.session_id
     if sample.session_key is None:
         return "without a session id"
-    return plain(sample.session_key.removeprefix(HEAD).removesuffix(TAIL))
+    return name_of_key(sample.session_key)
+
+
+def name_of_key(key: str) -> str:
+    """The _id in the envelope, as people read it."""
+    return plain(key.removeprefix(HEAD).removesuffix(TAIL))
 
 
 def sample_line(symptom: Symptoms, sample: Sample) -> str:

@@ -21,7 +21,7 @@ from session_repair.reporting.as_json import value_told
 from session_repair.reporting.charts import NARROW, WIDE, Timeline, timeline, timeline_chart
 from session_repair.reporting.checks import blocks_of
 from session_repair.reporting.deletions import deletable
-from session_repair.reporting.formatting import name_of, printable, shown
+from session_repair.reporting.formatting import name_of, name_of_key, printable, shown
 from session_repair.reporting.story import (
     badge,
     figures,
@@ -36,7 +36,7 @@ from session_repair.reporting.verdicts import left_alone
 from session_repair.settings import SETTINGS
 from session_repair.written import as_written
 
-UNTOLD = ("asked", "reached_by")  # settings that say how the run was asked for
+UNTOLD = ("asked", "reached_by", "named_by")  # settings that say how the run was asked for
 SINCE_THEN = {
     "put_back": "put back to what they were after the repair",
     "moved_on": "changed further by live ingest after the repair",
@@ -102,7 +102,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"shown": shown, "whole": printable, "number": number, "name": name_of}
+    made.filters |= {"shown": shown, "whole": printable, "number": number}
+    made.filters |= {"name": name_of, "key": name_of_key}
     return made
 
 

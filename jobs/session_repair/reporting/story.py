@@ -76,7 +76,9 @@ def story(report: Report) -> list[str]:
     if report.outcomes is None:
         told.append("Nothing was written to any session.")
         if totals.planned:
-            told.append(f"{report.verb if is_deletion(report) else 'fix'} --apply does it.")
+            plan = f"apply {report.run_id}" if report.is_frozen else ""
+            verb = report.verb if is_deletion(report) else "fix"
+            told.append(f"{plan or f'{verb} --apply'} does it.")
     elif report.verdict is not Exit.CLEAN:
         told.append(f"Not everything was done: {way_on(report)}.")
     if totals.deferred and not is_deletion(report):

@@ -13,7 +13,7 @@ from session_repair.repair.report import (
 )
 from session_repair.repair.undo import UndoReport
 from session_repair.reporting.checks import Block, blocks_of
-from session_repair.reporting.deletions import deletion_verdict
+from session_repair.reporting.deletions import deletion_plan, deletion_verdict
 from session_repair.reporting.formatting import (
     LINE,
     SHOWN,
@@ -133,13 +133,16 @@ def dry_run_report(report: Report) -> Iterator[str]:
 
 
 def plan_report(report: Report) -> Iterator[str]:
-    """What ``fix --plan`` prints."""
-    planned = report.totals.planned
-    done = f"Planned to fix {number_of(planned, 'session')}"
-    yield f"{done}. Nothing was written to {either(planned, 'it', 'them')}."
-    yield from correction_lines(report)
-    yield from missing_lines(report)
-    yield from left_lines(report)
+    """What ``--plan`` prints."""
+    if report.verb == DELETE_ORPHANS:
+        yield from deletion_plan(report)
+    else:
+        planned = report.totals.planned
+        done = f"Planned to fix {number_of(planned, 'session')}"
+        yield f"{done}. Nothing was written to {either(planned, 'it', 'them')}."
+        yield from correction_lines(report)
+        yield from missing_lines(report)
+        yield from left_lines(report)
     apply = typed(report.settings.get("reached_by", ()), "apply", report.run_id)
     yield f"Apply this plan with: {apply}"
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from session_repair.errors import Exit
 from session_repair.mongo.runs import is_partial
-from session_repair.reasons import REASONS, Reason
+from session_repair.reasons import NO_EVENTS, REASONS, Reason
 from session_repair.repair.malformed import remedy, types_met
 from session_repair.repair.report import Level, Report, Symptoms, Verification
 from session_repair.reporting.formatting import SHOWN, printable, sample_line, shown
+from session_repair.settings import SETTINGS
 from session_repair.symptoms import ORPHAN
 from session_repair.typed import on_the_same
-from session_repair.verbs import DELETE_ORPHANS, FIX
+from session_repair.verbs import DELETE_ORPHANS, FIX, VERIFY
 from session_repair.wording import either, number_of
 
 
@@ -86,6 +88,9 @@ def remaining_lines(report: Report) -> Iterator[str]:
     if orphans:
         remain = f"{number_of(orphans, 'orphan session')} {either(orphans, 'remains', 'remain')}"
         yield f"   {remain} (created but no events)"
+        if report.verb == VERIFY:
+            which = next_step(REASONS[NO_EVENTS], report.settings)
+            yield f"   Which of them may go: {which}"
     yield from spelled_lines(report)
     yield from left_lines(report)
 
@@ -108,11 +113,23 @@ def left_lines(report: Report, *codes: str) -> Iterator[str]:
     if left:
         yield "Left alone, and what changes that:"
     for count, symptom, reason in left:
-        remedy = f": {reason.remedy}" if reason.remedy else ""
-        yield f"  {count:>6}  {symptom.code}  {reason.why}{remedy}"
+        step = next_step(reason, report.settings)
+        yield f"  {count:>6}  {symptom.code}  {reason.why}: {step}"
         if report.settings.get("session_ids"):
             these = [it for it in symptom.samples if it.why == reason.code]
             yield from (f"          {sample_line(symptom, it)}" for it in these)
+
+
+def next_step(reason: Reason, settings: Mapping[str, Any]) -> str:
+    """What changes that a finding is left alone: a command over what was looked at, or words."""
+    if not reason.command:
+        return reason.remedy or "nothing"
+    verb, *options = reason.command
+    rows = {name: SETTINGS[name] for name in settings.get("asked", ()) if name != "only"}
+    asked = [name for name, row in rows.items() if row.typed(name) not in options]
+    if verb == DELETE_ORPHANS:
+        asked = [it for it in asked if rows[it].group in ("sessions", "reading")]
+    return on_the_same(verb, *options, settings={**settings, "asked": asked})
 
 
 def left_alone(report: Report) -> Iterator[tuple[int, Symptoms, Reason]]:

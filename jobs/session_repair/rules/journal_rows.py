@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 from session_repair.aggregates import BASIC_SHAPE, Shape
 from session_repair.dates import KEPT_DATES
 from session_repair.rules.dates import Dates, observed_date, written_date
+from session_repair.rules.declared_json import declared_values, with_numbers
 from session_repair.rules.envelope import content, fits_int, json_number
-from session_repair.rules.held import declared_values, with_numbers
 from session_repair.rules.ids import stored_id
 from session_repair.rules.schemas import JOURNAL_ROWS
 from session_repair.rules.usual_types import USUAL_TYPES

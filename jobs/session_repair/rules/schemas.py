@@ -227,6 +227,14 @@ CORRECTION_ROWS = StructType(
     ]
 )
 
+DELETION_ROWS = StructType(
+    [
+        *SESSION_IDENTITY,
+        column("canonical", StringType(), "_id of the document that stays; null of an orphan"),
+        column("outcome", StringType(), "what became of it, see below; null before that is known"),
+    ]
+)
+
 SUMMARY_ROWS = StructType(
     [
         column("verb", StringType(), "the command that ran"),

@@ -118,7 +118,8 @@ def changes_of(shape: Shape) -> StructType:
     return StructType([*CHANGES, *more_changes(shape)])
 
 
-KEPT = ("session_key", "session_id", "started_at", "stored", "changes", "findings")
+OF_SESSION = ("session_key", "session_id", "canonical_key", "started_at")
+KEPT = (*OF_SESSION, "stored", "changes", "findings")
 
 
 def kept_rows_of(shape: Shape) -> StructType:

@@ -54,7 +54,6 @@ LATE_THOROUGH_COMPILER = (
 )
 # The findings of a session are one generated method of 11 kB; beyond 8 it would be interpreted.
 LONG_METHODS = "-XX:-DontCompileHugeMethods"
-
 # Java's log: conf/log4j2.properties reads these properties of the JVM.
 LOG_FORMAT, LOG_RUN = "session_repair.log", "session_repair.run"
 LOG_LEVEL = "spark.log.level"  # of the driver and of its executors
