@@ -31,7 +31,8 @@ def beyond_limit(verb: str, planned: int, limit: str | None, sessions: int) -> s
 def option_of(verb: str) -> str:
     """The option that bounds the runs of a verb."""
     name = CHANGE_OF_VERB[verb].limit
-    return SETTINGS[name].typed(name)
+    row = SETTINGS[name]
+    return row.typed(name)
 
 
 def beyond(report: Report, settings: Settings) -> str | None:
