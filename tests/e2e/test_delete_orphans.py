@@ -173,7 +173,7 @@ def test_a_plan_says_what_would_go_and_how_it_is_applied_under_its_own_settings(
     younger.write_text('min_age = "1h"\n')
     for verb in ("apply", "resume"):
         refused = command(verb, run, "--config", str(younger), on=db)
-        why = f"run {run} was planned with min_age = '1d', now it is '1h'."
+        why = f'run {run} was planned with min_age = "1d", now it is "1h".'
         assert (refused.code, why in refused.err) == (2, True)
         stale = command(verb, run, "--plan-ttl", "1ms", on=db)
         assert (stale.code, "--plan-ttl allows 1ms. Plan again." in stale.err) == (2, True)
