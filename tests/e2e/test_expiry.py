@@ -110,9 +110,44 @@ def test_a_session_that_a_partial_index_does_not_know_yet_is_counted(
     assert_stopped(command, shop, told, "fix", "--apply")
 
 
+def test_a_filter_that_only_the_repaired_or_only_the_undone_meet_is_known(
+    command: Command, shop: Db
+) -> None:
+    """No run writes the date. Of three that are old one has a state that the filter lets not pass.
+
+    What the index has deleted so far, and what a run takes from it, is not its doing.
+    """
+    sessions = shop["sessions"]
+    sessions.update_many({}, {"$set": {"made": {"at": MORNING}, "state": "done"}})
+    sessions.update_one({"session_id": "old"}, {"$set": {"state": "open"}})
+    expire(shop, "made.at", partialFilterExpression={"event_count": 0})
+    rule = {"$and": [{"event_count": {"$gt": 1}}, {"state": "done"}], "pages": {"$exists": True}}
+    name = sessions.create_index(
+        [("made.at", -1)], expireAfterSeconds=30 * 86_400, partialFilterExpression=rule
+    )
+    told = TOLD.format(name, shop.name, "made.at", "2 sessions", "written")
+    for words in (("fix",), ("fix", "--apply")):
+        assert_stopped(command, shop, told, *words)
+    sessions.drop_index(name)
+    assert command("fix", "--plan", on=shop).code == 3
+    expire(shop, "made.at", name=name, partialFilterExpression=rule)
+    run = last_run(shop)["_id"]
+    assert_stopped(command, shop, told, "apply", run)
+    before = stored_bytes(shop)
+    assert command("apply", run, "--allow-ttl", on=shop).code == 0
+    told = TOLD.format("made.at_1", shop.name, "made.at", "3 sessions", "put back")
+    assert_stopped(command, shop, told, "undo", run, "--apply")
+    sessions.drop_index("made.at_1")
+    assert command("undo", run, "--apply", on=shop).code == 0
+    assert stored_bytes(shop) == before
+
+
 def test_other_indexes_stop_nothing(command: Command, shop: Db) -> None:
     shop["sessions"].create_index("first_event_at")
+    shop["sessions"].update_many({}, {"$set": {"made_at": MORNING}})
     expire(shop, "made_at")
+    expire(shop, "made_at", name="of_empty", partialFilterExpression={"event_count": 0})
+    expire(shop, "made_at", name="of_some", partialFilterExpression={"state": {"$exists": True}})
     shop["sessions"].create_index("last_event_at", expireAfterSeconds=2_000_000_000)
     assert command("fix", "--apply", on=shop).code == 0
 

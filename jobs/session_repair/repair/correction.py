@@ -21,7 +21,7 @@ from session_repair.repair.compare import (
     is_still,
     state_of,
 )
-from session_repair.repair.expiry import Expiry
+from session_repair.repair.expiry import Expiry, newly_expired
 from session_repair.repair.journal import Row, require_rows
 from session_repair.repair.later import LaterRuns
 from session_repair.repair.outcomes import (
@@ -75,14 +75,13 @@ class ApplyCorrections(Apply):
 
     nothing = NOTHING
 
-    def expiring(self, expiry: Expiry) -> Document | None:
-        dates: list[Document] = []
-        for name in expiry.dates_in(self.store):
-            dates.append({f"plan.new.{name}": {"$lt": expiry.before}})
-            if expiry.of_some:
-                kept = {f"plan.observed.{name}": {"$lt": expiry.before}}
-                dates.append({f"plan.new.{name}": {"$exists": False}, **kept})
-        return {"$or": dates} if dates else None
+    def expiring(self, expiry: Expiry) -> list[Document] | None:
+        if expiry.filter:
+            return newly_expired(self.store, expiry, "new")
+        dates = [
+            {f"plan.new.{name}": {"$lt": expiry.before}} for name in expiry.dates_in(self.store)
+        ]
+        return [{"$match": {"$or": dates}}] if dates else None
 
     def decide(self, rows: list[Row], session: ClientSession | None) -> Decision:
         decision = Decision()
@@ -121,12 +120,14 @@ class UndoCorrections(Undo):
         super().__init__(store, document)
         self.later = LaterRuns.than(store, document)
 
-    def expiring(self, expiry: Expiry) -> Document | None:
+    def expiring(self, expiry: Expiry) -> list[Document] | None:
+        if expiry.filter:
+            return newly_expired(self.store, expiry, "observed")
         dates = [
             {f"plan.new.{name}": {"$exists": True}, f"plan.observed.{name}": {"$lt": expiry.before}}
             for name in expiry.dates_in(self.store)
         ]
-        return {"$or": dates} if dates else None
+        return [{"$match": {"$or": dates}}] if dates else None
 
     def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
         for row, state in states_of(self.store, rows, session):

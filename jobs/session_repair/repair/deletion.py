@@ -108,8 +108,9 @@ class ApplyDeletions(Apply):
 class UndoDeletions(Undo):
     """Put back each document whose place is empty."""
 
-    def expiring(self, expiry: Expiry) -> Document | None:
-        return {f"before.{expiry.path}": {"$lt": expiry.before}}
+    def expiring(self, expiry: Expiry) -> list[Document] | None:
+        kept = {"$match": {"before": {"$exists": True}}}
+        return [kept, {"$replaceWith": "$before"}, {"$match": expiry.deletes}]
 
     def compare(self, rows: list[Row], session: ClientSession | None) -> Iterator[tuple[Row, str]]:
         wanted = by_ids(row.planned.key for row in rows)

@@ -5,9 +5,10 @@ What such an index deletes no undo brings back, so it is told before the first w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from session_repair.dates import DATE, KEPT_DATES
 from session_repair.errors import BreakerTripped
@@ -16,19 +17,26 @@ from session_repair.mongo.connection import server_time
 from session_repair.mongo.store import Store
 from session_repair.wording import number_of
 
+Document = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Expiry:
     """A TTL index of the sessions: what has a date in its field of ``before`` that is deleted.
 
-    One ``of_some`` sessions knows those that its filter lets pass, as a written one may only then.
+    One with a ``filter`` knows those that it lets pass, as a written one may only then.
     """
 
     name: str
     path: str
     age: timedelta
     before: datetime
-    of_some: bool
+    filter: Mapping[str, Any]
+
+    @property
+    def deletes(self) -> Document:
+        """The filter of the sessions that it deletes."""
+        return {"$and": [{self.path: {"$lt": self.before}}, self.filter]}
 
     def dates_in(self, store: Store) -> list[str]:
         """The field, by the name that a plan gives it, if a correction may write a date there.
@@ -47,8 +55,63 @@ def expiries(store: Store) -> Iterator[Expiry]:
         seconds = index.get("expireAfterSeconds")
         if seconds is not None:
             age = timedelta(seconds=seconds if seconds == seconds else 0)  # not a number: at once
-            of_some = "partialFilterExpression" in index
-            yield Expiry(index["name"], next(iter(index["key"])), age, now - age, of_some)
+            known = index.get("partialFilterExpression", {})
+            yield Expiry(index["name"], next(iter(index["key"])), age, now - age, known)
+
+
+def newly_expired(store: Store, expiry: Expiry, written: str) -> list[Document] | None:
+    """Stages that make of journal rows the sessions that only their plan has the index delete.
+
+    The server judges them as they would be with what the ``written`` member of the plan, new or
+    observed, has of the fields that are new. None where nothing that is written matters to it.
+    """
+    looked_at = {expiry.path, *paths_in(expiry.filter)}
+    names = store.settings.shape.names
+    if not any(are_one_way(store.path(name), it) for name in names for it in looked_at):
+        return None
+    others = {
+        "from": store.sessions.name,
+        "localField": "plan.session.v",
+        "foreignField": "_id",
+        "pipeline": [{"$match": {"$nor": [expiry.deletes]}}],
+        "as": "session",
+    }
+    after = {
+        f"session.{store.path(name)}": {
+            "$cond": [
+                {"$eq": [{"$type": f"$plan.new.{name}"}, "missing"]},
+                f"$session.{store.path(name)}",
+                f"$plan.{written}.{name}",
+            ]
+        }
+        for name in names
+    }
+    return [
+        {"$lookup": others},
+        {"$unwind": "$session"},
+        {"$set": after},
+        {"$replaceWith": "$session"},
+        {"$match": expiry.deletes},
+    ]
+
+
+def paths_in(known: Any) -> Iterator[str]:
+    """The fields that a filter looks at."""
+    for name, value in known.items():
+        if name.startswith("$"):
+            yield from (path for it in value for path in paths_in(it))
+        else:
+            yield name
+
+
+def are_one_way(path: str, other: str) -> bool:
+    """Whether one of the fields is the other, or stands in it."""
+    return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")
+
+
+def number_in(found: Iterable[Document]) -> int:
+    """The one number that the server counted: it tells none of nothing."""
+    return sum(it["number"] for it in found)
 
 
 def require_lasting(store: Store, count: Callable[[Expiry], int], done: str) -> None:

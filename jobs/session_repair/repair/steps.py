@@ -11,7 +11,7 @@ from pymongo.client_session import ClientSession
 
 from session_repair.mongo.runs import APPLYING, UNDOING, reached
 from session_repair.mongo.store import Store
-from session_repair.repair.expiry import Expiry, require_lasting
+from session_repair.repair.expiry import Expiry, number_in, require_lasting
 from session_repair.repair.journal import Plan, Row
 from session_repair.repair.outcomes import (
     APPLIED,
@@ -63,8 +63,8 @@ class Step(ABC):
     def rows(self, after: str) -> Document:
         """The filter of the rows beyond one that are to be gone through."""
 
-    def expiring(self, expiry: Expiry) -> Document | None:
-        """The filter of the rows whose session a TTL index would delete once done; None of none."""
+    def expiring(self, expiry: Expiry) -> list[Document] | None:
+        """Stages that find of rows those whose session a TTL index would delete once done."""
         return None
 
     @abstractmethod
@@ -78,8 +78,8 @@ class Step(ABC):
             expiring = self.expiring(expiry)
             if expiring is None:
                 return 0
-            left = self.rows(reached(document, self.part))
-            return self.store.journal.count_documents({"$and": [left, expiring]})
+            left = {"$match": self.rows(reached(document, self.part))}
+            return number_in(self.store.journal.aggregate([left, *expiring, {"$count": "number"}]))
 
         require_lasting(self.store, count, self.told)
 
