@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from session_repair.aggregates import MOST, read_aggregates
 from session_repair.dates import DATE, EPOCH_MS, EPOCH_S
@@ -273,6 +276,36 @@ def test_a_field_that_names_no_aggregate_has_a_name_beside_it(path: str, name: s
     assert aggregate.get("name") == name
     [declared_] = read_aggregates([aggregate])
     assert (declared_.path, declared_.kind) == (path, "count")
+
+
+PIECES = ["a", "B", "b", "count", "user", "Event", "数", "ß", "-", "_", "2", " ", "_2"]
+PATHS = st.lists(st.lists(st.sampled_from(PIECES), min_size=1).map("".join), min_size=1, max_size=3)
+
+
+@settings(deadline=None, derandomize=True)
+@given(paths=st.lists(PATHS.map(".".join), min_size=1, max_size=MOST, unique=True))
+@example(paths=["a-b", "a_b_2", "a_b", "a.b", "count", "its.count"])
+def test_what_is_proposed_is_taken_whatever_fields_are_called(paths: list[str]) -> None:
+    assert [*names_read(paths)] == paths
+
+
+def test_names_that_fold_to_one_are_told_apart() -> None:
+    """What needs no name beside it comes first."""
+    assert names_read(["a-b", "a_b", "Revenue", "revenue", "数量", "金额", "count"]) == {
+        "a-b": "a_b_2",
+        "a_b": "a_b",
+        "Revenue": "Revenue",
+        "revenue": "revenue_2",
+        "数量": "__",
+        "金额": "___2",
+        "count": "its_count",
+    }
+
+
+def names_read(paths: Iterable[str]) -> dict[str, str]:
+    """The names of the aggregates that are read from a file which proposes these fields."""
+    proposed = read(*[Declared(it, Found(Trial("count"), 9, 9)) for it in paths])["aggregates"]
+    return {it.path: it.name for it in read_aggregates(proposed)}
 
 
 @pytest.mark.parametrize("value", [True, 5, Int64(5), "x"])

@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
-from session_repair.aggregates import OF_EMPTY, TAKEN
+from session_repair.aggregates import NAME, OF_EMPTY, TAKEN
 from session_repair.fields import ONLY_FOR
 from session_repair.proposal.declared import Declared, limited
 from session_repair.proposal.guess import Choice, Fields
@@ -50,12 +51,13 @@ def config_of(proposal: Proposal) -> Iterator[str]:
     yield pair("dates", fields.event_dates)
     yield from (event_line(name, it, fields) for name, it in fields.events.items())
     proposed, told = limited(proposal.declared)
+    names = names_of(it.path for it in (*proposed, *told))
     for one in proposed:
-        yield from ("", *aggregate(one))
+        yield from ("", *aggregate(one, names[one.path]))
     if told:
         yield from ("", "# Not proposed, as they may be set by something else, or are too many:")
         for one in told:
-            yield from ("#", *(f"# {line}" for line in aggregate(one)))
+            yield from ("#", *(f"# {line}" for line in aggregate(one, names[one.path])))
 
 
 def session_line(name: str, choice: Choice, fields: Fields) -> str:
@@ -100,20 +102,35 @@ def share_of(found: Found) -> str:
     return f"{found.agreed} of {number_of(found.telling, 'session')}"
 
 
-def aggregate(one: Declared) -> Iterator[str]:
+def aggregate(one: Declared, name: str) -> Iterator[str]:
     trial = one.found.trial
     yield "[[aggregates]]".ljust(COMMENT_AT) + f"# right in {share_of(one.found)}"
     yield pair("field", one.path)
-    if (name := name_of(one.path)) != one.path.replace(".", "_"):
+    if name != plain_name(one.path):
         yield pair("name", name)
     yield pair("is", trial.kind)
     yield from members(trial)
 
 
-def name_of(path: str) -> str:
-    """What plans, codes and reports may call a field: by its path, as far as that can be."""
-    name = re.sub(r"[^A-Za-z0-9]", "_", path)
-    return f"its_{name}" if name.lower() in TAKEN else name
+def names_of(paths: Iterable[str]) -> dict[str, str]:
+    """What plans, codes and reports may call each field: by its path, as far as that can be.
+
+    Those that need no name beside them come first.
+    """
+    names: dict[str, str] = {}
+    taken = {*TAKEN}
+    for path in sorted(paths, key=lambda it: NAME.fullmatch(plain_name(it)) is None):
+        base = re.sub(r"[^A-Za-z0-9]", "_", path)
+        base = f"its_{base}" if base.lower() in TAKEN else base
+        others = (f"{base}_{number}" for number in count(2))
+        names[path] = next(it for it in chain([base], others) if it.lower() not in taken)
+        taken.add(names[path].lower())
+    return names
+
+
+def plain_name(path: str) -> str:
+    """What a field is called where nothing else is said."""
+    return path.replace(".", "_")
 
 
 def members(trial: Trial) -> Iterator[str]:
