@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from session_repair.dates import DATE, NUMBERS
@@ -171,10 +172,20 @@ def read_where(which: str, given: Any) -> dict[str, tuple[Any, ...]]:
         values = tuple(value) if isinstance(value, list | tuple) else (value,)
         if not is_path(path):
             raise ValueError(f"{which} names {path!r} in where, which is no field name")
-        if not values or not all(isinstance(it, str | int | float) for it in values):
-            raise ValueError(f"{which} has where {path} = {value!r}; write a value, or a list")
+        if not values or not all(map(is_value, values)):
+            raise ValueError(
+                f"{which} has where {path} = {value!r}; write a value, or a list: text, true, "
+                "false, or a number that is finite, a whole one of at most 64 bits"
+            )
         where[path] = values
     return where
+
+
+def is_value(value: Any) -> bool:
+    """Whether it is text, or what MongoDB can hold of numbers."""
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, str) or (isinstance(value, int) and -(2**63) <= value < 2**63)
 
 
 def is_path(path: Any) -> bool:

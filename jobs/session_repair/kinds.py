@@ -15,7 +15,9 @@ FURTHEST = timedelta(days=18_250)  # before now; an ObjectId knows no time befor
 PERIOD = re.compile(r"(\d+)(ms|s|m|h|d)")
 LAST_SUCCESS = "last-success"
 SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
-FIELD_PATH = re.compile(r"[^.$][^.]*(\.[^.$][^.]*)*")
+# Nothing that breaks a line, and no deeper than what asks for its type can be.
+FIELD = r"(?!\$)[^.\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+FIELD_PATH = re.compile(rf"{FIELD}(\.{FIELD}){{0,49}}")
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}  # in milliseconds
 JSON_TYPES = {str: "string", int: "integer", bool: "boolean", list: "array", dict: "object"}
 

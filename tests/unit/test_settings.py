@@ -313,6 +313,17 @@ OVERLAPPING = {
     '[fields.sessions]\npages = "_id.pages"': "pages is '_id.pages'",
     '[fields.sessions]\npages = "meta..pages"': "'meta..pages' is no field name",
     '[fields.events]\npage = "$page"': "'$page' is no field name",
+    '[fields.events]\npage = "a\\u0000b"': r"page = 'a\x00b' is no field name",
+    '[fields.sessions]\npages = "a\\nb"': r"pages = 'a\nb' is no field name",
+    '[[aggregates]]\nfield = "a\\u2028b"\nis = "count"': r"field = 'a\u2028b', which is no",
+    '[[aggregates]]\nfield = "n"\nis = "sum"\nof = "a\\u0000"': r"is of 'a\x00', which is no field",
+    '[[aggregates]]\nfield = "n"\nis = "count"\nwhere = { "a\\u0085" = 1 }': r"names 'a\x85'",
+    '[[aggregates]]\nfield = "n"\nis = "count"\nwhere = { a = 9223372036854775808 }': (
+        "has where a = 9223372036854775808; write a value, or a list: text, true, false, or a "
+        "number that is finite, a whole one of at most 64 bits."
+    ),
+    '[[aggregates]]\nfield = "n"\nis = "count"\nwhere = { a = [1, nan] }': "where a = [1, nan]",
+    '[[aggregates]]\nfield = "n"\nis = "count"\nwhere = { a = -inf }': "where a = -inf",
     '[[aggregates]]\nfield = "pages.n"\nis = "count"': "pages is 'pages', and the aggregate",
     '[[aggregates]]\nfield = "_id"\nis = "count"\nname = "n"': "_id is '_id', and the aggregate n",
     '[[aggregates]]\nis = "count"': "number 1 has no field; write field = …",
@@ -341,6 +352,17 @@ def test_names_that_would_be_written_over_each_other_are_refused(
     with pytest.raises(Refused) as refusal:
         load_settings(URI, config(tmp_path, text), {})
     assert reason in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_the_greatest_and_the_deepest_are_taken(tmp_path: Path) -> None:
+    deepest = ".".join(["a"] * 50)
+    where = "{ a = [-9223372036854775808, 9223372036854775807, 1e308, true] }"
+    text = f'[[aggregates]]\nfield = "{deepest}"\nname = "n"\nis = "count"\nwhere = {where}\n'
+    [made] = load_settings(URI, config(tmp_path, text), {}).aggregates
+    assert (made.path, made.where) == (deepest, {"a": (-(2**63), 2**63 - 1, 1e308, True)})
+    with pytest.raises(Refused, match=r"events\.page = '[a.]+' is no field name"):
+        load_settings(URI, config(tmp_path, f'[fields.events]\npage = "a.{deepest}"'), {})
 
 
 def test_names_that_only_begin_alike_are_taken(tmp_path: Path) -> None:
