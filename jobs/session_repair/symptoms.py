@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from session_repair import reasons
 from session_repair.aggregates import FIELD_OF, SINGLE, Aggregate, Shape
 from session_repair.errors import Refused
+from session_repair.launch.options import meant
 
 MALFORMED, ORPHAN_EVENTS = "malformed", "orphan_events"
 DUPLICATE, ORPHAN = "duplicate_session", "orphan_session"
@@ -102,11 +103,29 @@ def require_corrected(
     known = corrected_codes(scope, allow_shrink, shape)
     seen = set()
     for code in codes:
+        if code not in {it.code for it in known_symptoms(shape)}:
+            every = corrected_codes(ALL, True, shape)
+            raise Refused(
+                f"{option} {code}: there is no such finding. Corrected are {', '.join(every)}."
+                f"{meant(code.lower(), every)}"
+            )
         if code not in known:
             raise Refused(
-                f"{option} {code}: --scope {scope}{' --allow-shrink' if allow_shrink else ''} "
-                f"corrects sessions for {', '.join(known)}, and for no other finding."
+                f"{option} {code}: {typed_scope(scope, allow_shrink)} corrects sessions for "
+                f"{', '.join(known)}, and for no other finding.{wider_scope(code, shape)}"
             )
         if code in seen:
             raise Refused(f"{option} names {code} twice. Leave out one.")
         seen.add(code)
+
+
+def wider_scope(code: str, shape: Shape) -> str:
+    """What to pass for the finding to be corrected, if anything does."""
+    for allow_shrink in (False, True):
+        if code in corrected_codes(ALL, allow_shrink, shape):
+            return f" Pass {typed_scope(ALL, allow_shrink)}."
+    return ""
+
+
+def typed_scope(scope: str, allow_shrink: bool) -> str:
+    return f"--scope {scope}{' --allow-shrink' if allow_shrink else ''}"

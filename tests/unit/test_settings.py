@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 
+from session_repair.aggregates import Aggregate
 from session_repair.cli import layers
 from session_repair.cli.layers import load_settings, read_uri
 from session_repair.errors import Refused
@@ -381,20 +382,49 @@ def test_a_config_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         load_settings(URI, str(tmp_path / "bytes.toml"), {})
 
 
+NO_ZERO_EVENT = (
+    "--only Zero_Event: there is no such finding. Corrected are empty_pages, zero_events, "
+    "count_mismatch, pages_missing, first_event_mismatch, last_event_mismatch, user_mismatch, "
+    "pages_extra."
+)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (
             {"only": ("orphans",)},
-            "--only orphans: --scope empty corrects sessions for empty_pages, ",
+            "--only orphans: there is no such finding. Corrected are empty_pages, zero_events, ",
         ),
+        ({"only": ("Zero_Event",)}, f"{NO_ZERO_EVENT} Did you mean zero_events?"),
         (
             {"only": ("user_mismatch",)},
-            "--only user_mismatch: --scope empty corrects sessions for ",
+            "--only user_mismatch: --scope empty corrects sessions for empty_pages, zero_events, "
+            "and for no other finding. Pass --scope all.",
         ),
-        ({"only": ("pages_extra",), "scope": "all"}, "--only pages_extra: --scope all corrects "),
+        (
+            {"only": ("pages_extra",)},
+            "--only pages_extra: --scope empty corrects sessions for empty_pages, zero_events, "
+            "and for no other finding. Pass --scope all --allow-shrink.",
+        ),
+        (
+            {"only": ("total_mismatch",), "aggregates": (Aggregate("total", "total", "count"),)},
+            "--only total_mismatch: --scope empty corrects sessions for empty_pages, zero_events, "
+            "and for no other finding. Pass --scope all.",
+        ),
+        (
+            {"only": ("pages_extra",), "scope": "all"},
+            "--only pages_extra: --scope all corrects sessions for empty_pages, zero_events, "
+            "count_mismatch, pages_missing, first_event_mismatch, last_event_mismatch, "
+            "user_mismatch, and for no other finding. Pass --scope all --allow-shrink.",
+        ),
         ({"only": ("zero_events", "zero_events")}, "--only names zero_events twice. Leave out one"),
-        ({"allow": ("orphan_session=5",)}, "--allow orphan_session: --scope empty corrects "),
+        (
+            {"allow": ("orphan_session=5",), "scope": "all", "allow_shrink": True},
+            "--allow orphan_session: --scope all --allow-shrink corrects sessions for empty_pages, "
+            "zero_events, count_mismatch, pages_missing, first_event_mismatch, "
+            "last_event_mismatch, user_mismatch, pages_extra, and for no other finding.",
+        ),
         ({"allow": ("zero_events=5", "zero_events=6")}, "--allow names zero_events twice"),
         ({"allow": ("zero_events",)}, "--allow zero_events names no level; write zero_events=5, "),
         ({"allow": ("zero_events=few",)}, "'few' is no limit"),
@@ -403,7 +433,8 @@ def test_a_config_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_findings_for_which_nothing_is_corrected_are_refused(
     options: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(Refused, match=f"^{re.escape(reason)}"):
+    end = "$" if reason[-1] in ".?" else ""
+    with pytest.raises(Refused, match=f"^{re.escape(reason)}{end}"):
         load_settings(URI, None, options)
 
 
