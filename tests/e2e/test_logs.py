@@ -11,9 +11,10 @@ import pytest
 from bson import ObjectId
 
 from tests.harness.commands import Command, Ended, spark_submit
+from tests.harness.declared import TWELVE
 from tests.harness.documents import SESSIONS, Db, Document
 from tests.harness.runs import last_run, the_run
-from tests.harness.shop import Shop
+from tests.harness.shop import MORNING, Shop
 
 LOCAL = ("--master", "local[2]", "--driver-memory", "768m")
 USER = ObjectId("5ec4e7000000000000000077")
@@ -75,11 +76,17 @@ def require_one_run(records: list[Document], run_id: str) -> None:
 
 @pytest.mark.needs("spark_process")
 def test_a_repair_told_in_json_is_one_object_a_line_in_utc_with_its_run(
-    marked: Db, mongo_uri: str
+    marked: Db, mongo_uri: str, tmp_path: Path
 ) -> None:
+    """However many aggregates are declared."""
+    some = {"event_type": "purchase", "amount": 5, "tag": "a", "via": "b", "at": MORNING}
+    marked["events"].update_many({}, {"$set": some})
+    (tmp_path / "twelve.toml").write_text("\n\n".join(it.toml for it in TWELVE))
+    absent = [word for it in TWELVE for word in ("--allow-absent", it.path)]
+    given = ("--config", str(tmp_path / "twelve.toml"), *absent)
     before = datetime.now(timezone.utc)
     words = ("fix", "--apply", "--log-format", "json", "-v", "--database", marked.name)
-    ended = spark_submit(*LOCAL, *words, uri=mongo_uri)
+    ended = spark_submit(*LOCAL, *words, *given, uri=mongo_uri)
     after = datetime.now(timezone.utc)
     assert (ended.code, repaired(marked)) == (0, 3), ended.err
     assert "✅ Fixed 3 sessions\n" in ended.out
