@@ -19,6 +19,7 @@ from pymongo.errors import OperationFailure
 from demo import member as member_module
 from demo.mongod import PACKAGES, environment_of, missing_library, mongod_binary
 from demo.server import EmbeddedMongod, Member, ReplicaSet, ServerStartError
+from tests.harness.commands import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
@@ -80,7 +81,7 @@ def test_a_stop_signal_removes_server_and_data(tmp_path: Path, number: signal.Si
     with holder(tmp_path) as process:
         port, _ = announced(process)
         process.send_signal(number)
-        assert process.wait(20) != 0
+        assert process.wait(PATIENCE) != 0
     assert not is_listening(port)
     assert list(tmp_path.iterdir()) == []
 
@@ -96,7 +97,7 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
 def test_a_kept_server_outlives_its_parent_until_it_is_stopped_as_told(tmp_path: Path) -> None:
     with holder(tmp_path, "keep") as process:
         port, how_to_stop = announced(process)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     assert count(f"mongodb://127.0.0.1:{port}/?directConnection=true") == 0
     subprocess.run(how_to_stop, shell=True, check=True)
     assert comes_true(lambda: not is_listening(port))

@@ -186,12 +186,12 @@ def test_other_names_and_nested_ones(
     malformed = [line.strip() for line in told.out.splitlines() if " is inside " in line]
     sessions_odd = [
         f"1 of web.sessions-2025: {field} is inside {kind}, as in {made_at(MORNING, number)}"
-        for field in ("event_count", "pages")
+        for field in ("stats.of-events.n", "stats.pages")
         for kind, number in (("array", 3), ("int", 2))
     ]
     assert malformed == sessions_odd + [
         f"1 of web.events-2025 (raw): {field} is inside array, as in {made_at(MORNING, 99)}"
-        for field in ("page", "session_id", "timestamp", "user_id")
+        for field in ("meta.at", "meta.page", "meta.session", "meta.user")
     ]
     before = stored_bytes(db, "web.sessions-2025")
     fixed = command("fix", *where, "--apply", "--max-malformed", "100%")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import bson
@@ -120,10 +120,12 @@ def total(_: Declared, values: list[Any]) -> Any:
     if Decimal128 in kinds:
         if float in kinds:
             raise Untold
-        found = sum((exact(it) for it in values), Decimal(0))
-        if abs(found) >= 10**20:
+        with localcontext(Context(prec=60)):
+            found = sum((exact(it) for it in values), Decimal(0))
+            text = f"{found.normalize():f}"
+        if abs(found) >= 10**20 or len(text.strip("-").replace(".", "")) > 34:
             raise Untold
-        return Decimal128(found)
+        return Decimal128(text)
     if float in kinds:
         return float(sum(float(it) for it in values))
     found = sum(values)

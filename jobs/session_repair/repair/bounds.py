@@ -69,7 +69,7 @@ def require_let(run: Run, document: Document, given: Settings) -> None:
         if limits.get(name, verb) != verb:
             option = option_of(limits[name])
             raise Refused(f"{option} is about {limits[name]}, run {run.run_id} is one of {verb}.")
-    if document["state"] == PLANNING:
+    if document["state"] == PLANNING or "report" not in document:  # nor is one of old applied
         return
     sessions = document["report"]["totals"]["sessions"]
     told = beyond_limit(verb, document["planned"], limit_for(document, given), sessions)

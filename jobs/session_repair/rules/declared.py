@@ -139,7 +139,7 @@ def sum_of(_: Aggregate, found: Figures) -> Figures:
     double = found["double"] + total.cast("double")
     wrong = (
         F.when(has_decimal & has_double, "double and decimal")
-        .when(has_decimal & is_beyond, "decimal of many digits")
+        .when(has_decimal & (is_beyond | ~tokens.fits_decimal(total)), "decimal of many digits")
         .when(is_beyond | (~has_decimal & ~has_double & ~tokens.fits_long(total)), "beyond long")
         .when(has_double & (F.isnan(double) | (F.abs(double) == float("inf"))), "double Infinity")
     )

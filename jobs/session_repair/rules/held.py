@@ -120,7 +120,8 @@ def differs(aggregate: Aggregate) -> Column:
     if aggregate.kind == SUM:
         # Doubles that cancel leave what their order makes of it, where there may be nothing.
         held = F.when(is_none(aggregate), F.lit(0.0)).otherwise(stored["number"])
-        is_same = is_same | (F.abs(held - number) <= value["size"] * LOST_BY_ADDING)
+        is_near = F.abs(held - number) <= value["size"] * LOST_BY_ADDING
+        is_same = is_same | ((value["size"] > 0) & is_near)  # else exact numbers are compared
     if aggregate.kind == SPAN:
         is_whole = tokens.is_whole(stored["token"]) & (floor == stored["number"])
         is_same = is_same | F.coalesce(is_whole, F.lit(False))

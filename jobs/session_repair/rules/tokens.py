@@ -35,6 +35,7 @@ DATE_HEAD = HEAD + '{"$date": {"$numberLong": "'
 MOST_LONG = 2**63 - 1
 BEYOND = 2**53  # whole numbers up to it are doubles too
 DECIMAL = "decimal(38,18)"
+DIGITS_OF_BSON = 34
 DIGITS, PLACES = 20, 18  # a decimal has no more, before the point and after it
 IS_DECIMAL = "^-?({})$".format(
     "|".join(
@@ -139,6 +140,11 @@ def whole_in(number: Column) -> Column:
 def fits_long(number: Column) -> Column:
     """True for a decimal that the BSON type long can hold, but for the least of all."""
     return F.abs(number) <= F.lit(str(MOST_LONG)).cast("decimal(19,0)")
+
+
+def fits_decimal(number: Column) -> Column:
+    """True for a decimal that the BSON type can hold: one of 34 digits in all."""
+    return F.length(F.translate(without_zeros(number), "-.", "")) <= DIGITS_OF_BSON
 
 
 def without_zeros(number: Column) -> Column:
