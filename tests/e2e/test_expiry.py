@@ -16,6 +16,8 @@ from tests.harness.epochs import config_of
 from tests.harness.runs import last_run
 from tests.harness.shop import MORNING, Shop
 
+pytestmark = pytest.mark.needs("many_runs")
+
 TOLD = (
     "the TTL index '{}' of {}.sessions deletes a session 30d after its {}: up to {} as soon as {}, "
     "for good. Stopped before that. Drop the index, or raise its expireAfterSeconds; --allow-ttl "

@@ -16,6 +16,8 @@ from tests.harness.commands import Command, Ended
 from tests.harness.documents import Db, Document
 from tests.harness.shop import ANN, BOB, MORNING, made_at, minute
 
+pytestmark = pytest.mark.needs("many_runs")
+
 CONFIG = """
 settle = "0s"
 

@@ -31,6 +31,8 @@ from tests.harness.holds import Hook
 from tests.harness.runs import the_run
 from tests.harness.terminal import on_terminal
 
+pytestmark = pytest.mark.needs("many_runs")
+
 STARTING = "Starting Spark, and asking what there is to read: "
 GREEN, YELLOW, BOLD = "\x1b[32m", "\x1b[33m", "\x1b[1m"
 
