@@ -23,6 +23,7 @@ from itertools import zip_longest
 from typing import TextIO
 
 from session_repair.live import LIVE
+from session_repair.wording import iso
 
 FORMATS = TEXT, TIME, JSON = "text", "time", "json"
 OPTION = "--log-format"
@@ -85,9 +86,7 @@ def timed(text: str, seconds: float) -> str:
 
 
 def instant(seconds: float) -> str:
-    """In UTC, to the millisecond."""
-    at = datetime.fromtimestamp(seconds, timezone.utc)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
+    return iso(datetime.fromtimestamp(seconds, timezone.utc))
 
 
 class AboveLive(logging.StreamHandler[TextIO]):

@@ -66,6 +66,12 @@ LABELS_OUTSIDE = """all => {
 }"""
 
 
+def in_file(folder: Path, page: str) -> Path:
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for this file; where it cannot be installed, the tests fail."""
@@ -75,13 +81,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module", params=[*REPORTS, "health"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = tmp_path_factory.mktemp("page") / "report.html"
     if request.param == "health":
         page = with_banner(report_page(REPORTS["many"]), "degraded", "No run has ended yet. " * 9)
     else:
         page = report_page(REPORTS[request.param])
-    path.write_text(page, encoding="utf-8")
-    return path
+    return in_file(tmp_path_factory.mktemp("page"), page)
 
 
 def opened(
@@ -151,8 +155,7 @@ def test_no_value_of_the_database_becomes_markup_or_runs(browser: Browser, file:
 def test_a_reader_of_the_screen_hears_the_verdict_the_charts_and_the_tables(
     browser: Browser, tmp_path: Path
 ) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(report_page(REPORTS["partial"]), encoding="utf-8")
+    path = in_file(tmp_path, report_page(REPORTS["partial"]))
     for width in (375, 1280):
         page, _ = opened(browser, path, width)
         assert page.get_by_role("heading", level=1).inner_text() == (
@@ -187,8 +190,7 @@ def test_no_label_of_the_axes_is_cut_off_whatever_the_span(browser: Browser, wid
 def test_a_bar_leads_to_its_section_by_mouse_and_by_keyboard(
     browser: Browser, tmp_path: Path
 ) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(report_page(REPORTS["many"]), encoding="utf-8")
+    path = in_file(tmp_path, report_page(REPORTS["many"]))
     page, told = opened(browser, path, 390)
     page.locator(".bar").nth(3).click()
     code = page.locator(".kind code").nth(3).inner_text()
