@@ -23,8 +23,9 @@ from tests.harness.commands import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
-import sys, time
+import signal, sys, time
 from demo.server import EmbeddedMongod
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 with EmbeddedMongod(keep="keep" in sys.argv) as server:
     print(server.port, server.how_to_stop(), sep="|", flush=True)
     time.sleep(0 if "keep" in sys.argv else 60)

@@ -205,6 +205,7 @@ def test_the_picture_of_growth_has_the_medians_of_each_size(tmp_path: Path) -> N
         assert f">{shown}<" in one
 
 
+@pytest.mark.needs("many_runs")
 def test_the_extremes_are_one_session_one_user_and_one_minute(tmp_path: Path) -> None:
     number = 3_000
     with (

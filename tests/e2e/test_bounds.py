@@ -164,6 +164,7 @@ def test_the_time_limit_stops_the_run_between_two_batches(
     assert differing(db, expected) == []
 
 
+@pytest.mark.needs("many_runs")
 def test_the_time_limit_cuts_a_plan_off_too(command: Command, empty: Db) -> None:
     generate(empty, 300)
     expected, before = recomputed_documents(empty), hash_of(empty)
@@ -176,6 +177,7 @@ def test_the_time_limit_cuts_a_plan_off_too(command: Command, empty: Db) -> None
     assert differing(empty, expected) == []
 
 
+@pytest.mark.needs("many_runs")
 def test_a_plan_that_was_cut_off_is_made_by_resume_and_not_applied(
     command: Command, empty: Db
 ) -> None:

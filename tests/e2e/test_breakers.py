@@ -40,7 +40,7 @@ def test_a_database_without_events_stops_every_verb_that_could_write(
 
 
 @pytest.mark.parametrize(
-    ("field", "words"), zip(["session_id", "timestamp", "page"], WRITING, strict=True)
+    ("field", "words"), list(zip(["session_id", "timestamp", "page"], WRITING, strict=True))
 )
 def test_a_field_that_no_event_has_stops_the_run(
     command: Command, db: Db, tmp_path: Path, field: str, words: tuple[str, ...]

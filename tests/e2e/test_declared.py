@@ -236,6 +236,7 @@ def test_one_value_of_a_wrong_type_keeps_its_aggregates_only(made: Made, fixed: 
     assert found["event_ids"] == [it["_id"] for it in events]
 
 
+@pytest.mark.needs("many_runs")
 def test_a_second_run_has_nothing_to_do(made: Made, command: Command, fixed: Fixed) -> None:
     again = made.run(command, "verify")
     assert again.code == 0, again.told

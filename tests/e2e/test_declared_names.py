@@ -121,6 +121,7 @@ def test_a_new_aggregate_is_filled_in_everywhere_and_nothing_else(
     assert ended.figure("Read back as planned") == 12
 
 
+@pytest.mark.needs("many_runs")
 def test_a_look_up_plans_what_a_scan_plans(store: Db, command: Command, tmp_path: Path) -> None:
     plans, before = [], stored_bytes(store)
     for strategy in ("scan", "lookup"):

@@ -251,6 +251,7 @@ def test_what_cannot_be_told_is_said_and_of_whom(fixed: Fixed) -> None:
     assert f"    total: 0 → {LONG}\n" in fixed.dry.out  # to its last digit
 
 
+@pytest.mark.needs("many_runs")
 def test_a_second_run_finds_nothing_to_correct(
     fixed: Fixed, module_db: Db, command: Command, tmp_path: Path
 ) -> None:

@@ -26,6 +26,8 @@ from tests.harness.documents import Document, joined, put_in_place
 from tests.harness.shop import Shop
 from tests.unit.test_page import left_rows
 
+pytestmark = pytest.mark.needs("many_runs")
+
 # Neither empty nor filled: of sessions whose other field is as given.
 ODD_COUNTS = (7.0, "9", Decimal128("4"), 0.0, -0.0, float("nan"), Decimal128("0"), [0], [None])
 ODD_PAGES: tuple[Any, ...] = ("/home", [None, "/a"], [[]], [[], "/a"], {})

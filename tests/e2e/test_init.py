@@ -158,6 +158,7 @@ def test_other_names_types_and_aggregates_are_told(
     assert ended.out.count("# right in ") >= 4 + len(proposed["aggregates"])
 
 
+@pytest.mark.needs("many_runs")
 def test_what_is_proposed_repairs_the_empty_sessions_and_is_undone(
     command: Command, init: Callable[..., Ended], db: Db, tmp_path: Path
 ) -> None:

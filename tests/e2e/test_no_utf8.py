@@ -168,6 +168,7 @@ def test_no_other_session_is_written(odd: Odd, fixed: dict[str, Any]) -> None:
     assert changed == {"true", "true page", "true user", "sound"}
 
 
+@pytest.mark.needs("many_runs")
 def test_an_orphan_is_deleted_beside_events_that_only_look_like_its_own(
     odd: Odd, fixed: dict[str, Any]
 ) -> None:
@@ -187,6 +188,7 @@ def test_an_option_that_is_no_utf8_is_refused(odd: Odd) -> None:
 READING_AGAIN = "text is shown with U+FFFD: reading again"
 
 
+@pytest.mark.needs("many_runs")
 def test_only_where_text_is_shown_with_a_mark_all_is_read_twice(
     command: Command, db: Database[Document]
 ) -> None:

@@ -13,6 +13,7 @@ from tests.harness.documents import Db, Document, raw_documents, with_bytes
 from tests.harness.shop import ANN, MORNING, Shop
 
 NO_UTF8 = "text that is not UTF-8"
+pytestmark = pytest.mark.needs("many_runs")
 LENIENT = ("--max-malformed", "100%")
 
 

@@ -109,6 +109,7 @@ def test_the_page_has_a_role_for_every_verb(roles: dict[str, list[Document]]) ->
     assert roles.keys() == {VERIFY, FIX, DELETE, HEALTH}
 
 
+@pytest.mark.needs("many_runs")
 @pytest.mark.usefixtures("roles")
 def test_each_verb_works_with_its_role_alone(shop: Db, command: Command, login: Login) -> None:
     """With a TTL index by whose filter the server is asked what the sessions would be."""

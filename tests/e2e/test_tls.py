@@ -59,6 +59,7 @@ def config_of(folder: Path, **files: Path) -> str:
     return str(file)
 
 
+@pytest.mark.needs("many_runs")
 def test_each_verb_works_with_its_role_a_password_and_an_authority_in_pem(
     server: GuardedByTls, shop: Db, command: Command, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_each_verb_works_with_its_role_a_password_and_an_authority_in_pem(
     undo(DELETE)
 
 
+@pytest.mark.needs("many_runs")
 def test_a_certificate_in_place_of_a_password_does_for_both_drivers(
     server: GuardedByTls, shop: Db, command: Command, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from tests.harness import wild
 from tests.harness.commands import PATIENCE, ROOT, Command, Ended, environment, run_to_end
 from tests.harness.documents import Db
 
+pytestmark = pytest.mark.needs("many_runs")
 JOBS = ROOT / "jobs"
 VERBS = "apply|resume|undo|runs|verify|fix|delete-orphans"
 PRINTED = re.compile(rf"\./spark-submit\.sh (?:{VERBS})\b.*$", re.MULTILINE)

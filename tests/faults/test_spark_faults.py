@@ -181,9 +181,11 @@ def test_a_java_that_is_killed_ends_the_run_in_one_line(db: Db, mongo_uri: str) 
     lines = [it for it in told.splitlines() if " session_repair.cli.options: fix: " in it]
     assert len(lines) == 1, told
     assert (code, "Traceback" in told) == (1, False), told
+    run = last_run(db)["_id"]
     assert lines[0].endswith(
         "fix: Spark's Java ended while it worked: it was killed, or had no memory left. Look at "
-        "--driver-memory, and at what the system says of the process."
+        "--driver-memory, and at what the system says of the process. Finish it with: "
+        f"./spark-submit.sh resume {run} --database {db.name}"
     )
     assert stored_bytes(db) == before
 

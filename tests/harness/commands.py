@@ -37,6 +37,8 @@ SPARK_OPTIONS = ("--master", "local[2]", "--driver-memory", "768m")
 OF_THE_TESTS = ("SPARK_", "PYSPARK_", "MONGODB_URI", "JAVA_TOOL_OPTIONS")
 OF_ITS_USER = ("SPARK_CONF_DIR", "SPARK_LOCAL_IP", "PYSPARK_PYTHON")
 PATIENCE = 300.0  # seconds; a run with Spark takes 15 on an idle machine
+# What it is at, each half minute: on a slow machine a small run says it too.
+ONGOING = re.compile(r"(?m)^(Starting|Reading|Comparing|Writing)\b[^:\n]*: .*\n")
 RUN_NAMED = re.compile(r"\A(Run r\d{8}-\d{6}-[0-9a-f]{6}\n)?(Strategy (scan|lookup): .*\n)*")
 
 
@@ -55,8 +57,8 @@ class Ended:
 
     @property
     def complaints(self) -> str:
-        """stderr but for the lines that name the run, where it writes, and the way it reads."""
-        return RUN_NAMED.sub("", self.err)
+        """stderr but for the lines that name the run, the way it reads, and what it is at."""
+        return RUN_NAMED.sub("", ONGOING.sub("", self.err))
 
     def figure(self, label: str) -> int:
         """The number that stands behind the label in the report."""

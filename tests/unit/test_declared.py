@@ -26,6 +26,7 @@ def compiled(spark: SparkSession) -> Iterator[None]:
     spark.conf.unset(FALLBACK)
 
 
+@pytest.mark.needs("many_runs")
 @pytest.mark.usefixtures("compiled")
 def test_findings_of_twelve_are_compiled(spark: SparkSession) -> None:
     shape = Shape(BASICS, read_aggregates([it.table for it in TWELVE]))
