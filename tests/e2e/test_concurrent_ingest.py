@@ -19,6 +19,7 @@ from tests.harness.runs import last_run, outcomes
 from tests.oracle import mismatched
 
 
+@pytest.mark.needs("many_runs")
 def test_sixteen_writers_during_a_fix_lose_no_event_and_no_page(
     command: Command, db: Db, mongo_uri: str
 ) -> None:

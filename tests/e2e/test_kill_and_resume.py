@@ -43,6 +43,8 @@ from tests.harness.stops import (
 )
 from tests.oracle import recomputed_documents
 
+pytestmark = pytest.mark.needs("many_runs")
+
 BATCHES = 9
 BEFORE_REPORT = before_read(BATCHES + 1)  # the first that asks what is there now
 BEFORE_END = before_lease(BATCHES + 1)

@@ -49,6 +49,8 @@ from tests.harness.stops import (
 )
 from tests.oracle import recomputed_documents
 
+pytestmark = pytest.mark.needs("many_runs")
+
 
 def open_sessions(db: Db) -> list[Any]:
     """The ids of the sessions that have a transaction open on the server."""

@@ -19,6 +19,8 @@ from tests.harness.documents import RUNS, Document, fingerprint
 from tests.harness.shop import Shop
 from tests.unit.test_notify import SECRET, Hook, hook  # noqa: F401
 
+pytestmark = pytest.mark.needs("many_runs")
+
 URL = "SESSION_REPAIR_NOTIFY_URL"
 
 

@@ -26,6 +26,8 @@ from tests.harness.commands import reported as reported_as_json
 from tests.harness.documents import Document
 from tests.harness.shop import Shop, minute
 
+pytestmark = pytest.mark.needs("many_runs")
+
 DATASETS = ("findings", "corrections", "summary")
 YEAR_1 = datetime(1, 1, 1, tzinfo=timezone.utc)
 

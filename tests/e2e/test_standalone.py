@@ -39,6 +39,8 @@ from tests.harness.runs import heal, let_the_lease_expire, outcomes, planned_key
 from tests.harness.stops import SMALL, kill_at
 from tests.oracle import recomputed_documents
 
+pytestmark = pytest.mark.needs("many_runs")
+
 WEAKER = (
     "This server has no transactions: each session is written on its own. After a kill those of "
     "one batch may count as already_right, and undo leaves them alone."

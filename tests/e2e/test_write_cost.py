@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo.database import Database
 
 from tests.harness.commands import Command
@@ -14,6 +15,8 @@ from tests.harness.documents import JOURNAL, RUNS, SESSIONS, Document
 from tests.harness.holds import Hook
 from tests.harness.runs import last_run
 from tests.harness.shop import Shop
+
+pytestmark = pytest.mark.needs("many_runs")
 
 COMMIT = ("commitTransaction", None, "majority")
 ROWS_THERE = ("aggregate", JOURNAL, None)
