@@ -38,7 +38,13 @@ OF_THE_TESTS = ("SPARK_", "PYSPARK_", "MONGODB_URI", "JAVA_TOOL_OPTIONS")
 OF_ITS_USER = ("SPARK_CONF_DIR", "SPARK_LOCAL_IP", "PYSPARK_PYTHON")
 PATIENCE = 300.0  # seconds; a run with Spark takes 15 on an idle machine
 # What it is at, each half minute: on a slow machine a small run says it too.
-ONGOING = re.compile(r"(?m)^(Starting|Reading|Comparing|Writing)\b[^:\n]*: .*\n")
+ONGOING = re.compile(
+    r"(?m)^(Starting Spark, and asking what there is to read: .*"
+    r"|Reading( again)?: \d+ of about \d+ documents.*"
+    r"|(Comparing sessions with their events|Writing the (plan|datasets))"
+    r"(: \d+ of \d+ tasks? done)?"
+    r"|Reading back what was written: .*)\n"
+)
 RUN_NAMED = re.compile(r"\A(Run r\d{8}-\d{6}-[0-9a-f]{6}\n)?(Strategy (scan|lookup): .*\n)*")
 
 
